@@ -1,0 +1,3 @@
+module example.com/bailiff
+
+go 1.26.0
