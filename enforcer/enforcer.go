@@ -1,0 +1,58 @@
+// Package enforcer is the loop and the transaction of the agent: it takes
+// events from the kernel, completes their decisions, keeps the process tree,
+// and changes policy and mode without a moment in which neither the old nor the
+// new one is in force. It knows the kernel, the policy engine and the ways out
+// only by the small interfaces below.
+package enforcer
+
+import (
+	"context"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// Generation numbers one installed rule program; 0 is none.
+type Generation uint32
+
+// Kernel is what the enforcer needs of the kernel side. *bpf.Kernel is the
+// real one.
+type Kernel interface {
+	// Stage builds the tables of a program aside and checks them. Nothing
+	// changes for the running system.
+	Stage(ctx context.Context, p *ir.Program) (Generation, error)
+	// Activate makes a staged generation the one that decides, by one store.
+	Activate(Generation) error
+	// Retire frees the tables of a generation that is no longer active.
+	Retire(Generation) error
+	// SetMode switches between audit and enforce by one store.
+	SetMode(event.Mode) error
+	// Remember stores a verdict for everything that shares the event's
+	// decision key, for this generation only.
+	Remember(Generation, *event.Event, event.Verdict) error
+	// Next blocks until there is an event, the context ends or the kernel
+	// side is closed (io.EOF). The event's Decision has verdict, effect,
+	// source, mode, generation, rule and revision as the kernel took them.
+	Next(ctx context.Context) (*event.Event, error)
+	// Counters returns what the kernel side counted since it was opened, by
+	// name: events_<hook>, drop_<reason>, fail_open_<reason>.
+	Counters() (map[string]uint64, error)
+}
+
+// Policy is one compiled bundle revision. It is immutable and safe for
+// concurrent use. *policy.Policy is the real one.
+type Policy interface {
+	// Decide asks OPA for the whole answer on one event: verdict, deciding
+	// rule, other rules that fired, message. It does not set effect and source.
+	Decide(context.Context, *event.Event) (event.Decision, error)
+	Program() *ir.Program
+	Revision() string
+	// KeyOf returns the event's decision key for the deferred rules of its
+	// hook: exactly the fields that they read, encoded. ok is false when the
+	// answer may not be cached (it reads time, or all of input).
+	KeyOf(*event.Event) (key string, ok bool)
+}
+
+// Sink takes finished events. Emit must not block and must not keep e's memory
+// beyond what it copies; events are not changed after Emit.
+type Sink interface{ Emit(e *event.Event) }
