@@ -1,0 +1,50 @@
+package harness
+
+import (
+	"encoding/binary"
+	"os"
+)
+
+// MarkerExit is the exit status of a marker program.
+const MarkerExit = 42
+
+// MarkerProgram returns a static x86-64 program without libc whose first
+// system call creates the file marker, and whose second exits with MarkerExit.
+// If the marker is not there, not even that first call was made.
+func MarkerProgram(marker string) []byte {
+	const base, headers = 0x400000, 64 + 56
+	code := []byte{
+		0x48, 0x8d, 0x3d, 29, 0, 0, 0, // lea rdi, [rip+29]: the path behind the code
+		0xb8, 2, 0, 0, 0, // mov eax, open
+		0xbe, 0x41, 0, 0, 0, // mov esi, O_WRONLY|O_CREAT
+		0xba, 0xa4, 0x01, 0, 0, // mov edx, 0644
+		0x0f, 0x05, // syscall
+		0xbf, MarkerExit, 0, 0, 0, // mov edi, MarkerExit
+		0xb8, 60, 0, 0, 0, // mov eax, exit
+		0x0f, 0x05, // syscall
+	}
+	code = append(append(code, marker...), 0)
+	size := uint64(headers + len(code))
+
+	le := binary.LittleEndian
+	b := append([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1}, make([]byte, 9)...)
+	b = le.AppendUint16(b, 2)                         // e_type: executable
+	b = le.AppendUint16(b, 62)                        // e_machine: x86-64
+	b = le.AppendUint32(b, 1)                         // e_version
+	b = le.AppendUint64(b, base+headers)              // e_entry
+	b = le.AppendUint64(b, 64)                        // e_phoff
+	b = le.AppendUint64(b, 0)                         // e_shoff
+	b = le.AppendUint32(b, 0)                         // e_flags
+	for _, v := range []uint16{64, 56, 1, 64, 0, 0} { // header sizes and counts
+		b = le.AppendUint16(b, v)
+	}
+	b = le.AppendUint32(b, 1) // p_type: load
+	b = le.AppendUint32(b, 5) // p_flags: read, execute
+	for _, v := range []uint64{0, base, base, size, size, 0x1000} {
+		b = le.AppendUint64(b, v) // offset, vaddr, paddr, filesz, memsz, align
+	}
+	return append(b, code...)
+}
+
+// WriteProgram writes an executable file.
+func WriteProgram(name string, b []byte) error { return os.WriteFile(name, b, 0o755) }

@@ -1,0 +1,231 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// steps is what an act program can do, by name. A step returns a text for the
+// report and an error that is or wraps an errno.
+func steps() map[string]func(args []string) (string, error) {
+	return map[string]func(args []string) (string, error){
+		"nop":    func([]string) (string, error) { return "", nil },
+		"open":   stepOpen,
+		"opath":  stepOpenByProc,
+		"handle": stepOpenByHandle,
+		"deep":   stepOpenDeep,
+		"uring":  stepOpenByRing,
+
+		"chroot":  func(a []string) (string, error) { return "", first(unix.Chroot(a[0]), unix.Chdir("/")) },
+		"chdir":   func(a []string) (string, error) { return "", unix.Chdir(a[0]) },
+		"unshare": stepUnshare,
+		"bind":    func(a []string) (string, error) { return "", unix.Mount(a[0], a[1], "", unix.MS_BIND, "") },
+		"tmpfs":   func(a []string) (string, error) { return "", unix.Mount("tmpfs", a[0], "tmpfs", 0, "") },
+		"link":    func(a []string) (string, error) { return "", unix.Link(a[0], a[1]) },
+		"rename":  func(a []string) (string, error) { return "", unix.Rename(a[0], a[1]) },
+		"setuid":  stepSetUID,
+
+		"fork":   stepFork,
+		"spawn":  stepSpawn,
+		"thread": stepThread,
+		"exec":   stepExec,
+		"fexec":  stepFexec,
+		"memfd":  stepMemfd,
+	}
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stepOpen opens args[0] the way that args[1] names: r, w, rw, trunc, create, path, dir.
+func stepOpen(args []string) (string, error) {
+	flags := map[string]int{
+		"r": unix.O_RDONLY, "w": unix.O_WRONLY, "rw": unix.O_RDWR, "trunc": unix.O_WRONLY | unix.O_TRUNC,
+		"create": unix.O_WRONLY | unix.O_CREAT, "path": unix.O_PATH, "dir": unix.O_RDONLY | unix.O_DIRECTORY,
+	}
+	how := "r"
+	if len(args) > 1 {
+		how = args[1]
+	}
+	fd, err := unix.Open(args[0], flags[how]|unix.O_CLOEXEC, 0o644)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return "", err
+}
+
+// stepOpenByProc takes a path descriptor, which is no open, and opens it anew
+// through /proc/self/fd.
+func stepOpenByProc(args []string) (string, error) {
+	fd, err := unix.Open(args[0], unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open path descriptor: %v", err)
+	}
+	return stepOpen([]string{"/proc/self/fd/" + strconv.Itoa(fd)})
+}
+
+// stepOpenByHandle opens a file by its file handle.
+func stepOpenByHandle(args []string) (string, error) {
+	h, _, err := unix.NameToHandleAt(unix.AT_FDCWD, args[0], 0)
+	if err != nil {
+		return "", fmt.Errorf("take file handle: %v", err)
+	}
+	mount, err := unix.Open(filepath.Dir(args[0]), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open directory: %v", err)
+	}
+	fd, err := unix.OpenByHandleAt(mount, h, unix.O_RDONLY|unix.O_CLOEXEC)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return "", err
+}
+
+// stepOpenDeep opens the file args[1] below args[0], where the path between is
+// longer than one system call takes: it goes down directory by directory.
+func stepOpenDeep(args []string) (string, error) {
+	if err := unix.Chdir(args[0]); err != nil {
+		return "", fmt.Errorf("go to top: %v", err)
+	}
+	dirs := strings.Split(args[1], "/")
+	for _, d := range dirs[:len(dirs)-1] {
+		if err := unix.Chdir(d); err != nil {
+			return "", fmt.Errorf("go down: %v", err)
+		}
+	}
+	return stepOpen([]string{dirs[len(dirs)-1]})
+}
+
+// stepUnshare gives the act program a mount namespace of its own.
+func stepUnshare([]string) (string, error) {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return "", err
+	}
+	return "", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+}
+
+func stepSetUID(args []string) (string, error) {
+	uid, err := strconv.Atoi(args[0])
+	if err != nil {
+		return "", err
+	}
+	return "", first(unix.Setresgid(uid, uid, uid), unix.Setresuid(uid, uid, uid))
+}
+
+// stepFork makes a process that ends at once: system calls only, as the child
+// of a program with threads may do nothing else. Repeats args[0] times.
+func stepFork(args []string) (string, error) {
+	n := 1
+	if len(args) > 0 {
+		n, _ = strconv.Atoi(args[0])
+	}
+	for i := range n {
+		pid, _, errno := syscall.RawSyscall(syscall.SYS_FORK, 0, 0, 0)
+		if errno != 0 {
+			return strconv.Itoa(i), errno
+		}
+		if pid == 0 {
+			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 7, 0, 0)
+		}
+		if _, err := unix.Wait4(int(pid), nil, 0, nil); err != nil {
+			return strconv.Itoa(i), fmt.Errorf("wait for child: %v", err)
+		}
+	}
+	return strconv.Itoa(n), nil
+}
+
+// stepSpawn runs a program by vfork and execve, from a thread that is not the
+// first one if args[0] is -thread.
+func stepSpawn(args []string) (string, error) {
+	if args[0] == "-thread" {
+		return onThread(func() (string, error) { return stepSpawn(args[1:]) })
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return "", fmt.Errorf("open null device: %v", err)
+	}
+	p, err := os.StartProcess(args[0], args, &os.ProcAttr{Files: []*os.File{null, os.Stdout, os.Stderr}})
+	if err != nil {
+		return "", err
+	}
+	st, err := p.Wait()
+	if err != nil {
+		return "", err
+	}
+	return st.String(), nil
+}
+
+// stepThread does one other step on a thread that is not the first one.
+func stepThread(args []string) (string, error) {
+	return onThread(func() (string, error) { return steps()[args[0]](args[1:]) })
+}
+
+func onThread(f func() (string, error)) (text string, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// The first thread is locked to the main goroutine, so this is another.
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			err = fmt.Errorf("this is the first thread")
+			return
+		}
+		text, err = f()
+	}()
+	<-done
+	return text, err
+}
+
+// stepExec becomes another program: nothing more is reported if it succeeds.
+func stepExec(args []string) (string, error) { return "", unix.Exec(args[0], args, nil) }
+
+// stepFexec becomes the program that an open descriptor stands for.
+func stepFexec(args []string) (string, error) {
+	fd, err := unix.Open(args[0], unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open program: %v", err)
+	}
+	return "", execveat(fd, args)
+}
+
+// stepMemfd becomes a copy of args[0] that is only in memory.
+func stepMemfd(args []string) (string, error) {
+	b, err := os.ReadFile(args[0])
+	if err != nil {
+		return "", fmt.Errorf("read program: %v", err)
+	}
+	fd, err := unix.MemfdCreate("act", unix.MFD_CLOEXEC)
+	if err != nil {
+		return "", fmt.Errorf("make memory file: %v", err)
+	}
+	if _, err := unix.Write(fd, b); err != nil {
+		return "", fmt.Errorf("write memory file: %v", err)
+	}
+	return "", execveat(fd, args)
+}
+
+func execveat(fd int, args []string) error {
+	empty, _ := unix.BytePtrFromString("")
+	argv, err := syscall.SlicePtrFromStrings(args)
+	if err != nil {
+		return err
+	}
+	envp := []*byte{nil}
+	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, uintptr(fd), uintptr(unsafe.Pointer(empty)),
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])), unix.AT_EMPTY_PATH, 0)
+	return errno
+}
