@@ -1,0 +1,74 @@
+package ir
+
+import (
+	"slices"
+	"strings"
+
+	"example.com/bailiff/internal/event"
+)
+
+// KeyOf returns what the kernel reads of an event: the value of each kernel
+// field, zero where the field does not apply to the event's hook.
+func KeyOf(e *event.Event) *Key {
+	k := new(Key)
+	p := &e.Process
+	k.path(event.FieldExePath, event.FieldExeName, &p.Exe)
+	k.path(event.FieldParentPath, event.FieldParentName, &p.Parent)
+	k.Str[event.FieldAncestors] = p.Ancestry
+	for id, n := range map[event.FieldID]uint64{
+		event.FieldUID: uint64(p.UID), event.FieldEUID: uint64(p.EUID),
+		event.FieldGID: uint64(p.GID), event.FieldEGID: uint64(p.EGID),
+		event.FieldLoginUID: uint64(p.LoginUID), event.FieldCaps: p.CapEff, event.FieldCgroupID: p.CgroupID,
+		event.FieldMntNS: uint64(p.MntNS), event.FieldPidNS: uint64(p.PidNS), event.FieldUserNS: uint64(p.UserNS),
+		event.FieldTTY: uint64(p.TTY),
+	} {
+		k.Num[id] = n
+	}
+	switch e.Hook {
+	case event.HookFork:
+		k.Num[event.FieldCgroupProcs] = e.CgroupProcs
+		if e.Fork != nil {
+			k.Num[event.FieldCloneFlags] = e.Fork.Flags
+		}
+	case event.HookOpen:
+		k.Num[event.FieldOpenFlags] = event.FlagMask(event.OpenFlags, e.Open)
+	}
+	if e.Hook != event.HookFork && e.File != nil {
+		k.object(e.File)
+	}
+	return k
+}
+
+func (k *Key) object(f *event.File) {
+	k.path(event.FieldPath, event.FieldName, f)
+	k.Unresolved = f.Unresolved
+	k.Num[event.FieldMode] = uint64(f.Mode)
+	k.Num[event.FieldOwner] = uint64(f.UID)
+	k.Num[event.FieldGroup] = uint64(f.GID)
+	k.Num[event.FieldNlink] = uint64(f.Nlink)
+	k.Num[event.FieldFsMagic] = f.FsMagic
+	k.Num[event.FieldTraits] = event.FlagMask(event.Traits, f.Traits)
+	k.Num[event.FieldDirMode] = uint64(f.DirMode)
+	k.Num[event.FieldDirUID] = uint64(f.DirUID)
+}
+
+func (k *Key) path(path, name event.FieldID, f *event.File) {
+	k.Str[path] = NamesOf(f)
+	for _, p := range k.Str[path] {
+		if n := BaseName(p); !slices.Contains(k.Str[name], n) {
+			k.Str[name] = append(k.Str[name], n)
+		}
+	}
+}
+
+// NamesOf returns all canonical names of a file, at least one.
+func NamesOf(f *event.File) []string {
+	if len(f.Names) > 0 {
+		return f.Names
+	}
+	return []string{f.Path}
+}
+
+// BaseName returns what follows the last slash of a path: the meaning of the
+// name fields.
+func BaseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

@@ -1,0 +1,119 @@
+package ir
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"example.com/bailiff/internal/event"
+)
+
+// shown is how many values of a set are printed before it is cut.
+const shown = 8
+
+// Print writes a program for people and golden files: hooks in wire order,
+// rules in the order in which they win, one clause a line.
+func Print(w io.Writer, p *Program) error {
+	var b strings.Builder
+	for _, h := range event.Judged {
+		for i := range p.Rules[h] {
+			r := &p.Rules[h][i]
+			fmt.Fprintf(&b, "%s %d: %s %s\n", h, i, r.kind(), r.Ref.ID)
+			for j := range r.Clauses {
+				fmt.Fprintf(&b, "\t%s\n", r.Clauses[j].String())
+			}
+			if len(r.Clauses) == 0 {
+				b.WriteString("\tnever\n")
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Rule) kind() string {
+	s := r.Verdict.String()
+	if r.Audit {
+		s += " (audit)"
+	}
+	if r.Kill {
+		s += " (kill)"
+	}
+	if r.Undecided == UndecidedDeny {
+		s += " (undecided: deny)"
+	}
+	return s
+}
+
+// String returns the clause as one line.
+func (c *Clause) String() string {
+	parts := make([]string, 0, len(c.When)+1)
+	for i := range c.When {
+		parts = append(parts, c.When[i].String())
+	}
+	switch {
+	case c.Maybe:
+		parts = append(parts, "maybe(reads "+strings.Join(c.Reads, ", ")+")")
+	case len(c.When) == 0:
+		return "always"
+	}
+	return strings.Join(parts, " and ")
+}
+
+// String returns the condition as a person would write it.
+func (c *Cond) String() string {
+	f := event.FieldByID(c.Field)
+	name := f.Path
+	switch c.Op {
+	case OpIn:
+		if len(c.Nums) == 1 {
+			return fmt.Sprintf("%s %s %d", name, pick(c.Negated, "!=", "=="), c.Nums[0])
+		}
+		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "not in", "in"), c.set())
+	case OpPrefix:
+		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "not below", "below"), c.set())
+	case OpSuffix:
+		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "not ending in", "ending in"), c.set())
+	case OpLess:
+		return fmt.Sprintf("%s %s %d", name, pick(c.Negated, ">=", "<"), c.Nums[0])
+	case OpMaskEq:
+		return fmt.Sprintf("%s & %#x %s %#x", name, c.Mask, pick(c.Negated, "!=", "=="), c.Nums[0])
+	case OpMaskAny:
+		if f.Kind == event.KindFlags {
+			return fmt.Sprintf("%s %s {%s}", name, pick(c.Negated, "has none of", "has any of"),
+				strings.Join(event.FlagNames(f.Bits, c.Mask), ", "))
+		}
+		return fmt.Sprintf("%s & %#x %s 0", name, c.Mask, pick(c.Negated, "==", "!="))
+	case OpSame:
+		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "!=", "=="), event.FieldByID(c.Other).Path)
+	}
+	return fmt.Sprintf("%s op(%d)", name, c.Op)
+}
+
+func (c *Cond) set() string {
+	var vals []string
+	for _, s := range c.Strs {
+		vals = append(vals, strconv.Quote(s))
+		if len(vals) == shown {
+			break
+		}
+	}
+	for _, n := range c.Nums {
+		if len(vals) == shown {
+			break
+		}
+		vals = append(vals, strconv.FormatUint(n, 10))
+	}
+	if more := len(c.Strs) + len(c.Nums) - len(vals); more > 0 {
+		vals = append(vals, fmt.Sprintf("... %d more", more))
+	}
+	return "{" + strings.Join(vals, ", ") + "}"
+}
+
+func pick(negated bool, yes, no string) string {
+	if negated {
+		return yes
+	}
+	return no
+}
