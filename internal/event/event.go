@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -11,6 +12,20 @@ import (
 type ExecID uint64
 
 func (id ExecID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+
+// MarshalText writes it as String does: a JSON number of 64 bits would be
+// rounded by most readers.
+func (id ExecID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (id *ExecID) UnmarshalText(b []byte) error {
+	n, err := strconv.ParseUint(string(b), 16, 64)
+	if err != nil {
+		return fmt.Errorf("parse exec id: %w", err)
+	}
+	*id = ExecID(n)
+	return nil
+}
 
 // FileID is the identity of an inode. Dev is the kernel's s_dev
 // (major<<20 | minor), not stat's encoding; Gen is i_generation, which tells a
