@@ -1,0 +1,186 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.com/bailiff/internal/event"
+)
+
+// Config says how to start the agent.
+type Config struct {
+	Binary  string // the bailiff program
+	Bundle  string // directory or archive; "" means the embedded one
+	Backend string // lsm, modify-return, tracepoint; "" lets the agent choose
+	Mode    event.Mode
+	Cgroup  *Cgroup  // what enforcement is limited to
+	Args    []string // further arguments of `bailiff run`
+}
+
+// Agent is a running bailiff.
+type Agent struct {
+	Config
+	Socket string
+	cmd    *exec.Cmd
+	dir    string
+	log    *logBuffer
+	ended  chan struct{} // closed when the process has been waited for
+	err    error         // how it ended; valid after ended
+}
+
+// Start runs `bailiff run` and returns when its socket answers.
+func Start(ctx context.Context, c Config) (*Agent, error) {
+	dir, err := os.MkdirTemp("", "bailiff-run-")
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{Config: c, Socket: filepath.Join(dir, "sock"), dir: dir, log: &logBuffer{}, ended: make(chan struct{})}
+	args := []string{"run", "--socket", a.Socket, "--mode", c.Mode.String()}
+	if c.Bundle != "" {
+		args = append(args, "--bundle", c.Bundle)
+	}
+	if c.Backend != "" {
+		args = append(args, "--backend", c.Backend)
+	}
+	if c.Cgroup != nil {
+		args = append(args, "--scope", c.Cgroup.Dir)
+	}
+	a.cmd = exec.Command(c.Binary, append(args, c.Args...)...)
+	a.cmd.Stdout, a.cmd.Stderr = a.log, a.log
+	if err := a.cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start agent: %w", err), os.RemoveAll(dir))
+	}
+	go func() {
+		a.err = a.cmd.Wait()
+		close(a.ended)
+	}()
+	for {
+		_, err := a.Status(ctx)
+		if err == nil {
+			return a, nil
+		}
+		select {
+		case <-a.ended:
+			err = fmt.Errorf("start agent: it ended (%w); its log:\n%s", a.err, a.Log())
+		case <-ctx.Done():
+			err = fmt.Errorf("start agent: no answer in time: %w; its log:\n%s", err, a.Log())
+		case <-time.After(20 * time.Millisecond): // the socket is not there yet
+			continue
+		}
+		return nil, errors.Join(err, a.Kill())
+	}
+}
+
+// Log returns what the agent has logged.
+func (a *Agent) Log() string { return a.log.String() }
+
+// PID returns the agent's process id.
+func (a *Agent) PID() int { return a.cmd.Process.Pid }
+
+// CPU returns the processor time that the agent has used, user and system.
+// It is known after the agent has ended.
+func (a *Agent) CPU() time.Duration {
+	return a.cmd.ProcessState.UserTime() + a.cmd.ProcessState.SystemTime()
+}
+
+// Stop asks the agent to end (SIGTERM) and waits for it.
+func (a *Agent) Stop(ctx context.Context) error {
+	defer os.RemoveAll(a.dir)
+	_ = a.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-a.ended:
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("stop agent: it did not end in time; its log:\n%s", a.Log()), a.Kill())
+	}
+	if a.err != nil {
+		return fmt.Errorf("stop agent: %w; its log:\n%s", a.err, a.Log())
+	}
+	return nil
+}
+
+// Kill ends the agent without asking.
+func (a *Agent) Kill() error {
+	defer os.RemoveAll(a.dir)
+	if err := a.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-a.ended
+	return nil
+}
+
+// CLI runs one bailiff command against the agent and returns its standard output.
+func (a *Agent) CLI(ctx context.Context, args ...string) ([]byte, error) {
+	return CLI(ctx, a.Binary, append(args, "--socket", a.Socket)...)
+}
+
+// CLI runs one bailiff command and returns its standard output.
+func CLI(ctx context.Context, binary string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, binary, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("run bailiff %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return out, nil
+}
+
+// Status is the part of `bailiff status -o json` that tests read.
+type Status struct {
+	Backend    string            `json:"backend"`
+	Mode       string            `json:"mode"`
+	Revision   string            `json:"revision"`
+	Generation uint32            `json:"generation"`
+	Counters   map[string]uint64 `json:"counters"`
+	Conditions []struct {
+		Code string `json:"code"`
+		Text string `json:"text"`
+	} `json:"conditions"`
+}
+
+// Status asks the agent how it is.
+func (a *Agent) Status(ctx context.Context) (*Status, error) {
+	out, err := a.CLI(ctx, "status", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var s Status
+	if err := json.Unmarshal(out, &s); err != nil {
+		return nil, fmt.Errorf("read status: %w: %s", err, out)
+	}
+	return &s, nil
+}
+
+// SetMode switches the agent's mode.
+func (a *Agent) SetMode(ctx context.Context, m event.Mode) error {
+	_, err := a.CLI(ctx, "mode", m.String())
+	return err
+}
+
+// logBuffer collects output of a process that still runs.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
