@@ -25,7 +25,7 @@ type node struct {
 // marker starts each line that the test binary itself prints about a test.
 const marker = "\x16"
 
-var frame = regexp.MustCompile(`^\s*(?:=== (RUN|NAME|CONT|PAUSE)|--- (PASS|FAIL|SKIP):)\s+(\S+)`)
+var frame = regexp.MustCompile(`^\s*(?:=== (RUN|NAME|CONT|PAUSE)|--- (PASS|FAIL|SKIP):)\s*(\S*)`)
 
 // Line takes the next line of output.
 func (r *Results) Line(s string) {
@@ -44,6 +44,8 @@ func (r *Results) Line(s string) {
 	case m[2] != "":
 		n := r.root.find(m[3])
 		n.verdict, r.current = m[2], n
+	case m[3] == "":
+		r.current = nil // no test runs now
 	default:
 		r.current = r.root.find(m[3])
 	}

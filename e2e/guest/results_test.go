@@ -14,6 +14,8 @@ func TestResults(t *testing.T) {
 `+marker+`=== NAME  TestA
 partial`+marker+`    --- SKIP: TestA/sub (0.00s)
 `+marker+`--- PASS: TestA (0.01s)
+`+marker+`=== NAME  
+after
 `+marker+`=== RUN   TestB`, "\n") {
 		r.Line(s)
 	}
@@ -27,7 +29,7 @@ partial`+marker+`    --- SKIP: TestA/sub (0.00s)
 	if got := strings.Join(a.output, "|"); got != "partial" {
 		t.Errorf("output of the test: %q", got)
 	}
-	if got := strings.Join(r.outside, "|"); got != "before all" {
+	if got := strings.Join(r.outside, "|"); got != "before all|after" {
 		t.Errorf("output outside: %q", got)
 	}
 }

@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/bailiff/e2e/harness"
+)
+
+// Set by the host for tests in a guest; natively they are empty.
+const (
+	envBinary   = "BAILIFF_E2E_BINARY"   // the bailiff program to use instead of building one
+	envBackends = "BAILIFF_E2E_BACKENDS" // backends that must work here
+	envGuest    = "BAILIFF_E2E_GUEST"    // kernel series of the guest
+	envRun      = "BAILIFF_E2E_RUN"      // on the host: which tests the guests run, as -run takes it
+)
+
+func TestMain(m *testing.M) {
+	harness.RunIfAct()
+	os.Exit(m.Run())
+}
+
+// inGuest reports whether the test runs in a guest of its own.
+func inGuest() bool { return os.Getenv(envGuest) != "" }
+
+// skipLayer skips the test because the machine lacks what the layer needs. In
+// CI that is a failure: a layer must not go missing unseen.
+func skipLayer(t testing.TB, layer, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("layer %s did not run: %s", layer, reason)
+	}
+	t.Skipf("layer %s did not run: %s", layer, reason)
+}
+
+// goBuild compiles a static program or test binary for guest and host.
+func goBuild(ctx context.Context, out string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w: %s", filepath.Base(out), err, strings.TrimSpace(string(b)))
+	}
+	return nil
+}
+
+// programs are the binaries under test, built once for all tests.
+type programs struct{ bailiff, tests string }
+
+// build compiles the agent and this package's tests, once. The directory is
+// kept between runs so that nothing is linked anew that has not changed.
+var build = sync.OnceValues(func() (programs, error) {
+	if b := os.Getenv(envBinary); b != "" {
+		return programs{bailiff: b}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	dir, err := filepath.Abs("../build")
+	if err != nil {
+		return programs{}, err
+	}
+	p := programs{bailiff: filepath.Join(dir, "bailiff"), tests: filepath.Join(dir, "e2e.test")}
+	if err := goBuild(ctx, p.bailiff, "build", "-ldflags=-s -w", "-o", p.bailiff, "../cmd/bailiff"); err != nil {
+		return p, err
+	}
+	return p, goBuild(ctx, p.tests, "test", "-c", "-ldflags=-s -w", "-o", p.tests, ".")
+})
