@@ -1,0 +1,84 @@
+package enforcer
+
+import (
+	"slices"
+
+	"example.com/bailiff/internal/event"
+)
+
+// deferredPart takes from a whole answer what the deferred rules said: this is
+// all that the decision key determines, and all that may be stored under it.
+// ok is false if the answer names a rule that the program does not have; then
+// nothing may be concluded.
+func (in *installed) deferredPart(h event.Hook, whole *event.Decision) (part *answer, ok bool) {
+	part = &answer{verdict: event.VerdictAllow}
+	type fired struct {
+		ref *event.RuleRef
+		r   knownRule
+	}
+	var rules []fired
+	for _, ref := range firedRules(whole) {
+		r, ok := in.known[keyOfRule(h, ref)]
+		if !ok {
+			return nil, false
+		}
+		if r.deferred {
+			rules = append(rules, fired{ref, r})
+		}
+	}
+	slices.SortFunc(rules, func(a, b fired) int { return a.r.order - b.r.order })
+	for i, f := range rules {
+		if i > 0 {
+			part.others = append(part.others, *f.ref)
+			continue
+		}
+		part.verdict, part.rule = f.r.Verdict, f.ref
+		part.blocks = f.r.Verdict == event.VerdictDeny && !f.r.Audit
+		part.kill = part.blocks && f.r.Kill
+	}
+	return part, true
+}
+
+// firedRules lists the rules that an answer names, the deciding one first.
+func firedRules(d *event.Decision) []*event.RuleRef {
+	var out []*event.RuleRef
+	if d.Rule != nil {
+		out = append(out, d.Rule)
+	}
+	for i := range d.Others {
+		out = append(out, &d.Others[i])
+	}
+	return out
+}
+
+// diverges compares what the kernel decided about an act with the whole answer
+// of the policy. It returns what is wrong, "" if nothing is.
+func (in *installed) diverges(ev *event.Event, whole *event.Decision) string {
+	d := &ev.Decision
+	fired := firedRules(whole)
+	// What the kernel decided must be among what the policy decides.
+	switch {
+	case d.Verdict != event.VerdictDeny && d.Verdict != event.VerdictAlert, d.Source == event.SourceDefault:
+	case d.Rule != nil:
+		key := keyOfRule(ev.Hook, d.Rule)
+		if !slices.ContainsFunc(fired, func(r *event.RuleRef) bool { return keyOfRule(ev.Hook, r) == key }) {
+			return "the kernel's rule " + d.Rule.ID + " does not hold"
+		}
+	case whole.Verdict != d.Verdict:
+		return "the kernel's stored verdict was " + d.Verdict.String() + ", the policy's is " + whole.Verdict.String()
+	}
+	// What the policy decides beyond it, the kernel must have left open.
+	if d.Source == event.SourceDefault {
+		return ""
+	}
+	for _, ref := range fired {
+		r, ok := in.known[keyOfRule(ev.Hook, ref)]
+		if !ok {
+			return "the policy names rule " + ref.ID + ", which the kernel's program does not have"
+		}
+		if r.Verdict > d.Verdict && !(d.Undecided && r.deferred) {
+			return "rule " + ref.ID + " holds, the kernel missed it"
+		}
+	}
+	return ""
+}

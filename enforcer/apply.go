@@ -1,0 +1,129 @@
+package enforcer
+
+import (
+	"strings"
+
+	"example.com/bailiff/internal/event"
+)
+
+// finish waits for a task, within its deadline, and completes the event.
+func (e *Enforcer) finish(it item, timer *deadlineTimer) {
+	t := it.t
+	select {
+	case <-t.done:
+	default:
+		reason := cntOpenBehind
+		if len(e.order) < e.behindAt {
+			reason = cntOpenDeadline
+			timer.wait(t.done, t.deadline)
+		}
+		// If the worker was faster its result is about to be there.
+		if t.state.CompareAndSwap(taskOpen, taskGivenUp) {
+			res := t.withoutAnswer(reason)
+			e.apply(it.ev, t.in, &res)
+			return
+		}
+		<-t.done
+	}
+	e.apply(it.ev, t.in, &t.res)
+}
+
+// apply writes a result into the event's decision.
+func (e *Enforcer) apply(ev *event.Event, in *installed, res *result) {
+	d := &ev.Decision
+	if res.whole == nil && res.part == nil {
+		e.unanswered(ev, res.reason)
+		return
+	}
+	if res.whole != nil {
+		d.Message = res.whole.Message
+		e.checkDivergence(ev, in, res.whole)
+	}
+	switch {
+	case d.Undecided && d.Verdict != event.VerdictDeny && e.judged(d, res):
+	case res.whole != nil && !d.Divergence:
+		e.explain(d, res.whole)
+	}
+	titleAsMessage(d)
+}
+
+// judged writes a late verdict. It returns false where the kernel's own alert
+// stands.
+func (e *Enforcer) judged(d *event.Decision, res *result) bool {
+	var v event.Verdict
+	var rule *event.RuleRef
+	var others []event.RuleRef
+	if res.whole != nil {
+		v, rule, others = res.whole.Verdict, res.whole.Rule, res.whole.Others
+	} else {
+		v, rule, others = res.part.verdict, res.part.rule, res.part.others
+	}
+	if d.Verdict == event.VerdictAlert && v <= event.VerdictAlert {
+		return false
+	}
+	d.Verdict, d.Rule, d.Others = v, rule, others
+	d.Source, d.Late = event.SourceEngine, true
+	if res.effect != event.EffectNone {
+		d.Effect = res.effect
+	}
+	return true
+}
+
+// explain adds to a decision that was taken in the kernel what only the policy
+// can say: the rule behind a stored verdict, and which other rules hold.
+func (e *Enforcer) explain(d *event.Decision, whole *event.Decision) {
+	if d.Source == event.SourceDefault && whole.Verdict != event.VerdictDeny {
+		d.Message = "refused because it was not decided in time; the policy's answer is " + whole.Verdict.String()
+		return
+	}
+	if d.Rule == nil {
+		d.Rule, d.Others = whole.Rule, whole.Others
+		return
+	}
+	d.Others = nil
+	for _, r := range firedRules(whole) {
+		if keyOfRule(0, r) != keyOfRule(0, d.Rule) {
+			d.Others = append(d.Others, *r)
+		}
+	}
+}
+
+// unanswered records that the policy could not be asked. Only an act that
+// passed is a fail-open: what the kernel refused stays refused.
+func (e *Enforcer) unanswered(ev *event.Event, reason counter) {
+	d := &ev.Decision
+	if d.Undecided && d.Verdict != event.VerdictDeny {
+		e.counts.add(reason)
+		if d.FailOpen == "" {
+			d.FailOpen = strings.TrimPrefix(counterNames[reason], "fail_open_")
+		}
+	} else {
+		e.counts.add(cntUnchecked)
+	}
+	titleAsMessage(d)
+}
+
+// titleAsMessage keeps a decision readable where the policy's own message is
+// not to be had.
+func titleAsMessage(d *event.Decision) {
+	if d.Message == "" && d.Rule != nil {
+		d.Message = d.Rule.Title
+	}
+}
+
+func (e *Enforcer) checkDivergence(ev *event.Event, in *installed, whole *event.Decision) {
+	why := in.diverges(ev, whole)
+	if why == "" {
+		return
+	}
+	if ev.File != nil && ev.File.Unresolved && ev.Decision.Verdict != event.VerdictAllow {
+		// The kernel counts conditions on a path that it does not know as
+		// met; the policy sees the part that is known. Both are right.
+		e.counts.add(cntFailClosed)
+		return
+	}
+	ev.Decision.Divergence, ev.Decision.Message = true, why
+	e.counts.add(cntDivergences)
+	e.log.Error("kernel and policy disagree", "hook", ev.Hook.String(), "revision", in.revision, "reason", why)
+	e.Raise(CondDivergence, "revision "+in.revision+": "+why)
+}

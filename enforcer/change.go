@@ -1,0 +1,117 @@
+package enforcer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"example.com/bailiff/internal/event"
+)
+
+// SetPolicy puts a policy in force: its tables are built aside, made active by
+// one store, and the former ones freed. Calls wait for one another. Until the
+// store succeeds the former policy is in force, and it stays so on any error;
+// the condition policy-stale then says why.
+func (e *Enforcer) SetPolicy(ctx context.Context, p Policy) error {
+	e.changeMu.Lock()
+	defer e.changeMu.Unlock()
+	old := e.active.Load()
+	in, err := e.install(ctx, p)
+	if err != nil {
+		err = fmt.Errorf("set policy %s: %w", p.Revision(), err)
+		fields := map[string]string{"revision": p.Revision(), "reason": err.Error()}
+		if old != nil {
+			fields["in_force"] = old.revision
+		}
+		e.notice(NoticePolicyRefused, err.Error(), fields)
+		e.Raise(CondPolicyStale, err.Error())
+		return err
+	}
+	fields := map[string]string{
+		"revision":    in.revision,
+		"generation":  strconv.FormatUint(uint64(in.gen), 10),
+		"lowered":     strconv.Itoa(in.rules.Lowered),
+		"prefiltered": strconv.Itoa(in.rules.Prefiltered),
+		"deferred":    strconv.Itoa(in.rules.Deferred),
+	}
+	text := "policy " + in.revision + " is in force"
+	if old != nil {
+		fields["old_revision"] = old.revision
+		text += ", instead of " + old.revision
+	}
+	e.log.Info("policy changed", "revision", in.revision, "generation", uint32(in.gen),
+		"lowered", in.rules.Lowered, "prefiltered", in.rules.Prefiltered, "deferred", in.rules.Deferred)
+	e.notice(NoticePolicyChange, text, fields)
+	e.Clear(CondPolicyStale)
+	if old != nil {
+		e.unfreed = append(e.unfreed, old.gen)
+	}
+	e.retire()
+	return nil
+}
+
+// install stages and activates a policy. After an error nothing of it is left.
+func (e *Enforcer) install(ctx context.Context, p Policy) (*installed, error) {
+	program := p.Program()
+	if program == nil {
+		return nil, errors.New("it has no program")
+	}
+	gen, err := e.Kernel.Stage(ctx, program)
+	if err != nil {
+		return nil, fmt.Errorf("stage: %w", err)
+	}
+	in := e.newInstalled(p, gen)
+	in.since = e.Now()
+	e.addGeneration(in)
+	if err = ctx.Err(); err == nil {
+		err = e.Kernel.Activate(gen)
+	}
+	if err != nil {
+		e.dropGeneration(gen)
+		e.unfreed = append(e.unfreed, gen)
+		e.retire()
+		return nil, fmt.Errorf("activate generation %d: %w", gen, err)
+	}
+	e.active.Store(in)
+	return in, nil
+}
+
+// retire frees the tables of generations that are not active. What fails is
+// tried again at the next change: it costs memory, not protection.
+func (e *Enforcer) retire() {
+	var left []Generation
+	for _, g := range e.unfreed {
+		if err := e.Kernel.Retire(g); err != nil {
+			left = append(left, g)
+			e.log.Warn("cannot free tables", "generation", uint32(g), "error", err)
+			e.Raise(CondTablesNotFreed, fmt.Sprintf("retire generation %d: %v", g, err))
+		}
+	}
+	e.unfreed = left
+	if len(left) == 0 {
+		e.Clear(CondTablesNotFreed)
+	}
+}
+
+// SetMode switches between audit and enforce. by says who asked, for the
+// record. On error the former mode stays.
+func (e *Enforcer) SetMode(ctx context.Context, m event.Mode, by string) error {
+	e.changeMu.Lock()
+	defer e.changeMu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("set mode %s: %w", m, err)
+	}
+	old := e.Mode()
+	if err := e.Kernel.SetMode(m); err != nil {
+		return fmt.Errorf("set mode %s: %w", m, err)
+	}
+	e.mode.Store(uint32(m))
+	e.log.Info("mode changed", "mode", m.String(), "old", old.String(), "by", by)
+	e.notice(NoticeModeChange, "mode is "+m.String()+", was "+old.String(),
+		map[string]string{"mode": m.String(), "old_mode": old.String(), "by": by})
+	return nil
+}
+
+// Mode is the mode that the kernel was last told.
+func (e *Enforcer) Mode() event.Mode { return event.Mode(e.mode.Load()) }

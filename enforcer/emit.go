@@ -1,0 +1,45 @@
+package enforcer
+
+import (
+	"example.com/bailiff/internal/event"
+)
+
+// Codes of the notices that the enforcer emits (event.Notice.Code). They are
+// part of the event format and do not change.
+const (
+	NoticeStarted          = "started"
+	NoticeStopped          = "stopped"
+	NoticePolicyChange     = "policy-change"  // another policy is in force
+	NoticePolicyRefused    = "policy-refused" // a new policy could not be put in force, the old one stays
+	NoticeModeChange       = "mode-change"
+	NoticeEventsDropped    = "events-dropped" // fields: reason -> events lost since the last such notice
+	NoticeFailOpen         = "fail-open"      // fields: reason -> acts that passed unjudged since the last such notice
+	NoticeConditionRaised  = "condition-raised"
+	NoticeConditionCleared = "condition-cleared"
+)
+
+// emit numbers an event and hands it to the sinks.
+func (e *Enforcer) emit(ev *event.Event) {
+	e.emitMu.Lock()
+	defer e.emitMu.Unlock()
+	e.seq++
+	ev.Seq = e.seq
+	for _, s := range e.Sinks {
+		s.Emit(ev)
+	}
+	e.counts.add(cntEmitted)
+}
+
+// notice emits a record about the agent itself.
+func (e *Enforcer) notice(code, text string, fields map[string]string) {
+	n := &event.Event{
+		Time:  e.Now(),
+		Agent: &event.Notice{Code: code, Text: text, Fields: fields},
+	}
+	n.Decision.Mode = e.Mode()
+	if in := e.active.Load(); in != nil {
+		n.Decision.Revision, n.Decision.Generation = in.revision, uint32(in.gen)
+	}
+	e.counts.add(cntNotices)
+	e.emit(n)
+}

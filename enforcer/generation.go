@@ -1,0 +1,109 @@
+package enforcer
+
+import (
+	"time"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// keepGenerations is how many former generations still answer for events that
+// were on their way when the policy changed.
+const keepGenerations = 4
+
+// installed is a policy with the generation that the kernel gave it.
+type installed struct {
+	policy   Policy
+	revision string
+	gen      Generation
+	since    time.Time // when it became active
+	rules    RuleCount
+	known    map[ruleKey]knownRule
+	cache    *cache
+}
+
+// ruleKey is what tells rules apart: an id may be given to several.
+type ruleKey struct {
+	hook           event.Hook
+	id, path, file string
+	line           int
+}
+
+func keyOfRule(h event.Hook, r *event.RuleRef) ruleKey {
+	return ruleKey{h, r.ID, r.Path, r.File, r.Line}
+}
+
+// knownRule is a rule of the program, with its place in the order of winning.
+type knownRule struct {
+	*ir.Rule
+	order    int
+	deferred bool // the kernel cannot always decide it
+}
+
+// RuleCount says how the rules of a program are decided.
+type RuleCount struct {
+	Lowered     int `json:"lowered"`     // by kernel tables alone
+	Prefiltered int `json:"prefiltered"` // by the policy engine, for acts that pass the kernel's part of the conditions
+	Deferred    int `json:"deferred"`    // by the policy engine, for every act of the hook
+}
+
+func (e *Enforcer) newInstalled(p Policy, g Generation) *installed {
+	in := &installed{
+		policy:   p,
+		revision: p.Revision(),
+		gen:      g,
+		known:    map[ruleKey]knownRule{},
+		cache:    newCache(e.CacheSize),
+	}
+	for hook, rules := range p.Program().Rules {
+		for i := range rules {
+			r := &rules[i]
+			maybe, always := false, false
+			for _, c := range r.Clauses {
+				maybe = maybe || c.Maybe
+				always = always || (c.Maybe && len(c.When) == 0)
+			}
+			switch {
+			case always:
+				in.rules.Deferred++
+			case maybe:
+				in.rules.Prefiltered++
+			default:
+				in.rules.Lowered++
+			}
+			in.known[keyOfRule(hook, &r.Ref)] = knownRule{r, i, maybe}
+		}
+	}
+	return in
+}
+
+// generation returns the policy of a generation, nil if it is not known (any
+// more).
+func (e *Enforcer) generation(g Generation) *installed {
+	e.gensMu.RLock()
+	defer e.gensMu.RUnlock()
+	return e.gens[g]
+}
+
+// addGeneration makes a generation known before it is active, so that the
+// first event that names it finds it.
+func (e *Enforcer) addGeneration(in *installed) {
+	e.gensMu.Lock()
+	defer e.gensMu.Unlock()
+	e.gens[in.gen] = in
+	e.genOrder = append(e.genOrder, in.gen)
+	for len(e.genOrder) > keepGenerations+1 {
+		delete(e.gens, e.genOrder[0])
+		e.genOrder = e.genOrder[1:]
+	}
+}
+
+// dropGeneration forgets one that never became active.
+func (e *Enforcer) dropGeneration(g Generation) {
+	e.gensMu.Lock()
+	defer e.gensMu.Unlock()
+	delete(e.gens, g)
+	if n := len(e.genOrder); n > 0 && e.genOrder[n-1] == g {
+		e.genOrder = e.genOrder[:n-1]
+	}
+}

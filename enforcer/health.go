@@ -1,0 +1,130 @@
+package enforcer
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Severity says how much of the protection a condition takes away.
+type Severity string
+
+// The severities, worst first.
+const (
+	SeverityHigh   Severity = "high"   // acts may pass that the policy forbids
+	SeverityMedium Severity = "medium" // acts may go unreported, or are judged late
+	SeverityLow    Severity = "low"    // protection is whole, something else is wrong
+)
+
+// Codes of the declared conditions.
+const (
+	CondPolicyStale    = "policy-stale"
+	CondDivergence     = "divergence"
+	CondEventsDropped  = "events-dropped"
+	CondFailOpen       = "fail-open"
+	CondNotRemembered  = "verdicts-not-remembered"
+	CondTablesNotFreed = "tables-not-freed"
+	CondCountersUnread = "counters-unreadable"
+	CondLateKillFailed = "late-kill-failed"
+	CondBackendLimited = "backend-limited"
+	CondHookSilent     = "hook-silent"
+	CondSinkFailing    = "sink-failing"
+)
+
+// Condition is a way of being unwell, as Status reports it.
+type Condition struct {
+	Code     string    `json:"code"`
+	Severity Severity  `json:"severity"`
+	Since    time.Time `json:"since"` // when it was raised
+	Text     string    `json:"text"`  // what is the matter this time
+	Remedy   string    `json:"remedy"`
+}
+
+// declaredConditions is the one list of conditions: raising another code is a
+// mistake that Raise reports.
+var declaredConditions = []Condition{
+	{Code: CondPolicyStale, Severity: SeverityHigh,
+		Remedy: "Correct the bundle (bailiff check), or put the former one back; the policy that was in force still is."},
+	{Code: CondDivergence, Severity: SeverityHigh,
+		Remedy: "Kernel tables and policy gave different answers. Report it with the event and the bundle; the rule that it names is not to be trusted until then."},
+	{Code: CondFailOpen, Severity: SeverityHigh,
+		Remedy: "Acts passed because nobody could judge them in time. See the reasons in the counters; simplify the deferred rules (bailiff explain) or mark them undecided: deny."},
+	{Code: CondHookSilent, Severity: SeverityHigh,
+		Remedy: "A hook was attached but does not fire. Restart the agent; choose another backend if it stays."},
+	{Code: CondBackendLimited, Severity: SeverityHigh,
+		Remedy: "This backend cannot refuse everything that the policy denies. See bailiff doctor for what a better one needs."},
+	{Code: CondEventsDropped, Severity: SeverityMedium,
+		Remedy: "Events were lost, verdicts were not. Enlarge the ring buffer, or narrow the rules that report most."},
+	{Code: CondNotRemembered, Severity: SeverityMedium,
+		Remedy: "Verdicts of deferred rules cannot be put into the kernel, so each act is judged after it happened. See the log for the kernel's error."},
+	{Code: CondLateKillFailed, Severity: SeverityMedium,
+		Remedy: "A process that a late verdict condemned could not be killed. See the log; the agent needs CAP_KILL."},
+	{Code: CondCountersUnread, Severity: SeverityMedium,
+		Remedy: "Losses in the kernel cannot be counted at present. See the log for the kernel's error."},
+	{Code: CondSinkFailing, Severity: SeverityMedium,
+		Remedy: "A way out for events does not take them. Check its destination."},
+	{Code: CondTablesNotFreed, Severity: SeverityLow,
+		Remedy: "Tables of a former policy still take kernel memory. They are freed at the next try or when the agent stops."},
+}
+
+// health holds the conditions that are raised.
+type health struct {
+	mu     sync.Mutex
+	raised map[string]Condition
+}
+
+func newHealth() *health { return &health{raised: map[string]Condition{}} }
+
+// Raise reports a declared condition. If it is raised already only its text
+// changes. The stream is told when it begins.
+func (e *Enforcer) Raise(code, text string) {
+	i := slices.IndexFunc(declaredConditions, func(c Condition) bool { return c.Code == code })
+	if i < 0 {
+		e.log.Error("condition is not declared", "code", code, "text", text)
+		return
+	}
+	c := declaredConditions[i]
+	c.Since, c.Text = e.Now(), text
+
+	e.health.mu.Lock()
+	defer e.health.mu.Unlock()
+	old, again := e.health.raised[code]
+	if again {
+		c.Since = old.Since
+	}
+	e.health.raised[code] = c
+	if again {
+		return
+	}
+	e.log.Warn("condition raised", "code", code, "severity", string(c.Severity), "text", text)
+	e.notice(NoticeConditionRaised, text, map[string]string{
+		"code": code, "severity": string(c.Severity), "remedy": c.Remedy})
+}
+
+// Clear ends a condition; nothing happens if it is not raised. The stream is
+// told.
+func (e *Enforcer) Clear(code string) {
+	e.health.mu.Lock()
+	defer e.health.mu.Unlock()
+	c, ok := e.health.raised[code]
+	if !ok {
+		return
+	}
+	delete(e.health.raised, code)
+	e.log.Info("condition cleared", "code", code)
+	e.notice(NoticeConditionCleared, c.Text, map[string]string{
+		"code": code, "severity": string(c.Severity), "lasted": e.Now().Sub(c.Since).String()})
+}
+
+// Conditions returns what is raised, by code.
+func (e *Enforcer) Conditions() []Condition {
+	e.health.mu.Lock()
+	defer e.health.mu.Unlock()
+	out := make([]Condition, 0, len(e.health.raised))
+	for _, c := range e.health.raised {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Condition) int { return strings.Compare(a.Code, b.Code) })
+	return out
+}

@@ -1,0 +1,116 @@
+package enforcer
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"example.com/bailiff/internal/event"
+)
+
+// Options is what an Enforcer is made of. Kernel and Policy are required; a
+// zero in the rest means the default that is named.
+type Options struct {
+	Kernel  Kernel
+	Policy  Policy     // the first one, installed when Run begins
+	Mode    event.Mode // the first one
+	Sinks   []Sink     // called in this order
+	Killer  Killer     // for late denies of rules that ask for it; default PidfdKiller
+	Log     hclog.Logger
+	Backend string           // for Status: lsm, modify-return or tracepoint
+	Scope   []string         // for Status: cgroup paths, empty for the whole machine
+	Now     func() time.Time // default time.Now; stamps notices, conditions and the process tree
+
+	Workers     int           // policy evaluations at a time; default 2
+	Queue       int           // undecided acts that may wait for a worker, and as many re-checks; default 1024
+	Pipeline    int           // events between the ring and the sinks; default 16384
+	Deadline    time.Duration // from reading an event to giving up on its verdict; default 250 ms
+	CacheSize   int           // verdicts kept for a generation; default 8192
+	Processes   int           // process images kept in the tree; default 32768
+	SampleEvery uint64        // every n-th allowed act is re-checked by the policy; default never
+	PollEvery   time.Duration // how often kernel counters are read; default 1 s
+	DrainFor    time.Duration // how long the ring is read on after the context ended; default 100 ms
+}
+
+// Enforcer is the loop and the transaction. Its methods may be called from any
+// goroutine, before, during and after Run.
+type Enforcer struct {
+	Options
+	log      hclog.Logger
+	started  time.Time
+	counts   counters
+	tree     *tree
+	health   *health
+	ready    chan struct{}
+	behindAt int // pipeline length from which nothing waits for the engine
+
+	order   chan item  // from the reader to the emitter
+	judge   chan *task // undecided acts, to the workers
+	recheck chan *task // decided acts, to the workers
+	seen    uint64     // judged events since the last sample; the reader's own
+
+	emitMu sync.Mutex // one event at a time through the sinks
+	seq    uint64     // under emitMu
+
+	changeMu sync.Mutex // one policy or mode change at a time
+	unfreed  []Generation
+	active   atomic.Pointer[installed]
+	mode     atomic.Uint32 // event.Mode
+	gensMu   sync.RWMutex
+	gens     map[Generation]*installed
+	genOrder []Generation
+
+	poll pollState // the poller's own
+}
+
+// New checks the options and fills in the defaults. It touches nothing: Run
+// does.
+func New(o Options) (*Enforcer, error) {
+	switch {
+	case o.Kernel == nil:
+		return nil, errors.New("make enforcer: no kernel")
+	case o.Policy == nil:
+		return nil, errors.New("make enforcer: no policy")
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Killer == nil {
+		o.Killer = PidfdKiller{}
+	}
+	def(&o.Workers, 2)
+	def(&o.Queue, 1024)
+	def(&o.Pipeline, 16384)
+	def(&o.Deadline, 250*time.Millisecond)
+	def(&o.CacheSize, 8192)
+	def(&o.Processes, 32768)
+	def(&o.PollEvery, time.Second)
+	def(&o.DrainFor, 100*time.Millisecond)
+	e := &Enforcer{
+		Options:  o,
+		log:      o.Log.Named("enforcer"),
+		started:  o.Now(),
+		tree:     newTree(o.Processes),
+		health:   newHealth(),
+		ready:    make(chan struct{}),
+		behindAt: max(1, o.Pipeline/2),
+		order:    make(chan item, o.Pipeline),
+		judge:    make(chan *task, o.Queue),
+		recheck:  make(chan *task, o.Queue),
+		gens:     map[Generation]*installed{},
+	}
+	e.mode.Store(uint32(o.Mode))
+	return e, nil
+}
+
+func def[T int | time.Duration](v *T, to T) {
+	if *v <= 0 {
+		*v = to
+	}
+}

@@ -1,0 +1,152 @@
+package enforcer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"example.com/bailiff/internal/event"
+)
+
+// item is one place in the pipeline. t is nil when nothing is to be waited for.
+type item struct {
+	ev *event.Event
+	t  *task
+}
+
+// Run tells the kernel the mode, installs the first policy and handles events
+// until the context ends or the kernel side is closed (nil), or fails. Every
+// goroutine that it starts has ended when it returns, but for evaluations that
+// ignore their deadline. It may be called once.
+func (e *Enforcer) Run(ctx context.Context) error {
+	if err := e.Kernel.SetMode(e.Mode()); err != nil {
+		return fmt.Errorf("run enforcer: set mode: %w", err)
+	}
+	e.notice(NoticeStarted, "agent started in mode "+e.Mode().String(),
+		map[string]string{"mode": e.Mode().String(), "backend": e.Backend})
+	if err := e.SetPolicy(ctx, e.Policy); err != nil {
+		return fmt.Errorf("run enforcer: %w", err)
+	}
+	close(e.ready)
+
+	// Workers and emitter outlive ctx: what was read is judged and emitted.
+	engine, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopEngine()
+	stop := make(chan struct{})
+	var workers, emitter, poller sync.WaitGroup
+	for range e.Workers {
+		workers.Go(func() { e.work(engine, stop) })
+	}
+	emitter.Go(e.emitInOrder)
+	polling, stopPolling := context.WithCancel(ctx)
+	defer stopPolling()
+	poller.Go(func() { e.pollCounters(polling) })
+
+	err := e.read(ctx)
+	stopPolling()
+	poller.Wait()
+	close(e.order)
+	emitter.Wait() // ends within the deadline of the last task
+	close(stop)
+	stopEngine()
+	if !waitFor(&workers, e.Deadline) {
+		e.log.Error("policy evaluations do not end", "deadline", e.Deadline.String())
+	}
+	e.pollOnce()
+	e.notice(NoticeStopped, "agent stopped", nil)
+	return err
+}
+
+// Ready is closed when the first policy is in force and Run reads events.
+func (e *Enforcer) Ready() <-chan struct{} { return e.ready }
+
+// read moves events from the kernel into the pipeline.
+func (e *Enforcer) read(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := e.readOne(ctx); err != nil {
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				break
+			}
+			return endOfEvents(err)
+		}
+	}
+	// The acts that were seen before the end are still in the ring.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.DrainFor)
+	defer cancel()
+	for {
+		if err := e.readOne(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return endOfEvents(err)
+		}
+	}
+}
+
+func (e *Enforcer) readOne(ctx context.Context) error {
+	ev, err := e.Kernel.Next(ctx)
+	if err != nil {
+		return err
+	}
+	e.counts.add(cntRead)
+	e.tree.see(ev, e.Now())
+	e.order <- item{ev, e.plan(ev)}
+	return nil
+}
+
+func endOfEvents(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return fmt.Errorf("read event: %w", err)
+}
+
+// emitInOrder is the emitter: it ends when the pipeline is closed and empty.
+func (e *Enforcer) emitInOrder() {
+	timer := newDeadlineTimer()
+	defer timer.stop()
+	for it := range e.order {
+		if it.t != nil {
+			e.finish(it, timer)
+		}
+		e.emit(it.ev)
+	}
+}
+
+// deadlineTimer is one timer for all waits of the emitter.
+type deadlineTimer struct{ t *time.Timer }
+
+func newDeadlineTimer() *deadlineTimer {
+	t := time.NewTimer(0)
+	if !t.Stop() {
+		<-t.C
+	}
+	return &deadlineTimer{t}
+}
+
+func (d *deadlineTimer) stop() { d.t.Stop() }
+
+// wait returns when done is closed or the deadline has passed.
+func (d *deadlineTimer) wait(done <-chan struct{}, deadline time.Time) {
+	d.t.Reset(time.Until(deadline))
+	select {
+	case <-done:
+		d.t.Stop() // since Go 1.23 no stale tick is left behind
+	case <-d.t.C:
+	}
+}
+
+// waitFor waits for a group, at most so long; it reports whether it ended.
+func waitFor(wg *sync.WaitGroup, d time.Duration) bool {
+	ended := make(chan struct{})
+	go func() { wg.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
