@@ -105,11 +105,23 @@ func (n *node) report(t *testing.T) {
 		switch n.verdict {
 		case "PASS":
 		case "SKIP":
-			t.Skip("skipped in the guest")
+			t.Skip(n.reason())
 		case "FAIL":
 			t.Fail()
 		default:
 			t.Error("did not end in the guest")
 		}
 	})
+}
+
+// reason is what a skipped test said last.
+func (n *node) reason() string {
+	if len(n.output) == 0 {
+		return "skipped in the guest"
+	}
+	s := strings.TrimSpace(n.output[len(n.output)-1])
+	if place, rest, ok := strings.Cut(s, ": "); ok && strings.Contains(place, ".go:") {
+		return rest
+	}
+	return s
 }
