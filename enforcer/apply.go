@@ -2,21 +2,15 @@ package enforcer
 
 import (
 	"strings"
+	"time"
 
 	"example.com/bailiff/internal/event"
 )
 
 // finish waits for a task, within its deadline, and completes the event.
-func (e *Enforcer) finish(it item, timer *deadlineTimer) {
+func (e *Enforcer) finish(it item, timer *time.Timer) {
 	t := it.t
-	select {
-	case <-t.done:
-	default:
-		reason := cntOpenBehind
-		if len(e.order) < e.behindAt {
-			reason = cntOpenDeadline
-			timer.wait(t.done, t.deadline)
-		}
+	if reason, late := e.await(t, timer); late {
 		// If the worker was faster its result is about to be there.
 		if t.state.CompareAndSwap(taskOpen, taskGivenUp) {
 			res := t.withoutAnswer(reason)
@@ -26,6 +20,28 @@ func (e *Enforcer) finish(it item, timer *deadlineTimer) {
 		<-t.done
 	}
 	e.apply(it.ev, t.in, &t.res)
+}
+
+// await blocks until the task is done, its deadline has passed or the pipeline
+// is half full; late says that it is not done, and why it is waited for no longer.
+func (e *Enforcer) await(t *task, timer *time.Timer) (reason counter, late bool) {
+	select {
+	case <-t.done:
+		return 0, false
+	default:
+	}
+	timer.Reset(time.Until(t.deadline)) // since Go 1.23 no stale tick is left behind
+	defer timer.Stop()
+	for len(e.order) < e.behindAt {
+		select {
+		case <-t.done:
+			return 0, false
+		case <-timer.C:
+			return cntOpenDeadline, true
+		case <-e.hurry:
+		}
+	}
+	return cntOpenBehind, true
 }
 
 // apply writes a result into the event's decision.

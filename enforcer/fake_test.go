@@ -246,7 +246,7 @@ func deferred(id string, v event.Verdict, prefix, path string) fakeRule {
 	}
 }
 
-func exec(pid int32, path string) *event.Event {
+func execOf(pid int32, path string) *event.Event {
 	return &event.Event{
 		Hook:    event.HookExec,
 		Process: event.Process{PID: pid, TID: pid, ExecID: event.ExecID(pid), UID: 1000},

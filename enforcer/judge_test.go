@@ -25,7 +25,7 @@ func mixed() *fakePolicy {
 func TestDecidedInKernel(t *testing.T) {
 	r := start(t, mixed(), nil)
 	for i, path := range []string{"/bad", "/watched", "/fine"} {
-		r.kernel.act(exec(int32(i+2), path))
+		r.kernel.act(execOf(int32(i+2), path))
 	}
 	r.stop()
 	got := r.sink.acts()
@@ -50,11 +50,11 @@ func TestDecidedInKernel(t *testing.T) {
 
 func TestUndecidedIsAnsweredOnceAndRemembered(t *testing.T) {
 	r := start(t, mixed(), nil)
-	r.kernel.act(exec(2, "/maybe/bad"))
-	r.kernel.act(exec(3, "/maybe/good"))
+	r.kernel.act(execOf(2, "/maybe/bad"))
+	r.kernel.act(execOf(3, "/maybe/good"))
 	first := r.sink.waitActs(t, 2)
-	r.kernel.act(exec(4, "/maybe/bad"))
-	r.kernel.act(exec(5, "/maybe/good"))
+	r.kernel.act(execOf(4, "/maybe/bad"))
+	r.kernel.act(execOf(5, "/maybe/good"))
 	r.stop()
 
 	if d := first[0].Decision; d.Verdict != event.VerdictDeny || !d.Late || d.Source != event.SourceEngine ||
@@ -82,7 +82,7 @@ func TestNotCacheable(t *testing.T) {
 	p.uncached = true
 	r := start(t, p, nil)
 	for pid := range int32(3) {
-		r.kernel.act(exec(pid+2, "/maybe/bad"))
+		r.kernel.act(execOf(pid+2, "/maybe/bad"))
 	}
 	r.stop()
 	if n := p.calls.Load(); n != 3 {
@@ -101,7 +101,7 @@ func TestStoresOnlyTheDeferredPart(t *testing.T) {
 		lowered("watch", event.VerdictAlert, "/watched"),
 	}}
 	r := start(t, p, nil)
-	r.kernel.act(exec(2, "/watched"))
+	r.kernel.act(execOf(2, "/watched"))
 	r.stop()
 	if d := r.sink.acts()[0].Decision; d.Verdict != event.VerdictAlert || d.Source != event.SourceTable || d.Late {
 		t.Errorf("decision: %+v", d)
@@ -117,9 +117,9 @@ func TestAuditRuleIsNotRemembered(t *testing.T) {
 	rule.rule.Audit, rule.rule.Kill = true, true
 	killer := &fakeKiller{}
 	r := start(t, &fakePolicy{revision: "r1", rules: []fakeRule{rule}}, func(o *Options) { o.Killer = killer })
-	r.kernel.act(exec(2, "/maybe/bad"))
+	r.kernel.act(execOf(2, "/maybe/bad"))
 	r.sink.waitActs(t, 1)
-	r.kernel.act(exec(3, "/maybe/bad"))
+	r.kernel.act(execOf(3, "/maybe/bad"))
 	r.stop()
 	for _, ev := range r.sink.acts() {
 		if d := ev.Decision; d.Verdict != event.VerdictDeny || d.Effect != event.EffectNone {
@@ -164,7 +164,7 @@ func TestLateKill(t *testing.T) {
 			p, killer := mixed(), &fakeKiller{err: tt.err}
 			p.rules[1].rule.Kill = tt.kill
 			r := start(t, p, func(o *Options) { o.Killer, o.Mode = killer, tt.mode })
-			r.kernel.act(exec(2, "/maybe/bad"))
+			r.kernel.act(execOf(2, "/maybe/bad"))
 			r.stop()
 			if d := r.sink.acts()[0].Decision; d.Effect != tt.effect || d.Verdict != event.VerdictDeny {
 				t.Errorf("decision: %+v", d)
@@ -180,8 +180,8 @@ func TestEngineErrorIsFailOpenAndNotStored(t *testing.T) {
 	p := mixed()
 	p.before = func(context.Context, *event.Event) error { return errors.New("eval_conflict_error") }
 	r := start(t, p, nil)
-	r.kernel.act(exec(2, "/maybe/good"))
-	r.kernel.act(exec(3, "/bad"))
+	r.kernel.act(execOf(2, "/maybe/good"))
+	r.kernel.act(execOf(3, "/bad"))
 	r.sink.waitActs(t, 2)
 	r.pollOnce()
 	r.stop()
@@ -213,9 +213,9 @@ func TestSlowEngine(t *testing.T) {
 		}
 		r := start(t, p, func(o *Options) { o.Deadline = 100 * time.Millisecond })
 		began := time.Now()
-		r.kernel.act(exec(2, "/maybe/bad"))
-		r.kernel.act(exec(3, "/bad"))
-		r.kernel.act(exec(4, "/fine"))
+		r.kernel.act(execOf(2, "/maybe/bad"))
+		r.kernel.act(execOf(3, "/bad"))
+		r.kernel.act(execOf(4, "/fine"))
 		got := r.sink.waitActs(t, 3)
 		if took := time.Since(began); took != 100*time.Millisecond {
 			t.Errorf("events were held for %s", took)
@@ -248,11 +248,11 @@ func TestQueueFull(t *testing.T) {
 		p.before = func(context.Context, *event.Event) error { <-release; return nil }
 		r := start(t, p, func(o *Options) { o.Workers, o.Queue, o.Deadline = 2, 3, time.Hour })
 		for pid := range int32(2) {
-			r.kernel.act(exec(pid+2, "/maybe/good"))
+			r.kernel.act(execOf(pid+2, "/maybe/good"))
 		}
 		synctest.Wait() // both workers have one
 		for pid := range int32(5) {
-			r.kernel.act(exec(pid+4, "/maybe/good"))
+			r.kernel.act(execOf(pid+4, "/maybe/good"))
 		}
 		synctest.Wait()
 		close(release)
@@ -275,9 +275,9 @@ func TestBehind(t *testing.T) {
 		p, release := mixed(), make(chan struct{})
 		p.before = func(context.Context, *event.Event) error { <-release; return nil }
 		r := start(t, p, func(o *Options) { o.Pipeline, o.Deadline = 8, time.Hour })
-		r.kernel.act(exec(2, "/maybe/1"))
+		r.kernel.act(execOf(2, "/maybe/1"))
 		for pid := range int32(6) {
-			r.kernel.act(exec(pid+3, fmt.Sprint("/maybe/", pid)))
+			r.kernel.act(execOf(pid+3, fmt.Sprint("/maybe/", pid)))
 		}
 		synctest.Wait()
 		close(release)
@@ -294,7 +294,7 @@ func TestSingleflight(t *testing.T) {
 		p.before = func(context.Context, *event.Event) error { <-release; return nil }
 		r := start(t, p, nil)
 		for pid := range int32(20) {
-			r.kernel.act(exec(pid+2, "/maybe/good"))
+			r.kernel.act(execOf(pid+2, "/maybe/good"))
 		}
 		synctest.Wait()
 		close(release)
@@ -317,7 +317,7 @@ func TestSharedDenyHasOwnMessage(t *testing.T) {
 		p.before = func(context.Context, *event.Event) error { <-release; return nil }
 		r := start(t, p, nil)
 		for pid := range int32(3) {
-			r.kernel.act(exec(pid+2, "/maybe/bad"))
+			r.kernel.act(execOf(pid+2, "/maybe/bad"))
 		}
 		synctest.Wait()
 		close(release)
@@ -334,7 +334,7 @@ func TestSharedDenyHasOwnMessage(t *testing.T) {
 func TestCacheBound(t *testing.T) {
 	r := start(t, mixed(), func(o *Options) { o.CacheSize = 10 })
 	for i := range 50 {
-		r.kernel.act(exec(int32(i+2), fmt.Sprint("/maybe/", i)))
+		r.kernel.act(execOf(int32(i+2), fmt.Sprint("/maybe/", i)))
 	}
 	r.stop()
 	if s := r.Status(); s.Cached != 10 || s.Counters["cache_evicted"] != 40 {
@@ -347,7 +347,7 @@ func TestCacheBound(t *testing.T) {
 
 func TestUnknownGeneration(t *testing.T) {
 	r := start(t, mixed(), nil)
-	ev := r.kernel.decide(exec(2, "/maybe/good"))
+	ev := r.kernel.decide(execOf(2, "/maybe/good"))
 	ev.Decision.Generation = 77
 	r.kernel.events <- ev
 	r.stop()
@@ -361,7 +361,7 @@ func TestUnknownGeneration(t *testing.T) {
 func TestRefusedWhileUndecided(t *testing.T) {
 	r := start(t, mixed(), nil)
 	for i, path := range []string{"/maybe/good", "/maybe/bad"} {
-		ev := r.kernel.decide(exec(int32(i+2), path))
+		ev := r.kernel.decide(execOf(int32(i+2), path))
 		d := &ev.Decision
 		d.Verdict, d.Source, d.Effect = event.VerdictDeny, event.SourceDefault, event.EffectRefused
 		r.kernel.events <- ev
@@ -401,7 +401,7 @@ func TestDivergence(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := start(t, tt.policy, func(o *Options) { o.SampleEvery = 1 })
-			r.kernel.act(exec(2, tt.path))
+			r.kernel.act(execOf(2, tt.path))
 			r.stop()
 			d := r.sink.acts()[0].Decision
 			if d.Divergence != (tt.want != "") || r.raised(CondDivergence) != d.Divergence || (d.Divergence && d.Message != tt.want) {
@@ -415,7 +415,7 @@ func TestDivergence(t *testing.T) {
 // sees. That is how it must be.
 func TestUnresolvedIsNotDivergence(t *testing.T) {
 	r := start(t, mixed(), nil)
-	ev := exec(2, "/deep")
+	ev := execOf(2, "/deep")
 	ev.File.Unresolved = true
 	r.kernel.act(ev)
 	r.stop()

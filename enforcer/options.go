@@ -47,10 +47,11 @@ type Enforcer struct {
 	ready    chan struct{}
 	behindAt int // pipeline length from which nothing waits for the engine
 
-	order   chan item  // from the reader to the emitter
-	judge   chan *task // undecided acts, to the workers
-	recheck chan *task // decided acts, to the workers
-	seen    uint64     // judged events since the last sample; the reader's own
+	order   chan item     // from the reader to the emitter
+	hurry   chan struct{} // tells a waiting emitter to look at the pipeline
+	judge   chan *task    // undecided acts, to the workers
+	recheck chan *task    // decided acts, to the workers
+	seen    uint64        // judged events since the last sample; the reader's own
 
 	emitMu sync.Mutex // one event at a time through the sinks
 	seq    uint64     // under emitMu
@@ -101,6 +102,7 @@ func New(o Options) (*Enforcer, error) {
 		ready:    make(chan struct{}),
 		behindAt: max(1, o.Pipeline/2),
 		order:    make(chan item, o.Pipeline),
+		hurry:    make(chan struct{}, 1),
 		judge:    make(chan *task, o.Queue),
 		recheck:  make(chan *task, o.Queue),
 		gens:     map[Generation]*installed{},

@@ -94,6 +94,12 @@ func (e *Enforcer) readOne(ctx context.Context) error {
 	e.counts.add(cntRead)
 	e.tree.see(ev, e.Now())
 	e.order <- item{ev, e.plan(ev)}
+	if len(e.order) >= e.behindAt {
+		select {
+		case e.hurry <- struct{}{}:
+		default:
+		}
+	}
 	return nil
 }
 
@@ -106,36 +112,13 @@ func endOfEvents(err error) error {
 
 // emitInOrder is the emitter: it ends when the pipeline is closed and empty.
 func (e *Enforcer) emitInOrder() {
-	timer := newDeadlineTimer()
-	defer timer.stop()
+	timer := time.NewTimer(time.Hour) // one for all waits
+	timer.Stop()
 	for it := range e.order {
 		if it.t != nil {
 			e.finish(it, timer)
 		}
 		e.emit(it.ev)
-	}
-}
-
-// deadlineTimer is one timer for all waits of the emitter.
-type deadlineTimer struct{ t *time.Timer }
-
-func newDeadlineTimer() *deadlineTimer {
-	t := time.NewTimer(0)
-	if !t.Stop() {
-		<-t.C
-	}
-	return &deadlineTimer{t}
-}
-
-func (d *deadlineTimer) stop() { d.t.Stop() }
-
-// wait returns when done is closed or the deadline has passed.
-func (d *deadlineTimer) wait(done <-chan struct{}, deadline time.Time) {
-	d.t.Reset(time.Until(deadline))
-	select {
-	case <-done:
-		d.t.Stop() // since Go 1.23 no stale tick is left behind
-	case <-d.t.C:
 	}
 }
 
