@@ -100,7 +100,7 @@ func (p *Program) Decide(h event.Hook, k *Key) Result {
 	r := Result{Verdict: event.VerdictAllow, Rule: -1}
 	for i := range p.Rules[h] {
 		rule := &p.Rules[h][i]
-		certain, maybe := rule.holds(k)
+		certain, maybe := rule.Holds(k)
 		switch {
 		case certain && r.Rule < 0:
 			r.Rule, r.Verdict = i, rule.Verdict
@@ -111,7 +111,9 @@ func (p *Program) Decide(h event.Hook, k *Key) Result {
 	return r
 }
 
-func (r *Rule) holds(k *Key) (certain, maybe bool) {
+// Holds reports whether a clause holds that stands for itself, and whether one
+// holds that only stands for a stronger one.
+func (r *Rule) Holds(k *Key) (certain, maybe bool) {
 	for _, c := range r.Clauses {
 		if c.Holds(k) {
 			certain, maybe = certain || !c.Maybe, maybe || c.Maybe

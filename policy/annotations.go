@@ -1,0 +1,96 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+	"example.com/bailiff/policy/lower"
+)
+
+var severities = []string{"info", "low", "medium", "high", "critical"}
+
+// annotate reads the annotations of rule scope. A value that is not understood
+// is an error: "response: kil" must not mean "do not kill".
+func (k *collector) annotate(r *lower.Rule) {
+	for _, a := range k.compiler.GetAnnotationSet().GetRuleScope(r.Rego) {
+		if a.Title != "" {
+			r.Ref.Title = a.Title
+		}
+		for _, key := range sortedKeys(a.Custom) {
+			k.custom(r, a, key, a.Custom[key])
+		}
+	}
+}
+
+func (k *collector) custom(r *lower.Rule, a *ast.Annotations, key string, v any) {
+	s, isString := v.(string)
+	bad := func(want string) {
+		k.fail(CodeAnnotation, a.Location, fmt.Sprintf("custom.%s is %v", key, v), "it must be "+want)
+	}
+	switch key {
+	case "id":
+		if !isString || s == "" || strings.ContainsAny(s, " \t\n\"") {
+			bad("a name without spaces")
+			return
+		}
+		r.Ref.ID = s
+	case "severity":
+		if !slices.Contains(severities, s) {
+			bad("one of " + strings.Join(severities, ", "))
+			return
+		}
+		r.Ref.Severity = s
+	case "attack":
+		list, ok := v.([]any)
+		for _, x := range list {
+			id, is := x.(string)
+			ok = ok && is
+			r.Ref.Attack = append(r.Ref.Attack, id)
+		}
+		if !ok {
+			bad("a list of ATT&CK technique ids, such as [T1105]")
+		}
+	case "mode":
+		if r.Audit = s == "audit"; !r.Audit && s != "enforce" {
+			bad("audit or enforce")
+		}
+	case "response":
+		if r.Kill = s == "kill"; !r.Kill && s != "refuse" {
+			bad("refuse or kill")
+		}
+		if r.Kill && r.Verdict == event.VerdictAlert {
+			k.fail(CodeAnnotation, a.Location, "an alert cannot kill", "make it a deny rule")
+		}
+	case "undecided":
+		k.undecided(r, a, s, bad)
+	case "always":
+		b, ok := v.(bool)
+		if r.Always = b; !ok {
+			bad("true or false")
+		}
+	default:
+		if !strings.HasPrefix(key, "x-") {
+			k.warn(CodeAnnotation, a.Location, fmt.Sprintf("custom.%s is not known and has no effect", key),
+				"known: id, severity, attack, mode, response, undecided, always; your own begin with x-")
+		}
+	}
+}
+
+func (k *collector) undecided(r *lower.Rule, a *ast.Annotations, s string, bad func(string)) {
+	switch s {
+	case "allow":
+		r.Undecided = ir.UndecidedAllow
+	case "deny":
+		r.Undecided = ir.UndecidedDeny
+	case "hold":
+		k.fail(CodeNotYet, a.Location, "undecided: hold is not available yet",
+			"use undecided: deny to refuse what has no verdict, or allow")
+	default:
+		bad("allow, deny or hold")
+	}
+}

@@ -1,0 +1,98 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"example.com/bailiff/internal/event"
+)
+
+// at makes an error with its place and source line.
+func (f *files) at(code string, l *ast.Location, why, hint string) *Error {
+	e := &Error{Code: code, Why: why, Hint: hint}
+	if l != nil {
+		e.File, e.Line, e.Col = within(l.File), l.Row, l.Col
+		e.Source = f.line(e.File, e.Line)
+	}
+	return e
+}
+
+// errors says what OPA found in our terms.
+func (f *files) errors(list ast.Errors) Errors {
+	var out Errors
+	for _, e := range list {
+		code, why, hint := explainCompile(e)
+		out = append(out, f.at(code, e.Location, why, hint))
+	}
+	return out.sorted()
+}
+
+func explainCompile(e *ast.Error) (code, why, hint string) {
+	if name, ok := strings.CutPrefix(e.Message, "undefined function "); ok {
+		if why, no := forbidden[name]; no {
+			return CodeBuiltin, fmt.Sprintf("%s is not available in policies: %s", name, why), "put what it would fetch into data"
+		}
+		return CodeBuiltin, e.Message, ""
+	}
+	if ref, ok := strings.CutPrefix(e.Message, "undefined ref: "); ok && strings.HasPrefix(ref, "input.") {
+		path := strings.TrimPrefix(ref, "input.")
+		return CodeType, "there is no field input." + path, nearest(path)
+	}
+	switch e.Code {
+	case ast.ParseErr:
+		code = CodeParse
+	case ast.TypeErr:
+		code = CodeType
+	default:
+		code = CodeCompile
+	}
+	if e.Details != nil && e.Code != ast.ParseErr {
+		hint = strings.Join(e.Details.Lines(), ", ")
+	}
+	return code, e.Message, hint
+}
+
+// nearest names the field that is closest to a misspelt one.
+func nearest(path string) string {
+	best, cost := "", len(path)/2+1
+	for _, f := range event.Fields {
+		d := distance(path, f.Path)
+		// "process.exe" or "file.path.x" is a field cut short or too long.
+		if strings.HasPrefix(f.Path, path+".") || strings.HasPrefix(path, f.Path+".") {
+			d = 1
+		}
+		if i := strings.LastIndexByte(f.Path, '.'); i >= 0 && f.Path[i+1:] == path[strings.LastIndexByte(path, '.')+1:] {
+			d = min(d, 3)
+		}
+		if d < cost {
+			best, cost = f.Path, d
+		}
+	}
+	if best == "" {
+		return "docs/input.md lists the fields"
+	}
+	return "did you mean input." + best + "?"
+}
+
+// distance is the number of edits between two strings.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := slices.Clone(row)
+		row[0] = i + 1
+		for j := range len(b) {
+			swap := 1
+			if a[i] == b[j] {
+				swap = 0
+			}
+			row[j+1] = min(last[j]+swap, last[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,185 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// Decide asks OPA for the whole answer on one event: verdict, deciding rule,
+// the other rules that fired, and the message of the deciding one. It does not
+// set effect, source, mode and generation.
+//
+// An object may have several canonical names, of which Rego sees one at a time.
+// Then a rule that was lowered whole fires if its lowered form does (a test
+// holds under any name, a negated test only if it fails under every name), and
+// a rule that was not fires if it does under any choice of names that the
+// lowered form leaves open. An error is no answer: nobody may cache it as one.
+func (p *Policy) Decide(ctx context.Context, e *event.Event) (event.Decision, error) {
+	d := event.Decision{Verdict: event.VerdictAllow, Revision: p.program.Revision}
+	h := p.hooks[e.Hook]
+	if h == nil {
+		return d, nil
+	}
+	cancel := topdown.NewCancel()
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, cancel.Cancel)()
+	}
+	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: cancel}
+	vs := views(e)
+	var fired []int
+	var err error
+	if len(vs) == 1 && (e.File == nil || !e.File.Unresolved) {
+		fired, err = ev.one(&vs[0])
+	} else {
+		fired, err = ev.several(e, vs)
+	}
+	if err != nil {
+		return event.Decision{}, fmt.Errorf("evaluate policy %s for %s: %w", p.program.Revision, e.Hook, err)
+	}
+	for _, i := range fired {
+		r := &h.rules[i]
+		if d.Rule == nil {
+			ref := r.Ref
+			d.Rule, d.Verdict, d.Message = &ref, r.Verdict, ev.message(i)
+			continue
+		}
+		d.Others = append(d.Others, r.Ref)
+	}
+	return d, nil
+}
+
+// evaluation is the state of one Decide.
+type evaluation struct {
+	p      *Policy
+	h      *hookPolicy
+	ctx    context.Context
+	cancel topdown.Cancel
+	heads  map[int]ast.Value
+}
+
+// one evaluates under one choice of names. Only when some rule fires is each
+// rule tried on its own, which is what makes the attribution exact.
+func (ev *evaluation) one(v *view) ([]int, error) {
+	input := ev.p.document.build(v)
+	any, err := ev.any(input)
+	if err != nil || !any {
+		return nil, err
+	}
+	var fired []int
+	for i := range ev.h.rules {
+		ok, err := ev.rule(i, input)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			fired = append(fired, i)
+		}
+	}
+	return fired, nil
+}
+
+func (ev *evaluation) several(e *event.Event, vs []view) ([]int, error) {
+	open := map[int]bool{} // rules that fire under some choice of names
+	for i := range vs {
+		fired, err := ev.one(&vs[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range fired {
+			open[r] = true
+		}
+	}
+	key := ir.KeyOf(e)
+	var out []int
+	for i := range ev.h.rules {
+		certain, maybe := ev.p.program.Rules[e.Hook][i].Holds(key)
+		if certain || maybe && (open[i] || key.Unresolved && ev.failsClosed(e.Hook, i)) {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+// failsClosed: the path is not known whole, a deferred part may read it, and
+// the author asked for deny when there is no verdict.
+func (ev *evaluation) failsClosed(h event.Hook, i int) bool {
+	return ev.p.program.Rules[h][i].Undecided == ir.UndecidedDeny
+}
+
+func (ev *evaluation) query(body ast.Body, input *ast.Term) *topdown.Query {
+	return topdown.NewQuery(body).WithCompiler(ev.p.src.Compiler).WithStore(ev.p.src.Store).WithTransaction(ev.p.src.Txn).
+		WithInput(input).WithCancel(ev.cancel).WithIndexing(true).WithInterQueryBuiltinValueCache(ev.p.cache)
+}
+
+// any reports whether a rule set of the hook has a member.
+func (ev *evaluation) any(input *ast.Term) (bool, error) {
+	found := false
+	err := ev.query(ev.h.any, input).Iter(ev.ctx, func(r topdown.QueryResult) error {
+		for _, t := range r {
+			if s, ok := t.Value.(ast.Set); ok && s.Len() > 0 {
+				found = true
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// rule reports whether one rule fires, and keeps its head.
+func (ev *evaluation) rule(i int, input *ast.Term) (bool, error) {
+	found := false
+	err := ev.query(ev.h.rules[i].body, input).Iter(ev.ctx, func(r topdown.QueryResult) error {
+		if t, ok := r[headVar]; ok && !found {
+			if ev.heads == nil {
+				ev.heads = map[int]ast.Value{}
+			}
+			if _, has := ev.heads[i]; !has {
+				ev.heads[i] = t.Value
+			}
+		}
+		found = true
+		return nil
+	})
+	return found, err
+}
+
+// message is what the head says: a string, or the message of an object. A rule
+// that holds only through several names of one object has its title.
+func (ev *evaluation) message(i int) string {
+	switch v := ev.heads[i].(type) {
+	case ast.String:
+		return string(v)
+	case ast.Object:
+		for _, k := range []string{"message", "msg"} {
+			if t := v.Get(ast.StringTerm(k)); t != nil {
+				if s, ok := t.Value.(ast.String); ok {
+					return string(s)
+				}
+			}
+		}
+		return v.String()
+	case nil:
+		return ev.h.rules[i].Ref.Title
+	default:
+		return v.String()
+	}
+}
+
+// Document returns the input document that rules see for an event, under its
+// first names.
+func (p *Policy) Document(e *event.Event) ast.Value { return p.document.build(&views(e)[0]).Value }
+
+// DocumentJSON returns the document as JSON, for people and for `opa eval`.
+func (p *Policy) DocumentJSON(e *event.Event) ([]byte, error) {
+	v, err := ast.JSON(p.Document(e))
+	if err != nil {
+		return nil, fmt.Errorf("convert document: %w", err)
+	}
+	return marshalIndent(v)
+}

@@ -1,0 +1,214 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// view is one event with one name chosen for each object that may have several.
+type view struct {
+	e                 *event.Event
+	exe, parent, file string
+}
+
+// value gives a field's value, for the hooks on which the field applies.
+type value func(*view) *ast.Term
+
+// values has one entry for each field of event.Fields; a test holds it to that.
+func values() map[string]value {
+	return map[string]value{
+		"hook":        func(v *view) *ast.Term { return ast.InternedTerm(v.e.Hook.String()) },
+		"process.pid": func(v *view) *ast.Term { return ast.InternedTerm(int64(v.e.Process.PID)) },
+
+		"process.exe.path":        func(v *view) *ast.Term { return ast.StringTerm(v.exe) },
+		"process.exe.name":        func(v *view) *ast.Term { return ast.StringTerm(ir.BaseName(v.exe)) },
+		"process.parent.exe.path": func(v *view) *ast.Term { return ast.StringTerm(v.parent) },
+		"process.parent.exe.name": func(v *view) *ast.Term { return ast.StringTerm(ir.BaseName(v.parent)) },
+
+		"process.ancestors":        func(v *view) *ast.Term { return stringList(v.e.Process.Ancestry) },
+		"process.comm":             func(v *view) *ast.Term { return ast.StringTerm(v.e.Process.Comm) },
+		"process.uid":              func(v *view) *ast.Term { return number(uint64(v.e.Process.UID)) },
+		"process.euid":             func(v *view) *ast.Term { return number(uint64(v.e.Process.EUID)) },
+		"process.gid":              func(v *view) *ast.Term { return number(uint64(v.e.Process.GID)) },
+		"process.egid":             func(v *view) *ast.Term { return number(uint64(v.e.Process.EGID)) },
+		"process.loginuid":         func(v *view) *ast.Term { return number(uint64(v.e.Process.LoginUID)) },
+		"process.caps":             func(v *view) *ast.Term { return flagList(event.Capabilities, v.e.Process.CapEff) },
+		"process.cgroup.id":        func(v *view) *ast.Term { return number(v.e.Process.CgroupID) },
+		"process.cgroup.path":      func(v *view) *ast.Term { return ast.StringTerm(v.e.Process.Cgroup) },
+		"process.cgroup.processes": func(v *view) *ast.Term { return number(v.e.CgroupProcs) },
+		"process.ns.mnt":           func(v *view) *ast.Term { return number(uint64(v.e.Process.MntNS)) },
+		"process.ns.pid":           func(v *view) *ast.Term { return number(uint64(v.e.Process.PidNS)) },
+		"process.ns.user":          func(v *view) *ast.Term { return number(uint64(v.e.Process.UserNS)) },
+		"process.tty":              func(v *view) *ast.Term { return number(uint64(v.e.Process.TTY)) },
+
+		"file.path":     func(v *view) *ast.Term { return ast.StringTerm(v.file) },
+		"file.name":     func(v *view) *ast.Term { return ast.StringTerm(ir.BaseName(v.file)) },
+		"file.mode":     func(v *view) *ast.Term { return number(uint64(v.e.File.Mode)) },
+		"file.uid":      func(v *view) *ast.Term { return number(uint64(v.e.File.UID)) },
+		"file.gid":      func(v *view) *ast.Term { return number(uint64(v.e.File.GID)) },
+		"file.nlink":    func(v *view) *ast.Term { return number(uint64(v.e.File.Nlink)) },
+		"file.fs.magic": func(v *view) *ast.Term { return number(v.e.File.FsMagic) },
+		"file.fs.type":  func(v *view) *ast.Term { return ast.StringTerm(v.e.File.FsType) },
+		"file.traits": func(v *view) *ast.Term {
+			return flagList(event.Traits, event.FlagMask(event.Traits, v.e.File.Traits))
+		},
+		"file.dir.mode": func(v *view) *ast.Term { return number(uint64(v.e.File.DirMode)) },
+		"file.dir.uid":  func(v *view) *ast.Term { return number(uint64(v.e.File.DirUID)) },
+
+		"args":   func(v *view) *ast.Term { return stringList(v.e.Exec.Args) },
+		"env":    func(v *view) *ast.Term { return stringMap(v.e.Exec.Env) },
+		"cwd":    func(v *view) *ast.Term { return ast.StringTerm(v.e.Exec.Cwd) },
+		"script": func(v *view) *ast.Term { return ast.StringTerm(v.e.Exec.Script) },
+		"open.flags": func(v *view) *ast.Term {
+			return flagList(event.OpenFlags, event.FlagMask(event.OpenFlags, v.e.Open))
+		},
+		"fork.flags": func(v *view) *ast.Term { return number(v.e.Fork.Flags) },
+	}
+}
+
+// zero is what a field holds where it does not apply: the document is total,
+// since a missing field changes the meaning of "not".
+func zero(k event.Kind) *ast.Term {
+	switch k {
+	case event.KindInt:
+		return ast.InternedTerm(0)
+	case event.KindFlags, event.KindPaths, event.KindList:
+		return ast.ArrayTerm()
+	case event.KindMap:
+		return ast.ObjectTerm()
+	}
+	return ast.InternedTerm("")
+}
+
+// node is a place in the document: a field or an object of further nodes.
+type node struct {
+	key      *ast.Term
+	field    event.Field
+	value    value
+	zero     *ast.Term
+	children []*node
+}
+
+// documentTree puts the fields into the shape of the input document.
+func documentTree(fields []event.Field) *node {
+	root := new(node)
+	vals := values()
+	for _, f := range fields {
+		n := root
+		for _, key := range strings.Split(f.Path, ".") {
+			n = n.child(key)
+		}
+		n.field, n.value, n.zero = f, vals[f.Path], zero(f.Kind)
+	}
+	return root
+}
+
+func (n *node) child(key string) *node {
+	for _, c := range n.children {
+		if c.key.Value.Compare(ast.String(key)) == 0 {
+			return c
+		}
+	}
+	c := &node{key: ast.StringTerm(key)}
+	n.children = append(n.children, c)
+	return c
+}
+
+func (n *node) build(v *view) *ast.Term {
+	if n.value != nil {
+		return n.leaf(v)
+	}
+	items := make([][2]*ast.Term, len(n.children))
+	for i, c := range n.children {
+		items[i] = [2]*ast.Term{c.key, c.build(v)}
+	}
+	return ast.ObjectTerm(items...)
+}
+
+func (n *node) leaf(v *view) *ast.Term {
+	if !slices.Contains(n.field.Hooks, v.e.Hook) || !v.has(n.field) {
+		return n.zero
+	}
+	return n.value(v)
+}
+
+// has reports whether the part of the event that the field is read from is
+// there: a refused fork has no new process, a refused exec no arguments.
+func (v *view) has(f event.Field) bool {
+	switch {
+	case strings.HasPrefix(f.Path, "file."):
+		return v.e.File != nil
+	case strings.HasPrefix(f.Path, "fork."):
+		return v.e.Fork != nil
+	case f.Path == "args" || f.Path == "env" || f.Path == "cwd" || f.Path == "script":
+		return v.e.Exec != nil
+	}
+	return true
+}
+
+// combinations is how many choices of names one event is judged under.
+const combinations = 16
+
+// views lists the choices of one name for each object that has several.
+func views(e *event.Event) []view {
+	out := []view{{e: e}}
+	choose := func(names []string, set func(*view, string)) {
+		var next []view
+		for _, v := range out {
+			for _, n := range names {
+				if len(next) < combinations {
+					set(&v, n)
+					next = append(next, v)
+				}
+			}
+		}
+		out = next
+	}
+	choose(ir.NamesOf(&e.Process.Exe), func(v *view, n string) { v.exe = n })
+	choose(ir.NamesOf(&e.Process.Parent), func(v *view, n string) { v.parent = n })
+	if e.File != nil {
+		choose(ir.NamesOf(e.File), func(v *view, n string) { v.file = n })
+	}
+	return out
+}
+
+// number writes n as Rego does; the kernel's numbers are below 2^63.
+func number(n uint64) *ast.Term {
+	if n < 1<<31 {
+		return ast.InternedTerm(int(n))
+	}
+	return ast.NewTerm(ast.Number(strconv.FormatUint(n, 10)))
+}
+
+func stringList(l []string) *ast.Term {
+	terms := make([]*ast.Term, len(l))
+	for i, s := range l {
+		terms[i] = ast.StringTerm(s)
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+func flagList(names []string, mask uint64) *ast.Term {
+	var terms []*ast.Term
+	for i, n := range names {
+		if mask&(1<<i) != 0 {
+			terms = append(terms, ast.InternedTerm(n))
+		}
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+func stringMap(m map[string]string) *ast.Term {
+	items := make([][2]*ast.Term, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		items = append(items, [2]*ast.Term{ast.StringTerm(k), ast.StringTerm(m[k])})
+	}
+	return ast.ObjectTerm(items...)
+}

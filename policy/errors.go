@@ -1,0 +1,127 @@
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Error is one thing that is wrong with a bundle, said to its author.
+type Error struct {
+	Code   string `json:"code"`           // stable: P001..., or a code of package lower
+	File   string `json:"file,omitempty"` // within the bundle
+	Line   int    `json:"line,omitempty"` // from 1; 0 if there is no place
+	Col    int    `json:"col,omitempty"`  // from 1, in bytes
+	Why    string `json:"why"`
+	Hint   string `json:"hint,omitempty"`
+	Source string `json:"source,omitempty"` // the source line
+}
+
+// Codes of load errors.
+const (
+	CodeRead       = "P001" // the bundle or a file in it cannot be read
+	CodeParse      = "P002" // Rego syntax
+	CodeCompile    = "P003" // Rego compile error: unsafe variable, recursion, unused import, ...
+	CodeType       = "P004" // a type does not fit, or the field does not exist
+	CodeBuiltin    = "P005" // the built-in is not available in policies
+	CodeEmpty      = "P006" // no rule in bailiff.exec, bailiff.open or bailiff.fork
+	CodeShape      = "P007" // deny and alert must be partial sets
+	CodeAnnotation = "P008" // an annotation has a value that is not understood
+	CodeDuplicate  = "P009" // two rules have the same id
+	CodeNotYet     = "P010" // the feature is not available
+	CodePackage    = "P011" // a package below bailiff that is not a hook
+)
+
+// Error returns place, code and reason on one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.File != "" {
+		b.WriteString(e.File)
+		if e.Line > 0 {
+			fmt.Fprintf(&b, ":%d", e.Line)
+			if e.Col > 0 {
+				fmt.Fprintf(&b, ":%d", e.Col)
+			}
+		}
+		b.WriteString(": ")
+	}
+	fmt.Fprintf(&b, "%s %s", e.Code, e.Why)
+	return b.String()
+}
+
+// Errors is everything that is wrong with a bundle, in source order.
+type Errors []*Error
+
+// Error returns the first error and how many follow.
+func (es Errors) Error() string {
+	switch len(es) {
+	case 0:
+		return "no errors"
+	case 1:
+		return es[0].Error()
+	}
+	return fmt.Sprintf("%s (and %d more)", es[0].Error(), len(es)-1)
+}
+
+// Unwrap lets errors.As find each *Error.
+func (es Errors) Unwrap() []error {
+	out := make([]error, len(es))
+	for i, e := range es {
+		out[i] = e
+	}
+	return out
+}
+
+func (es Errors) sorted() Errors {
+	slices.SortStableFunc(es, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	})
+	return es
+}
+
+// FormatErrors writes a load error for a person: place, reason, the source
+// line with a caret, and what to do. Other errors are written as they are.
+func FormatErrors(w io.Writer, err error) error {
+	var list Errors
+	var one *Error
+	switch {
+	case errors.As(err, &list):
+	case errors.As(err, &one):
+		list = Errors{one}
+	default:
+		_, werr := fmt.Fprintln(w, err)
+		return werr
+	}
+	var b strings.Builder
+	for _, e := range list {
+		e.format(&b, "error")
+	}
+	_, werr := io.WriteString(w, b.String())
+	return werr
+}
+
+func (e *Error) format(b *strings.Builder, kind string) {
+	fmt.Fprintf(b, "%s: %s\n", kind, e.Error())
+	if e.Source != "" {
+		fmt.Fprintf(b, "  %4d | %s\n", e.Line, e.Source)
+		if e.Col > 0 && e.Col <= len(e.Source)+1 {
+			fmt.Fprintf(b, "       | %s^\n", blank(e.Source[:e.Col-1]))
+		}
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(b, "  hint: %s\n", e.Hint)
+	}
+}
+
+// blank keeps tabs, so that the caret stands under the right column.
+func blank(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, s)
+}

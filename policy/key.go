@@ -1,0 +1,75 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// keyPlan is what the decision key of one hook is made of.
+type keyPlan struct {
+	fields []string // paths below input, sorted
+	cached bool     // the answer is a function of the fields
+}
+
+// planKey: a deferred rule's answer depends on the parts that were dropped from
+// its clauses and on the conditions that were kept.
+func planKey(rules []ir.Rule) keyPlan {
+	k := keyPlan{cached: true}
+	for i := range rules {
+		if !slices.ContainsFunc(rules[i].Clauses, func(c ir.Clause) bool { return c.Maybe }) {
+			continue
+		}
+		for _, c := range rules[i].Clauses {
+			for _, w := range c.When {
+				k.fields = append(k.fields, event.FieldByID(w.Field).Path)
+				if w.Op == ir.OpSame {
+					k.fields = append(k.fields, event.FieldByID(w.Other).Path)
+				}
+			}
+			for _, f := range c.Reads {
+				if f == "input" || f == "time" {
+					k.cached = false
+					continue
+				}
+				k.fields = append(k.fields, f)
+			}
+		}
+	}
+	slices.Sort(k.fields)
+	k.fields = slices.Compact(k.fields)
+	return k
+}
+
+// KeyOf returns the decision key of an event for the deferred rules of its
+// hook: the fields that they read, and nothing else. ok is false when their
+// answer may not be kept, because it reads the time or all of input.
+func (p *Policy) KeyOf(e *event.Event) (key string, ok bool) {
+	h := p.hooks[e.Hook]
+	if h == nil || !h.key.cached {
+		return "", h == nil
+	}
+	var b strings.Builder
+	for i, v := range views(e) {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		doc := p.document.build(&v)
+		for _, f := range h.key.fields {
+			b.WriteString(lookup(doc, f).String())
+			b.WriteByte('\t')
+		}
+	}
+	return b.String(), true
+}
+
+func lookup(doc *ast.Term, path string) *ast.Term {
+	for _, k := range strings.Split(path, ".") {
+		doc = doc.Value.(ast.Object).Get(ast.StringTerm(k))
+	}
+	return doc
+}

@@ -1,0 +1,68 @@
+package lower
+
+// Code is the stable name of a diagnostic; docs/lowering.md has a heading for
+// each. Numbers are never reused.
+type Code string
+
+// The codes. L00x speak about a whole rule, the others about a part of one.
+const (
+	CodeAlways        Code = "L001"
+	CodeNever         Code = "L002"
+	CodeUnknownFlag   Code = "L003"
+	CodeAlternatives  Code = "L004"
+	CodeHookFull      Code = "L005"
+	CodeUntrusted     Code = "L006"
+	CodeUserField     Code = "L010"
+	CodeTime          Code = "L011"
+	CodeWith          Code = "L012"
+	CodeEvery         Code = "L013"
+	CodeJoined        Code = "L014"
+	CodeHelper        Code = "L015"
+	CodeBuiltin       Code = "L016"
+	CodeRegex         Code = "L017"
+	CodeGlob          Code = "L018"
+	CodePrefix        Code = "L019"
+	CodeContains      Code = "L020"
+	CodeSuffix        Code = "L021"
+	CodeNamePrefix    Code = "L022"
+	CodeOrder         Code = "L023"
+	CodeTwoFields     Code = "L024"
+	CodeList          Code = "L025"
+	CodePathConstant  Code = "L026"
+	CodeStatement     Code = "L027"
+	CodeScan          Code = "L028"
+	CodeComprehension Code = "L029"
+)
+
+// Codes lists every code, for the documentation and its test.
+func Codes() []Code {
+	return []Code{CodeAlways, CodeNever, CodeUnknownFlag, CodeAlternatives, CodeHookFull, CodeUntrusted,
+		CodeUserField, CodeTime, CodeWith, CodeEvery, CodeJoined, CodeHelper, CodeBuiltin, CodeRegex, CodeGlob,
+		CodePrefix, CodeContains, CodeSuffix, CodeNamePrefix, CodeOrder, CodeTwoFields, CodeList,
+		CodePathConstant, CodeStatement, CodeScan, CodeComprehension}
+}
+
+// hints says what to write instead, where there is one answer for the code.
+var hints = map[Code]string{
+	CodeAlways:        "add a condition, or annotate the rule with custom: {always: true} if every act is meant",
+	CodeNever:         "a field is zero on this hook, or two conditions exclude each other",
+	CodeAlternatives:  "compare with one set instead of many alternatives, or split the rule",
+	CodeHookFull:      "put values of like rules into one set",
+	CodeUntrusted:     "add a condition on something that the kernel gives, such as process.exe.path or process.uid",
+	CodeUserField:     "keep the other conditions of the rule: they are what the kernel filters on",
+	CodeTime:          "the answer changes without the act changing: it is asked every time",
+	CodeWith:          "pass the part of input to a function instead of replacing input",
+	CodeEvery:         "not (some x in list; not ...) over process.ancestors can run in the kernel; other lists cannot",
+	CodeRegex:         "use ==, in, startswith with a directory, or endswith; alternatives are several rules or a set",
+	CodeGlob:          "use startswith with a directory that ends in /, or endswith on file.name",
+	CodePrefix:        "end the prefix in / to mean a directory, or list the paths",
+	CodeContains:      "name the directories, or test file.name",
+	CodeSuffix:        "test file.name with ==, or a suffix without / of at most 24 bytes",
+	CodeNamePrefix:    "list the names in a set",
+	CodeOrder:         "strings can be compared with == and in",
+	CodeTwoFields:     "only numbers of two fields can be compared",
+	CodeList:          "test one member: \"x\" in input....",
+	CodePathConstant:  "write the absolute, clean path: one slash between names, no . or .., no slash at the end",
+	CodeScan:          "make it an object keyed by the value and write data.list[input.field]",
+	CodeComprehension: "write the condition with some ... in, or not",
+}

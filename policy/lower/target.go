@@ -1,0 +1,54 @@
+package lower
+
+import (
+	"slices"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// Target is what a backend can run: which fields it holds, which tests it makes
+// on them, and how much fits.
+type Target struct {
+	Fields []event.Field
+	Ops    map[event.Kind][]ir.Op // tests on fields of that kind that have an ID
+	Limits Limits
+}
+
+// Limits bounds a lowered program.
+type Limits struct {
+	ClausesPerRule int // more: the rule is over-approximated
+	ClausesPerHook int // more: the bundle is refused
+	SuffixBytes    int // longest suffix of a name
+	Residuals      int // alternatives that partial evaluation may leave of one rule
+	BigData        int // entries above which a data document is not unrolled
+}
+
+// DefaultTarget is the kernel side of this repository.
+func DefaultTarget() Target {
+	return Target{
+		Fields: event.Fields,
+		Ops: map[event.Kind][]ir.Op{
+			event.KindPath:   {ir.OpIn, ir.OpPrefix},
+			event.KindPaths:  {ir.OpIn, ir.OpPrefix},
+			event.KindString: {ir.OpIn, ir.OpSuffix},
+			event.KindInt:    {ir.OpIn, ir.OpLess, ir.OpMaskEq, ir.OpMaskAny, ir.OpSame},
+			event.KindFlags:  {ir.OpMaskAny},
+		},
+		Limits: Limits{ClausesPerRule: 64, ClausesPerHook: 4096, SuffixBytes: 24, Residuals: 256, BigData: 256},
+	}
+}
+
+// field returns the field of that path below input.
+func (t *Target) field(path string) (event.Field, bool) {
+	i := slices.IndexFunc(t.Fields, func(f event.Field) bool { return f.Path == path })
+	if i < 0 {
+		return event.Field{}, false
+	}
+	return t.Fields[i], true
+}
+
+// holds reports whether the kernel can make that test on the field.
+func (t *Target) holds(f event.Field, op ir.Op) bool {
+	return f.ID != event.FieldNone && f.Part != event.PartUser && slices.Contains(t.Ops[f.Kind], op)
+}
