@@ -55,28 +55,35 @@ func firedRules(d *event.Decision) []*event.RuleRef {
 // of the policy. It returns what is wrong, "" if nothing is.
 func (in *installed) diverges(ev *event.Event, whole *event.Decision) string {
 	d := &ev.Decision
+	if d.Source == event.SourceDefault && d.Verdict == event.VerdictDeny {
+		return "" // no verdict, but what the rule wants while there is none
+	}
 	fired := firedRules(whole)
-	// What the kernel decided must be among what the policy decides.
+	// What the kernel decided must be among what the policy decides. A stored
+	// verdict names no rule, only the first one that it may be of.
 	switch {
-	case d.Verdict != event.VerdictDeny && d.Verdict != event.VerdictAlert, d.Source == event.SourceDefault:
-	case d.Rule != nil:
+	case d.Verdict != event.VerdictDeny && d.Verdict != event.VerdictAlert:
+	case d.Source == event.SourceCache || d.Rule == nil:
+		if whole.Verdict != d.Verdict {
+			return "the kernel's stored verdict is " + d.Verdict.String() + ", the policy's is " + whole.Verdict.String()
+		}
+	default:
 		key := keyOfRule(ev.Hook, d.Rule)
 		if !slices.ContainsFunc(fired, func(r *event.RuleRef) bool { return keyOfRule(ev.Hook, r) == key }) {
 			return "the kernel's rule " + d.Rule.ID + " does not hold"
 		}
-	case whole.Verdict != d.Verdict:
-		return "the kernel's stored verdict was " + d.Verdict.String() + ", the policy's is " + whole.Verdict.String()
 	}
-	// What the policy decides beyond it, the kernel must have left open.
-	if d.Source == event.SourceDefault {
-		return ""
-	}
+	// What the policy decides beyond it, the kernel must have left open: it
+	// leaves open what stands behind an undecided rule in the order, never a
+	// certain deny that blocks.
 	for _, ref := range fired {
 		r, ok := in.known[keyOfRule(ev.Hook, ref)]
-		if !ok {
+		switch {
+		case !ok:
 			return "the policy names rule " + ref.ID + ", which the kernel's program does not have"
-		}
-		if r.Verdict > d.Verdict && !(d.Undecided && r.deferred) {
+		case r.Verdict <= d.Verdict:
+		case d.Undecided && (r.deferred || r.Audit || r.Verdict != event.VerdictDeny):
+		default:
 			return "rule " + ref.ID + " holds, the kernel missed it"
 		}
 	}

@@ -92,7 +92,7 @@ func (e *Enforcer) explain(d *event.Decision, whole *event.Decision) {
 		d.Message = "refused because it was not decided in time; the policy's answer is " + whole.Verdict.String()
 		return
 	}
-	if d.Rule == nil {
+	if d.Rule == nil || d.Source == event.SourceCache {
 		d.Rule, d.Others = whole.Rule, whole.Others
 		return
 	}
@@ -132,10 +132,10 @@ func (e *Enforcer) checkDivergence(ev *event.Event, in *installed, whole *event.
 	if why == "" {
 		return
 	}
-	if ev.File != nil && ev.File.Unresolved && ev.Decision.Verdict != event.VerdictAllow {
-		// The kernel counts conditions on a path that it does not know as
-		// met; the policy sees the part that is known. Both are right.
-		e.counts.add(cntFailClosed)
+	if ev.File != nil && ev.File.Unresolved {
+		// The path is too long for the record: the kernel judged the file by
+		// its identity, the policy can only count conditions on it as met.
+		e.counts.add(cntNotComparable)
 		return
 	}
 	ev.Decision.Divergence, ev.Decision.Message = true, why

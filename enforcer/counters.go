@@ -18,11 +18,12 @@ const (
 	cntCacheEvicted
 	cntUncacheable
 	cntRemembered
+	cntNotKept
 	cntRememberErrors
 	cntUnchecked
 	cntSampled
 	cntDivergences
-	cntFailClosed
+	cntNotComparable
 	cntKills
 	cntKillErrors
 	cntOpenEngine
@@ -46,11 +47,12 @@ var counterNames = [numCounters]string{
 	cntCacheEvicted:   "cache_evicted",
 	cntUncacheable:    "answers_not_cacheable",
 	cntRemembered:     "verdicts_remembered",
+	cntNotKept:        "verdicts_without_kernel_key",
 	cntRememberErrors: "verdicts_not_remembered",
 	cntUnchecked:      "decisions_not_rechecked",
 	cntSampled:        "decisions_sampled",
 	cntDivergences:    "divergences",
-	cntFailClosed:     "fail_closed_unresolved",
+	cntNotComparable:  "decisions_not_comparable",
 	cntKills:          "late_kills",
 	cntKillErrors:     "late_kill_errors",
 	cntOpenEngine:     "fail_open_engine_error",

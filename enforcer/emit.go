@@ -30,12 +30,14 @@ func (e *Enforcer) emit(ev *event.Event) {
 	e.counts.add(cntEmitted)
 }
 
-// notice emits a record about the agent itself.
 func (e *Enforcer) notice(code, text string, fields map[string]string) {
-	n := &event.Event{
-		Time:  e.Now(),
-		Agent: &event.Notice{Code: code, Text: text, Fields: fields},
-	}
+	e.Record(event.Notice{Code: code, Text: text, Fields: fields})
+}
+
+// Record emits a notice about the agent itself, with the mode and the policy in
+// force.
+func (e *Enforcer) Record(what event.Notice) {
+	n := &event.Event{Time: e.Now(), Agent: &what}
 	n.Decision.Mode = e.Mode()
 	if in := e.active.Load(); in != nil {
 		n.Decision.Revision, n.Decision.Generation = in.revision, uint32(in.gen)

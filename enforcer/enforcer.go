@@ -28,7 +28,8 @@ type Kernel interface {
 	// SetMode switches between audit and enforce by one store.
 	SetMode(event.Mode) error
 	// Remember stores a verdict for everything that shares the event's
-	// decision key, for this generation only.
+	// decision key, for this generation only. errors.ErrUnsupported says
+	// that the kernel does not hold every field of the key.
 	Remember(Generation, *event.Event, event.Verdict) error
 	// Next blocks until there is an event, the context ends or the kernel
 	// side is closed (io.EOF). The event's Decision has verdict, effect,

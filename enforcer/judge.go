@@ -142,7 +142,7 @@ func (e *Enforcer) evaluate(ctx context.Context, t *task) {
 	ctx, cancel := context.WithTimeout(ctx, e.Deadline)
 	defer cancel()
 	e.counts.add(cntEvaluations)
-	whole, err := t.in.policy.Decide(ctx, &t.ev)
+	whole, err := decide(ctx, t)
 	if err != nil {
 		reason := cntOpenEngine
 		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
@@ -178,6 +178,17 @@ func (e *Enforcer) evaluate(ctx context.Context, t *task) {
 	}
 }
 
+// decide asks the policy. A panic in there is an error like any other: the
+// agent must outlive it, or enforcement ends by a crafted act.
+func decide(ctx context.Context, t *task) (d event.Decision, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("evaluate policy: panic: %v", r)
+		}
+	}()
+	return t.in.policy.Decide(ctx, &t.ev)
+}
+
 // serve answers a task that waited for another one's evaluation. The verdict
 // is the same; a message has to be made for each.
 func (e *Enforcer) serve(w *task, part *answer) {
@@ -205,7 +216,12 @@ func (e *Enforcer) remember(t *task, part *answer) {
 	if e.active.Load() != t.in || (part.verdict == event.VerdictDeny && !part.blocks) {
 		return
 	}
-	if err := e.Kernel.Remember(t.in.gen, &t.ev, part.verdict); err != nil {
+	err := e.Kernel.Remember(t.in.gen, &t.ev, part.verdict)
+	if errors.Is(err, errors.ErrUnsupported) {
+		e.counts.add(cntNotKept)
+		return
+	}
+	if err != nil {
 		e.counts.add(cntRememberErrors)
 		e.Raise(CondNotRemembered, fmt.Sprintf("remember a verdict for %s: %v", t.ev.Hook, err))
 		return

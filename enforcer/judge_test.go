@@ -199,6 +199,24 @@ func TestEngineErrorIsFailOpenAndNotStored(t *testing.T) {
 	}
 }
 
+func TestEnginePanic(t *testing.T) {
+	p := mixed()
+	p.before = func(_ context.Context, ev *event.Event) error {
+		if ev.Process.PID == 2 {
+			panic("index out of range")
+		}
+		return nil
+	}
+	r := start(t, p, nil)
+	r.kernel.act(execOf(2, "/maybe/bad"))
+	r.sink.waitActs(t, 1)
+	r.kernel.act(execOf(3, "/maybe/bad"))
+	r.stop()
+	if a, b := r.sink.acts()[0].Decision, r.sink.acts()[1].Decision; a.FailOpen != "engine_error" || b.Verdict != event.VerdictDeny {
+		t.Errorf("first %+v, second %+v", a, b)
+	}
+}
+
 // One evaluation hangs and ignores its deadline. What came after it is not
 // held longer than the deadline, the order stays, and the answer, when it
 // comes, serves the next act.
@@ -411,15 +429,14 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// On a path that is not known whole the kernel refuses more than the policy
-// sees. That is how it must be.
+// On a path that is not known whole kernel and policy need not agree.
 func TestUnresolvedIsNotDivergence(t *testing.T) {
 	r := start(t, mixed(), nil)
 	ev := execOf(2, "/deep")
 	ev.File.Unresolved = true
 	r.kernel.act(ev)
 	r.stop()
-	if d := r.sink.acts()[0].Decision; d.Divergence || d.Effect != event.EffectRefused || r.count("fail_closed_unresolved") != 1 {
+	if d := r.sink.acts()[0].Decision; d.Divergence || d.Effect != event.EffectRefused || r.count("decisions_not_comparable") != 1 {
 		t.Errorf("decision: %+v", d)
 	}
 }
@@ -446,5 +463,53 @@ func TestDeferredPartOrder(t *testing.T) {
 	}
 	if want := (RuleCount{Prefiltered: 3}); in.rules != want {
 		t.Errorf("rules %+v", in.rules)
+	}
+}
+
+// Behind an undecided rule the kernel does not look for alerts; and the rule of
+// a stored verdict is only the first that it may be of. Neither is divergence.
+func TestWhatTheKernelLeavesOpen(t *testing.T) {
+	p := &fakePolicy{revision: "r1", rules: []fakeRule{
+		deferred("first", event.VerdictDeny, "/maybe/", "/maybe/other"),
+		deferred("second", event.VerdictDeny, "/maybe/", "/maybe/bad"),
+		lowered("watch", event.VerdictAlert, "/maybe/good"),
+	}}
+	r := start(t, p, nil)
+	open := r.kernel.decide(execOf(2, "/maybe/good"))
+	open.Decision.Verdict, open.Decision.Rule = event.VerdictAllow, nil
+	r.kernel.events <- open
+	first := p.rules[0].rule.Ref
+	stored := execOf(3, "/maybe/bad")
+	stored.Decision = event.Decision{Verdict: event.VerdictDeny, Source: event.SourceCache, Effect: event.EffectRefused,
+		Generation: 1, Rule: &first}
+	r.kernel.events <- stored
+	r.stop()
+	got := r.sink.acts()
+	if d := got[0].Decision; d.Divergence || d.Verdict != event.VerdictAlert || d.Rule.ID != "watch" {
+		t.Errorf("left open: %+v", d)
+	}
+	if d := got[1].Decision; d.Divergence || d.Rule.ID != "second" {
+		t.Errorf("stored verdict: %+v", d)
+	}
+}
+
+func TestRememberFails(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		cond bool
+	}{{errors.New("map is full"), true}, {fmt.Errorf("name too long: %w", errors.ErrUnsupported), false}} {
+		r := start(t, mixed(), nil)
+		r.kernel.set("remember", tt.err)
+		r.kernel.act(execOf(2, "/maybe/good"))
+		r.sink.waitActs(t, 1)
+		if r.raised(CondNotRemembered) != tt.cond {
+			t.Errorf("%v: conditions %+v", tt.err, r.Conditions())
+		}
+		r.kernel.set("remember", nil)
+		r.kernel.act(execOf(3, "/maybe/better"))
+		r.stop()
+		if r.raised(CondNotRemembered) || r.count("verdicts_remembered") != 1 {
+			t.Errorf("%v: conditions %+v", tt.err, r.Conditions())
+		}
 	}
 }

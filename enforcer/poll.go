@@ -33,6 +33,10 @@ func (e *Enforcer) pollCounters(ctx context.Context) {
 	}
 }
 
+// ownEvent is a kernel counter of acts that passed while a deferred rule had no
+// verdict. Each is an event of its own, judged late: no condition, no notice.
+const ownEvent = "fail_open_undecided"
+
 // pollOnce turns what the counters grew by into notices and conditions: lost
 // events and acts that passed unjudged, ours and the kernel's.
 func (e *Enforcer) pollOnce() {
@@ -64,7 +68,7 @@ func (e *Enforcer) report(now map[string]uint64, prefix, code, condition, what s
 	var sum uint64
 	for name, n := range now {
 		// A counter that shrank belongs to a kernel side that was opened anew.
-		if reason, ok := strings.CutPrefix(name, prefix); ok && n > e.poll.last[name] {
+		if reason, ok := strings.CutPrefix(name, prefix); ok && name != ownEvent && n > e.poll.last[name] {
 			grown[reason] = strconv.FormatUint(n-e.poll.last[name], 10)
 			sum += n - e.poll.last[name]
 		}

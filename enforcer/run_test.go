@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-
 	"os/exec"
-
 	"strings"
 	"testing"
 	"testing/synctest"

@@ -127,27 +127,23 @@ func child(p *event.Process, f *event.Fork) event.Process {
 }
 
 // image is what an exec made of a process: another program, the same parent.
+// The program that it was counts as an ancestor, as it does in the kernel.
 func image(p *event.Process, ev *event.Event) event.Process {
 	n := *p
 	n.ExecID, n.TID, n.Comm = ev.Exec.ExecID, p.PID, ev.Exec.Comm
+	n.Ancestry = above(p.Exe.Path, p.Ancestry)
 	if ev.File != nil {
 		n.Exe = *ev.File
 	}
 	return n
 }
 
-// above puts a path before the ancestors, each path once.
+// above puts a path before the ancestors unless it is among them.
 func above(path string, ancestors []string) []string {
-	if path == "" || (len(ancestors) > 0 && ancestors[0] == path) {
+	if path == "" || slices.Contains(ancestors, path) {
 		return ancestors
 	}
-	out := append(make([]string, 0, len(ancestors)+1), path)
-	for _, a := range ancestors {
-		if a != path {
-			out = append(out, a)
-		}
-	}
-	return slices.Clip(out)
+	return append([]string{path}, ancestors...)
 }
 
 func (t *tree) put(id event.ExecID, p event.Process) *node {
