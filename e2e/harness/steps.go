@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ func steps() map[string]func(args []string) (string, error) {
 		"handle": stepOpenByHandle,
 		"deep":   stepOpenDeep,
 		"uring":  stepOpenByRing,
+		"hammer": stepHammer,
 
 		"chroot":  func(a []string) (string, error) { return "", first(unix.Chroot(a[0]), unix.Chdir("/")) },
 		"chdir":   func(a []string) (string, error) { return "", unix.Chdir(a[0]) },
@@ -32,11 +34,14 @@ func steps() map[string]func(args []string) (string, error) {
 		"link":    func(a []string) (string, error) { return "", unix.Link(a[0], a[1]) },
 		"rename":  func(a []string) (string, error) { return "", unix.Rename(a[0], a[1]) },
 		"setuid":  stepSetUID,
+		"enter":   stepEnter,
 
 		"fork":   stepFork,
+		"crowd":  stepCrowd,
 		"spawn":  stepSpawn,
 		"thread": stepThread,
 		"exec":   stepExec,
+		"become": stepBecome,
 		"fexec":  stepFexec,
 		"memfd":  stepMemfd,
 	}
@@ -126,6 +131,11 @@ func stepSetUID(args []string) (string, error) {
 	return "", first(unix.Setresgid(uid, uid, uid), unix.Setresuid(uid, uid, uid))
 }
 
+// stepEnter moves the act program into another cgroup.
+func stepEnter(args []string) (string, error) {
+	return "", os.WriteFile(filepath.Join(args[0], "cgroup.procs"), []byte("0"), 0)
+}
+
 // stepFork makes a process that ends at once: system calls only, as the child
 // of a program with threads may do nothing else. Repeats args[0] times.
 func stepFork(args []string) (string, error) {
@@ -141,11 +151,46 @@ func stepFork(args []string) (string, error) {
 		if pid == 0 {
 			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 7, 0, 0)
 		}
-		if _, err := unix.Wait4(int(pid), nil, 0, nil); err != nil {
+		if err := waitFor(int(pid)); err != nil {
 			return strconv.Itoa(i), fmt.Errorf("wait for child: %v", err)
 		}
 	}
 	return strconv.Itoa(n), nil
+}
+
+// stepCrowd makes up to args[0] processes that stay, and reports how many it got.
+func stepCrowd(args []string) (string, error) {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return "", err
+	}
+	var pids []int
+	var errno syscall.Errno
+	for len(pids) < n && errno == 0 {
+		var pid uintptr
+		if pid, _, errno = syscall.RawSyscall(syscall.SYS_FORK, 0, 0, 0); errno != 0 {
+			break
+		}
+		if pid == 0 {
+			syscall.RawSyscall(syscall.SYS_PAUSE, 0, 0, 0)
+			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+		pids = append(pids, int(pid))
+	}
+	for _, pid := range pids {
+		if err := errors.Join(unix.Kill(pid, unix.SIGKILL), waitFor(pid)); err != nil {
+			return "", fmt.Errorf("end child: %v", err)
+		}
+	}
+	if errno != 0 {
+		return strconv.Itoa(len(pids)), errno
+	}
+	return strconv.Itoa(len(pids)), nil
+}
+
+func waitFor(pid int) error {
+	_, err := unix.Wait4(pid, nil, 0, nil)
+	return err
 }
 
 // stepSpawn runs a program by vfork and execve, from a thread that is not the
@@ -192,6 +237,12 @@ func onThread(f func() (string, error)) (text string, err error) {
 
 // stepExec becomes another program: nothing more is reported if it succeeds.
 func stepExec(args []string) (string, error) { return "", unix.Exec(args[0], args, nil) }
+
+// stepBecome becomes the act program args[0], which does the one step that
+// the other arguments are.
+func stepBecome(args []string) (string, error) {
+	return "", unix.Exec(args[0], append([]string{args[0], actFlag}, args[1:]...), []string{"GOMAXPROCS=1"})
+}
 
 // stepFexec becomes the program that an open descriptor stands for.
 func stepFexec(args []string) (string, error) {

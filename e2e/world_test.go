@@ -1,0 +1,218 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/bailiff/e2e/harness"
+	"example.com/bailiff/internal/event"
+)
+
+// Backends by name.
+const (
+	lsm        = "lsm"
+	modReturn  = "modify-return"
+	tracepoint = "tracepoint"
+)
+
+// patience is how long one wait may take: guests are emulated.
+const patience = 2 * time.Minute
+
+// backends lists what must work on this machine.
+func backends(t testing.TB) []string {
+	t.Helper()
+	if s := os.Getenv(envBackends); s != "" {
+		return strings.Split(s, ",")
+	}
+	if os.Geteuid() != 0 {
+		skipLayer(t, "native", "needs root")
+	}
+	if _, err := harness.Cgroup2Mount(); err != nil {
+		skipLayer(t, "native", err.Error())
+	}
+	return []string{tracepoint}
+}
+
+// refuses reports whether the backend can refuse an act with EPERM.
+func refuses(backend string) bool { return backend != tracepoint }
+
+// eachBackend runs f as a subtest for each backend.
+func eachBackend(t *testing.T, f func(t *testing.T, backend string)) {
+	for _, b := range backends(t) {
+		t.Run(b, func(t *testing.T) { f(t, b) })
+	}
+}
+
+// world is a directory with files to act on, a cgroup, and an agent whose
+// policy is about them.
+type world struct {
+	t       *testing.T
+	dir     string
+	bundle  string
+	backend string
+	cgroup  *harness.Cgroup
+	agent   *harness.Agent
+	stream  *harness.Stream
+}
+
+// newWorld makes directory and cgroup; the agent is started later.
+func newWorld(t *testing.T, backend string) *world {
+	t.Helper()
+	w := &world{t: t, backend: backend, dir: t.TempDir()}
+	// Acts run under other user ids too.
+	for d := w.dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if w.cgroup, err = harness.NewCgroup("bailiff-test"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.cgroup.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.bundle = w.path("bundle")
+	return w
+}
+
+func (w *world) path(elem ...string) string {
+	return filepath.Join(append([]string{w.dir}, elem...)...)
+}
+
+// write makes a file, and the directories above it.
+func (w *world) write(name string, content []byte, perm os.FileMode) {
+	w.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	// Written aside and renamed, as careful programs replace a file.
+	if err := os.WriteFile(name+".new", content, perm); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// policy writes the bundle: one Rego module per hook, and data below data.e2e.
+func (w *world) policy(data map[string]any, modules map[string]string) {
+	w.t.Helper()
+	b, err := json.Marshal(map[string]any{"e2e": data})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write(filepath.Join(w.bundle, "data.json"), b, 0o644)
+	for name, text := range modules {
+		w.write(filepath.Join(w.bundle, name+".rego"), []byte(text), 0o644)
+	}
+}
+
+// start runs the agent and subscribes to its events.
+func (w *world) start(mode event.Mode, args ...string) {
+	w.t.Helper()
+	p, err := build()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx := w.wait()
+	w.agent, err = harness.Start(ctx, harness.Config{
+		Binary: p.bailiff, Bundle: w.bundle, Backend: w.backend, Mode: mode, Cgroup: w.cgroup, Args: args,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	agent := w.agent
+	w.t.Cleanup(func() {
+		_ = agent.Kill()
+		if w.t.Failed() {
+			w.t.Logf("log of the agent:\n%s", agent.Log())
+		}
+	})
+	if w.stream, err = agent.Follow(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	stream := w.stream
+	w.t.Cleanup(func() { _ = stream.Close() })
+}
+
+// stop ends the agent as systemd does, and checks what must hold of every run:
+// nothing was lost, and kernel and OPA never disagreed.
+func (w *world) stop() {
+	w.t.Helper()
+	checkStream(w.t, w.stream.All())
+	if err := w.agent.Stop(w.wait()); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// checkStream checks what must hold of every stream.
+func checkStream(t *testing.T, events []*event.Event) {
+	t.Helper()
+	for i, e := range events {
+		if e.Decision.Divergence {
+			t.Errorf("kernel and OPA disagree: %s", show(e))
+		}
+		if i > 0 && e.Seq != events[i-1].Seq+1 {
+			t.Errorf("sequence goes from %d to %d", events[i-1].Seq, e.Seq)
+		}
+	}
+}
+
+// wait is a context for one wait.
+func (w *world) wait() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	w.t.Cleanup(cancel)
+	return ctx
+}
+
+// actor runs act programs in the cgroup.
+func (w *world) actor() harness.Actor { return harness.Actor{Cgroup: w.cgroup, Dir: "/"} }
+
+// do runs an act program and returns what became of it and all its events.
+func (w *world) do(a harness.Actor, steps ...[]string) (*harness.Outcome, []*event.Event) {
+	w.t.Helper()
+	o, err := a.Do(steps...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if o.PID == 0 || a.Cgroup == nil {
+		return o, nil
+	}
+	events, err := w.stream.Of(w.wait(), o.PID)
+	if err != nil {
+		w.t.Fatalf("events of %v: %v", o, err)
+	}
+	return o, events
+}
+
+// denials returns the events with a deny verdict of one hook and rule.
+func denials(events []*event.Event, hook event.Hook, rule string) (out []*event.Event) {
+	for _, e := range events {
+		if e.Hook == hook && e.Decision.Verdict == event.VerdictDeny && e.Decision.Rule != nil && e.Decision.Rule.ID == rule {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// anyDenial returns the first event with a deny verdict, nil if there is none.
+func anyDenial(events []*event.Event) *event.Event {
+	if i := slices.IndexFunc(events, func(e *event.Event) bool { return e.Decision.Verdict == event.VerdictDeny }); i >= 0 {
+		return events[i]
+	}
+	return nil
+}
+
+func show(e *event.Event) string {
+	b, _ := json.Marshal(e)
+	return string(b)
+}
