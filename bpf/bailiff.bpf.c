@@ -1,0 +1,107 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The hooks, in the order in which the kernel calls them. Each backend has its
+ * own section names and the same bodies:
+ *
+ *   lsm              refuses with -EPERM
+ *   modify-return    the same, on security_*, where the LSM is not listed
+ *   tracepoint       cannot refuse; exec is killed before its first instruction
+ *
+ * sched_process_{fork,exec,exit} are attached with every backend: they keep the
+ * process context.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include "wire.h"
+#include "fields.h"
+#include "maps.h"
+#include "walk.h"
+#include "subject.h"
+#include "decide.h"
+#include "judge.h"
+#include "emit.h"
+#include "exec.h"
+#include "fork.h"
+#include "open.h"
+#include "exit.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* An earlier program's refusal stands. -EPERM is written out on a branch of its
+ * own: the verifier wants to see a constant. */
+#define REFUSE_IF(check) do { if (ret) return ret; return (check) ? -EPERM : 0; } while (0)
+
+SEC("lsm/task_alloc")
+int BPF_PROG(lsm_fork, struct task_struct *task, unsigned long clone_flags, int ret)
+{
+	REFUSE_IF(fork_check(clone_flags));
+}
+
+SEC("fmod_ret/security_task_alloc")
+int BPF_PROG(mod_fork, struct task_struct *task, unsigned long clone_flags, int ret)
+{
+	REFUSE_IF(fork_check(clone_flags));
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(track_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return fork_done(parent, child);
+}
+
+SEC("lsm/bprm_check_security")
+int BPF_PROG(lsm_exec, struct linux_binprm *bprm, int ret)
+{
+	REFUSE_IF(exec_check(bprm));
+}
+
+SEC("fmod_ret/security_bprm_check")
+int BPF_PROG(mod_exec, struct linux_binprm *bprm, int ret)
+{
+	REFUSE_IF(exec_check(bprm));
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(track_exec, struct task_struct *t, int old_pid, struct linux_binprm *bprm)
+{
+	return exec_done(t, bprm);
+}
+
+SEC("lsm/file_open")
+int BPF_PROG(lsm_open, struct file *file, int ret)
+{
+	REFUSE_IF(open_check(file, 1));
+}
+
+SEC("fmod_ret/security_file_open")
+int BPF_PROG(mod_open, struct file *file, int ret)
+{
+	REFUSE_IF(open_check(file, 1));
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(track_exit, struct task_struct *t)
+{
+	return exit_done(t);
+}
+
+/* Programs that run already when the agent starts. */
+SEC("iter/task")
+int seed_all(struct bpf_iter__task *ctx)
+{
+	struct task_struct *t = ctx->task;
+	struct proc *p;
+
+	if (!t || t->pid != t->tgid || t->flags & PF_KTHREAD)
+		return 0;
+	p = bpf_task_storage_get(&procs, t, 0, 0);
+	if (!p || !p->exec_id)
+		seed(t);
+	return 0;
+}
+
+#include "offhook.h"

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Records for user space. emit never decides: when the ring is full the record
+ * is counted as dropped and the verdict stays what it was.
+ */
+#ifndef BAILIFF_EMIT_H
+#define BAILIFF_EMIT_H
+
+/* Room for a path and what a name may overshoot. */
+#define PATH_ROOM (PATH_BYTES + 256)
+
+struct path_record {
+	struct record r;
+	char data[PATH_ROOM];
+};
+
+/* Wake the reader at once only for verdicts; the rest waits for its next poll. */
+static __always_inline __u64 wakeup(__u8 verdict)
+{
+	if (verdict >= VERDICT_ALERT)
+		return BPF_RB_FORCE_WAKEUP;
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > 2 << 20 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline void fill_subject(struct wire_subject *w, struct task_struct *t, struct proc *p)
+{
+	const struct cred *c = t->cred;
+
+	w->exec_id = p->exec_id;
+	w->parent_exec_id = p->parent_exec_id;
+	w->start = p->start;
+	w->cgroup = p->cgroup;
+	w->exe_id = p->exe_id;
+	w->parent_exe_id = p->parent_exe_id;
+	w->ancestors = p->ancestors;
+	bpf_probe_read_kernel(w->ancestor, sizeof(w->ancestor), p->ancestor);
+	w->caps = effective_caps(c);
+	w->pid = t->tgid;
+	w->tid = t->pid;
+	w->ppid = BPF_CORE_READ(t, real_parent, tgid);
+	w->uid = c->uid.val;
+	w->euid = c->euid.val;
+	w->gid = c->gid.val;
+	w->egid = c->egid.val;
+	w->loginuid = loginuid_of(t);
+	w->tty = tty_of(t);
+	w->mnt_ns = BPF_CORE_READ(t, nsproxy, mnt_ns, ns.inum);
+	w->pid_ns = BPF_CORE_READ(t, nsproxy, pid_ns_for_children, ns.inum);
+	w->user_ns = BPF_CORE_READ(c, user_ns, ns.inum);
+	w->pad = 0;
+	bpf_probe_read_kernel(w->comm, sizeof(w->comm), t->comm);
+}
+
+static __always_inline void fill_decision(struct record *r, const struct judgement *j, __u8 effect)
+{
+	r->verdict = j->verdict;
+	r->source = j->source;
+	r->mode = j->mode;
+	r->flags = j->flags;
+	r->generation = j->generation;
+	r->clause = j->clause;
+	r->effect = effect;
+}
+
+static const struct record no_record;
+
+/* A record with one file, and for exec the string that the caller gave. */
+static __noinline int emit_file(struct proc *p, struct judgement *j, struct object_ref *o, __u32 hook, __u32 effect)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct path_walk w = {};
+	struct path_record *e;
+
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		count(COUNT_DROP_EXEC + hook - 1);
+		return 0;
+	}
+	bpf_probe_read_kernel(&e->r, sizeof(e->r), &no_record);
+	e->r.time = bpf_ktime_get_boot_ns();
+	e->r.hook = hook;
+	fill_subject(&e->r.subject, t, p);
+	fill_decision(&e->r, j, effect);
+	e->r.open_flags = o->open_flags;
+	if (o->dentry) {
+		file_facts(&e->r.file, (void *)o->dentry, (void *)o->inode);
+		w.dentry = o->dentry;
+		w.buf = e->data;
+		bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
+		e->r.file.path_len = w.off;
+		e->r.file.unresolved = w.cut;
+		if (w.cut)
+			count(COUNT_PATH_CUT);
+	}
+	e->r.fork_flags = o->clone_flags;
+	e->r.cgroup_procs = o->procs;
+	count(COUNT_EXEC + hook - 1);
+	bpf_ringbuf_submit(e, wakeup(j->verdict));
+	return 0;
+}
+
+#endif

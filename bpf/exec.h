@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * exec. bprm_check_security runs before the point of no return, once for each
+ * file of a chain (script, then interpreter): that is where an exec is refused.
+ * sched_process_exec runs when the new image is in place and before its first
+ * instruction: there the process becomes what it now is, the event is told
+ * with its arguments, and where nothing can refuse, SIGKILL is the last word.
+ */
+#ifndef BAILIFF_EXEC_H
+#define BAILIFF_EXEC_H
+
+#define EXEC_DATA (5 * 4096)
+
+struct exec_scratch {
+	struct record r;
+	char data[EXEC_DATA];
+};
+
+/* Tracepoint programs run with preemption off: one buffer a CPU is enough. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exec_scratch);
+} exec_scratch SEC(".maps");
+
+/* Before: refuse, or note the verdict for when the exec has succeeded. */
+static __always_inline int exec_check(struct linux_binprm *bprm)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct judgement j = {};
+	struct object_ref o = {};
+	struct proc *p = current_proc(t);
+	struct dentry *d;
+	struct inode *inode;
+	__u32 exe;
+
+	if (!p || !(p->flags & PROC_SCOPE))
+		return 0;
+	d = bprm->file->f_path.dentry;
+	inode = bprm->file->f_inode;
+	exe = intern_exe(d, inode);
+	if (bprm->interp == bprm->filename) {
+		p->pending.valid = 0;
+		p->pending.script_exe = 0;
+		p->pending.last_exe = exe;
+	} else {
+		/* A later round: what was judged before was a script. */
+		if (!p->pending.script_exe)
+			p->pending.script_exe = p->pending.last_exe;
+		p->pending.last_exe = exe;
+	}
+	if (!judge(&j, t, p, &o, d, inode, HOOK_EXEC))
+		return 0;
+	if (j.blocks) {
+		count(COUNT_DENIED);
+		count(COUNT_SEEN_EXEC);
+		emit_file(p, &j, &o, HOOK_EXEC, EFFECT_REFUSED);
+		if (j.kills)
+			bpf_send_signal(SIGKILL);
+		return -EPERM;
+	}
+	if (!p->pending.valid || j.verdict > p->pending.j.verdict) {
+		p->pending.j = j;
+		p->pending.valid = 1;
+	}
+	return 0;
+}
+
+static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, struct dentry *d, __u32 *cut)
+{
+	struct path_walk w = { .dentry = (__u64)d };
+
+	if (off > EXEC_DATA - PATH_ROOM)
+		return off;
+	w.buf = e->data + off;
+	bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
+	*cut = w.cut;
+	return off + (w.off & 0x1fff);
+}
+
+static __always_inline void fill_strings(struct exec_scratch *e, __u32 off, struct mm_struct *mm, struct linux_binprm *bprm)
+{
+	unsigned long from = mm->arg_start, bytes = mm->arg_end - mm->arg_start, len;
+	long n;
+
+	e->r.args_total = bytes;
+	len = bytes;
+	if (len > ARG_BYTES) {
+		len = ARG_BYTES;
+		e->r.flags |= RECORD_ARGS_CUT;
+	}
+	if (off <= EXEC_DATA - ARG_BYTES && len > 0 && len <= ARG_BYTES &&
+	    !bpf_probe_read_user(e->data + off, len, (void *)from)) {
+		e->r.args_off = off;
+		e->r.args_len = len;
+		off += len;
+	}
+	if (settings.want_env) {
+		from = mm->env_start;
+		len = mm->env_end - mm->env_start;
+		if (len > ARG_BYTES) {
+			len = ARG_BYTES;
+			e->r.flags |= RECORD_ENV_CUT;
+		}
+		if (off <= EXEC_DATA - ARG_BYTES && len > 0 && len <= ARG_BYTES &&
+		    !bpf_probe_read_user(e->data + off, len, (void *)from)) {
+			e->r.env_off = off;
+			e->r.env_len = len;
+			off += len;
+		}
+	}
+	if (off <= EXEC_DATA - PATH_BYTES) {
+		n = bpf_probe_read_kernel_str(e->data + off, PATH_BYTES, bprm->filename);
+		if (n > 0 && n <= PATH_BYTES) {
+			e->r.opened_off = off;
+			e->r.opened_len = n;
+			off += n;
+		}
+	}
+	off &= 0x7fff;
+	if (off > EXEC_DATA)
+		off = EXEC_DATA;
+	if (bpf_ringbuf_output(&events, e, sizeof(e->r) + off, wakeup(e->r.verdict)))
+		count(COUNT_DROP_EXEC);
+	else
+		count(COUNT_EXEC);
+}
+
+static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linux_binprm *bprm, __u64 new_id,
+				__u32 effect)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct dentry *d = bprm->file->f_path.dentry;
+	__u32 zero = 0, off, cut = 0, ignored;
+	struct exec_scratch *e;
+
+	e = bpf_map_lookup_elem(&exec_scratch, &zero);
+	if (!e || !t->mm)
+		return 0;
+	bpf_probe_read_kernel(&e->r, sizeof(e->r), &no_record);
+	e->r.time = bpf_ktime_get_boot_ns();
+	e->r.hook = HOOK_EXEC;
+	fill_subject(&e->r.subject, t, p);
+	/* The credentials of the caller are gone; these are the new image's. */
+	fill_decision(&e->r, j, effect);
+	e->r.new_exec_id = new_id;
+	bpf_probe_read_kernel(e->r.comm, sizeof(e->r.comm), t->comm);
+	file_facts(&e->r.file, d, bprm->file->f_inode);
+	off = append_path(e, 0, d, &cut);
+	e->r.file.path_len = off;
+	e->r.file.unresolved = cut;
+	e->r.cwd_off = off;
+	off = append_path(e, off, BPF_CORE_READ(t, fs, pwd.dentry), &ignored);
+	e->r.cwd_len = off - e->r.cwd_off;
+	e->r.cwd_dev = BPF_CORE_READ(t, fs, pwd.dentry, d_inode, i_sb, s_dev);
+	e->r.script_exe = p->pending.script_exe;
+	fill_strings(e, off, t->mm, bprm);
+	return 0;
+}
+
+/* After: the last word, then the process becomes the new image. */
+static __always_inline int exec_done(struct task_struct *t, struct linux_binprm *bprm)
+{
+	struct dentry *d = bprm->file->f_path.dentry;
+	struct inode *inode = bprm->file->f_inode;
+	__u32 tgid = t->tgid, generation, staging, exe;
+	struct judgement j = {};
+	struct object_ref o = {};
+	__u8 effect = EFFECT_NONE;
+	struct proc *p, *old;
+	__u64 id;
+
+	p = bpf_task_storage_get(&procs, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!p) {
+		count(COUNT_FAIL_OPEN_CONTEXT);
+		return 0;
+	}
+	if (!p->exec_id) {
+		old = bpf_map_lookup_elem(&orphans, &tgid);
+		if (old) {
+			bpf_probe_read_kernel(p, sizeof(*p), old);
+			bpf_map_delete_elem(&orphans, &tgid);
+		} else {
+			p = seed(t);
+			if (!p)
+				return 0;
+		}
+	}
+	if (under_scope(t))
+		p->flags |= PROC_SCOPE;
+	id = new_exec_id();
+	exe = intern_exe(d, inode);
+	if (p->flags & PROC_SCOPE) {
+		count(COUNT_SEEN_EXEC);
+		if (settings.backend) {
+			if (p->pending.valid)
+				j = p->pending.j;
+		} else {
+			judge(&j, t, p, &o, d, inode, HOOK_EXEC);
+			if (j.blocks && !bpf_send_signal(SIGKILL)) {
+				effect = EFFECT_KILLED;
+				count(COUNT_DENIED);
+				count(COUNT_KILLED);
+			}
+		}
+		emit_exec(p, &j, bprm, id, effect);
+	}
+	p->pending.valid = 0;
+	p->pending.script_exe = 0;
+	push_ancestor(p, p->exe_id);
+	p->exec_id = id;
+	p->exe_id = exe;
+	p->gen = 0;
+	p->class_gen = 0;
+	if (is_rescue(t, inode))
+		p->flags |= PROC_RESCUE;
+	else
+		p->flags &= ~PROC_RESCUE;
+	generation = settings.generation;
+	staging = settings.staging;
+	if (generation) {
+		classify_exe(exe, d, inode, generation, &p->class);
+		p->class_gen = generation;
+	}
+	if (staging && staging != generation) {
+		struct exe_class ahead;
+
+		classify_exe(exe, d, inode, staging, &ahead);
+	}
+	return 0;
+}
+
+#endif

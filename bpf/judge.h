@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From a hook to a verdict: exemption, scope, the active generation's tables,
+ * the verdicts that user space gave, the declared default, in that order.
+ */
+#ifndef BAILIFF_JUDGE_H
+#define BAILIFF_JUDGE_H
+
+/* The object of a judgement; dentry is 0 for fork. Pointers are kept as
+ * numbers: this struct goes through functions that are verified alone. */
+struct object_ref {
+	__u64 dentry;
+	__u64 inode;
+	struct place place;
+	__u32 open_flags;
+	__u32 child;		/* fork: tgid of the new process */
+	__u64 clone_flags;
+	__u64 procs;
+};
+
+/* Classes of a program in the generation at index, path in the low half. */
+__noinline __u64 exe_classes_of(__u32 index, __u32 exe_id)
+{
+	void *map = bpf_map_lookup_elem(&exe_classes, &index);
+	struct exe_class *known = map ? bpf_map_lookup_elem(map, &exe_id) : NULL;
+
+	if (known)
+		return (__u64)known->name << 32 | known->path;
+	count(COUNT_FAIL_CLOSED_EXE);
+	return (__u64)CLASS_WHOLE << 32 | CLASS_UNRESOLVED;
+}
+
+/* Tests on ancestors that one program meets. */
+__noinline __u64 ancestor_bits(__u32 index, __u32 exe_id)
+{
+	void *map = bpf_map_lookup_elem(&classes, &index);
+	__u32 path = exe_classes_of(index, exe_id);
+	struct class *c = map ? bpf_map_lookup_elem(map, &path) : NULL;
+
+	return c ? c->ancestor : 0;
+}
+
+/* Makes the subject's vectors current. Two threads may do it at once: they
+ * write the same words, and whoever reads checks the generation afterwards. */
+__noinline int refresh(struct proc *p, __u32 generation, __u32 index)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct slot *s = bpf_map_lookup_elem(&slots, &index);
+	const struct cred *cred = t->cred;
+	struct subject_classes sc = {};
+	__u64 c, ancestor = 0;
+
+	if (!s || !p)
+		return -1;
+	p->gen = 0;
+	p->uid = cred->uid.val;
+	p->euid = cred->euid.val;
+	p->cred = (__u64)cred;
+	if (p->class_gen == generation)
+		c = (__u64)p->class.name << 32 | p->class.path;
+	else
+		c = exe_classes_of(index, p->exe_id);
+	sc.class[0] = c;
+	sc.class[1] = c >> 32;
+	c = p->parent_exe_id ? exe_classes_of(index, p->parent_exe_id) : (__u64)CLASS_OTHER << 32 | CLASS_OTHER;
+	sc.class[2] = c;
+	sc.class[3] = c >> 32;
+	for (int i = 0; i < MAX_ANCESTORS; i++) {
+		if (i >= p->ancestors)
+			break;
+		ancestor |= ancestor_bits(index, p->ancestor[i]);
+	}
+	for (int h = 0; h < NUM_JUDGED; h++) {
+		const struct hook_conf *hc = &s->hook[h];
+		struct vec *out = &p->vec[h];
+
+		if (subject_paths(out, &sc, index, h))
+			return -1;
+		for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
+			const struct dim *d = &hc->subject[i];
+			__u64 v;
+
+			if (i >= hc->subject_dims || !out->sum)
+				break;
+			v = subject_number(p, ancestor, d->field);
+			if (d->other)
+				v = v == subject_number(p, ancestor, d->other);
+			and_id(out, index, number_vec(d, v, index));
+		}
+	}
+	p->gen = generation;
+	return 0;
+}
+
+__noinline __u64 object_number(const struct object_ref *o, __u32 field)
+{
+	struct dentry *d;
+	struct inode *inode, *dir;
+
+	if (!o)
+		return 0;
+	switch (field) {
+	case FIELD_OPEN_FLAGS:		return o->open_flags;
+	case FIELD_FORK_FLAGS:		return o->clone_flags;
+	case FIELD_PROCESS_CGROUP_PROCESSES: return o->procs;
+	}
+	if (!o->dentry)
+		return 0;
+	d = (void *)o->dentry;
+	inode = (void *)o->inode;
+	dir = BPF_CORE_READ(d, d_parent, d_inode);
+	switch (field) {
+	case FIELD_FILE_MODE:	return BPF_CORE_READ(inode, i_mode);
+	case FIELD_FILE_UID:	return BPF_CORE_READ(inode, i_uid.val);
+	case FIELD_FILE_GID:	return BPF_CORE_READ(inode, i_gid.val);
+	case FIELD_FILE_NLINK:	return BPF_CORE_READ(inode, i_nlink);
+	case FIELD_FILE_FS_MAGIC: return BPF_CORE_READ(inode, i_sb, s_magic);
+	case FIELD_FILE_DIR_MODE: return BPF_CORE_READ(dir, i_mode);
+	case FIELD_FILE_DIR_UID: return BPF_CORE_READ(dir, i_uid.val);
+	case FIELD_FILE_TRAITS: {
+		struct wire_file f = {};
+
+		file_facts(&f, d, inode);
+		return f.traits;
+	}
+	}
+	return 0;
+}
+
+/* Looks for a verdict of user space under the fields that deferred rules read. */
+__noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __u32 generation, __u32 hook, __u32 fields)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct verdict_key k = { .generation = generation, .hook = hook };
+	const struct cred *c = t->cred;
+	struct dentry *d;
+	__u32 *verdict;
+
+	if (!p || !o || fields & KEY_NONE)
+		return VERDICT_NONE;
+	if (fields & KEY_EXE)
+		k.exe_id = p->exe_id;
+	if (fields & KEY_PARENT)
+		k.parent_exe_id = p->parent_exe_id;
+	if (fields & KEY_IDS) {
+		k.uid = c->uid.val;
+		k.euid = c->euid.val;
+		k.gid = c->gid.val;
+		k.egid = c->egid.val;
+	}
+	if (fields & KEY_CGROUP)
+		k.cgroup = p->cgroup;
+	if (fields & KEY_OPEN)
+		k.open_flags = o->open_flags;
+	if (o->dentry && fields & (KEY_FILE | KEY_META)) {
+		struct wire_file f = {};
+
+		d = (void *)o->dentry;
+		file_facts(&f, d, (void *)o->inode);
+		if (fields & KEY_FILE) {
+			/* A name that does not fit is not a key. */
+			if (BPF_CORE_READ(d, d_name.len) >= NAME_KEY)
+				return VERDICT_NONE;
+			k.file = f.id;
+			k.dir = f.dir;
+			bpf_probe_read_kernel_str(k.name, sizeof(k.name), BPF_CORE_READ(d, d_name.name));
+		}
+		if (fields & KEY_META) {
+			k.mode = f.mode;
+			k.owner = f.uid;
+			k.group = f.gid;
+			k.nlink = f.nlink;
+			k.dir_mode = f.dir_mode;
+			k.dir_uid = f.dir_uid;
+			k.traits = f.traits;
+		}
+	}
+	/* A number of zero is no program in particular. */
+	if (((fields & KEY_EXE) && !k.exe_id) || ((fields & KEY_PARENT) && !k.parent_exe_id))
+		return VERDICT_NONE;
+	verdict = bpf_map_lookup_elem(&verdicts, &k);
+	return verdict ? *verdict : VERDICT_NONE;
+}
+
+/* The answer of the tables for one act, whose place has been looked up. */
+__noinline int look_up(const struct proc *p, const struct object_ref *o, __u32 index, __u32 h, struct answer *a)
+{
+	struct object_vecs ov = {};
+	struct slot *s = bpf_map_lookup_elem(&slots, &index);
+	void *map = bpf_map_lookup_elem(&classes, &index);
+	struct hook_conf *hc;
+
+	if (!p || !o || !a || !s || !map || h >= NUM_JUDGED)
+		return -1;
+	hc = &s->hook[h];
+	if (o->dentry) {
+		__u32 class = o->place.path;
+		const struct class *c = bpf_map_lookup_elem(map, &class);
+
+		ov.id[0] = c ? c->file[h] : VEC_ONES;
+		class = o->place.name;
+		c = bpf_map_lookup_elem(map, &class);
+		ov.id[1] = c ? c->file[h] : VEC_ONES;
+	}
+#pragma unroll
+	for (int i = 0; i < MAX_OBJECT_DIMS; i++) {
+		const struct dim *d = &hc->object[i];
+		__u64 v;
+
+		if (i >= hc->object_dims)
+			break;
+		v = object_number(o, d->field);
+		if (d->other)
+			v = v == object_number(o, d->other);
+		ov.id[2 + i] = number_vec(d, v, index);
+	}
+	return match(a, &p->vec[h], &ov, index, h);
+}
+
+/* Are the subject's vectors those of this generation and these credentials? */
+static __always_inline bool current_vectors(const struct proc *p, struct task_struct *t, __u32 generation)
+{
+	const struct cred *c = t->cred;
+
+	return p->gen == generation && p->cred == (__u64)c && p->euid == c->euid.val && p->uid == c->uid.val;
+}
+
+/* One round: refresh the subject, walk to the object, look up. Returns the
+ * generation that answered, 0 if none did. d is NULL for fork. */
+static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object_ref *o, struct task_struct *t,
+				 struct dentry *d, struct inode *inode, __u32 h)
+{
+	__u32 generation = settings.generation, index;
+	struct slot *s = slot_of(generation, &index);
+
+	a->first = a->maybe = NO_CLAUSE;
+	if (!s)
+		return 0;
+	if (!current_vectors(p, t, generation) && refresh(p, generation, index))
+		return 0;
+	if (!p->vec[h].sum)
+		return generation;
+	if (d && (s->hook[h].uses_path || s->hook[h].uses_name)) {
+		o->place.path = path_class(d, inode, s, index);
+		o->place.name = s->uses_names ? place_name(o->place.path, d, index) : CLASS_WHOLE;
+	}
+	if (look_up(p, o, index, h, a))
+		return 0;
+	return generation;
+}
+
+/* What follows from an answer. Returns 0 when nobody needs to hear of it. */
+__noinline int conclude(struct judgement *j, const struct proc *p, const struct object_ref *o,
+			const struct answer *a, __u32 hook)
+{
+	__u32 h = hook - 1, v, index, first, maybe;
+	const struct hook_conf *hc;
+	struct vec *kill;
+	struct slot *s;
+	void *map;
+
+	if (!j || !p || !o || !a || h >= NUM_JUDGED)
+		return 0;
+	first = a->first;
+	maybe = a->maybe;
+	s = slot_of(j->generation, &index);
+	if (!s || (first == NO_CLAUSE && maybe == NO_CLAUSE))
+		return 0;
+	hc = &s->hook[h];
+	j->mode = settings.mode;
+	j->source = SOURCE_TABLE;
+	j->flags = RECORD_MATCHED;
+	j->clause = first;
+	if (first < hc->audit_from) {
+		j->verdict = VERDICT_DENY;
+		goto block;
+	}
+	if (maybe != NO_CLAUSE) {
+		v = remembered(p, o, j->generation, hook, hc->key);
+		if (v == VERDICT_NONE) {
+			/* Fail open unless the rule says otherwise; counted, told. */
+			j->flags |= RECORD_UNDECIDED;
+			j->source = SOURCE_DEFAULT;
+			j->clause = maybe;
+			j->verdict = maybe < hc->maybe_allow_from ? VERDICT_DENY : VERDICT_ALLOW;
+			if (!(hc->key & KEY_NONE))
+				j->flags |= RECORD_CACHEABLE;
+			if (j->verdict == VERDICT_DENY)
+				goto block;
+			count(COUNT_FAIL_OPEN_UNDECIDED);
+			return 1;
+		}
+		count(COUNT_CACHE_HIT);
+		if (v == VERDICT_DENY || first == NO_CLAUSE) {
+			j->verdict = v;
+			j->source = SOURCE_CACHE;
+			j->clause = maybe;
+			if (v == VERDICT_DENY)
+				goto block;
+			return v == VERDICT_ALERT;
+		}
+	}
+	/* The rule audits or alerts: nothing is blocked. */
+	j->verdict = first < hc->alert_from ? VERDICT_DENY : VERDICT_ALERT;
+	return 1;
+block:
+	if (!j->mode)
+		return 1;
+	j->blocks = 1;
+	map = bpf_map_lookup_elem(&vecs, &index);
+	v = hc->kill_vec;
+	kill = map ? bpf_map_lookup_elem(map, &v) : NULL;
+	if (kill && j->clause < MAX_CLAUSES)
+		j->kills = kill->w[(j->clause / 64) & (VEC_WORDS - 1)] >> (j->clause & 63) & 1;
+	return 1;
+}
+
+/* Fills j. Returns 0 when nobody needs to hear of it. */
+static __always_inline int judge(struct judgement *j, struct task_struct *t, struct proc *p, struct object_ref *o,
+				 struct dentry *d, struct inode *inode, __u32 hook)
+{
+	struct answer a;
+	__u32 h = hook - 1;
+
+	if (!settings.generation || p->flags & PROC_RESCUE || h >= NUM_JUDGED)
+		return 0;
+	o->dentry = (__u64)d;
+	o->inode = (__u64)inode;
+	j->generation = ask(&a, p, o, t, d, inode, h);
+	/* A policy change came in between: the vectors may be of the next generation. */
+	if (j->generation && p->gen != j->generation)
+		j->generation = ask(&a, p, o, t, d, inode, h);
+	if (!j->generation)
+		return 0;
+	return conclude(j, p, o, &a, hook);
+}
+
+#endif

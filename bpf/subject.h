@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What is known of a process, in task storage of its thread group's leader:
+ * taken at fork and exec, never from comm, /proc or a pid.
+ */
+#ifndef BAILIFF_SUBJECT_H
+#define BAILIFF_SUBJECT_H
+
+#define PROC_SCOPE	1	/* in scope; stays so whatever cgroup it moves to */
+#define PROC_RESCUE	2	/* never denied */
+#define PROC_SEEDED	4	/* was there before the agent: program taken from mm->exe_file */
+#define PROC_COUNTED	8	/* counted in cgroup_procs */
+
+/* A verdict on one act, and what follows from it. */
+struct judgement {
+	__u32 generation;
+	__u32 clause;
+	__u16 flags;		/* RECORD_* */
+	__u8 verdict;
+	__u8 source;
+	__u8 mode;
+	__u8 blocks;		/* deny, and the mode and the rule say that it is acted upon */
+	__u8 kills;
+	__u8 pad;
+};
+
+/* A verdict taken before an exec, to be told when the exec has succeeded. */
+struct pending {
+	struct judgement j;
+	__u32 valid;
+	__u32 script_exe;	/* exe id of a script that was judged before its interpreter */
+	__u32 last_exe;		/* exe id of the file judged last */
+	__u32 pad;
+};
+
+struct proc {
+	__u64 exec_id;
+	__u64 parent_exec_id;
+	__u64 start;
+	__u64 cgroup;
+	__u32 exe_id;
+	__u32 parent_exe_id;
+	__u32 flags;
+	__u32 ancestors;
+	__u32 ancestor[MAX_ANCESTORS];
+	struct exe_class class;		/* of the program, in generation class_gen */
+	__u32 class_gen;
+	/* Vectors of the subject in generation gen, for these credentials. */
+	__u32 gen;
+	__u32 uid, euid;
+	__u64 cred;			/* address, to compare */
+	struct pending pending;
+	struct vec vec[NUM_JUDGED];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct proc);
+} procs SEC(".maps");
+
+/* A process whose leader has gone while a thread execs: the thread takes over
+ * the pid but not the leader's storage. Written at exit, taken at exec. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct proc);
+} orphans SEC(".maps");
+
+static const struct proc no_proc;
+static const struct exe_info no_exe;
+
+static __always_inline __u64 new_exec_id(void)
+{
+	return bpf_ktime_get_boot_ns() << 8 | (bpf_get_smp_processor_id() & 0xff);
+}
+
+static __always_inline __u64 effective_caps(const struct cred *c)
+{
+	if (bpf_core_field_exists(struct cred___old, cap_effective.cap)) {
+		const struct cred___old *o = (const void *)c;
+		__u32 lo = BPF_CORE_READ(o, cap_effective.cap[0]), hi = BPF_CORE_READ(o, cap_effective.cap[1]);
+
+		return (__u64)hi << 32 | lo;
+	}
+	return BPF_CORE_READ(c, cap_effective.val);
+}
+
+static __always_inline __u32 loginuid_of(struct task_struct *t)
+{
+	return bpf_core_field_exists(t->loginuid) ? t->loginuid.val : 0xffffffff;
+}
+
+static __always_inline __u32 tty_of(struct task_struct *t)
+{
+	struct tty_struct *tty = BPF_CORE_READ(t, signal, tty);
+	__u32 minor;
+
+	if (!tty)
+		return 0;
+	minor = BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
+	return (minor & 0xff) | (__u32)BPF_CORE_READ(tty, driver, major) << 8 | (minor & ~0xffU) << 12;
+}
+
+static __always_inline __u64 cgroup_of(struct task_struct *t)
+{
+	return BPF_CORE_READ(t, cgroups, dfl_cgrp, kn, id);
+}
+
+/* Is the task below one of the scope's cgroups now? */
+static __always_inline bool under_scope(struct task_struct *t)
+{
+	struct cgroup *c = BPF_CORE_READ(t, cgroups, dfl_cgrp);
+	__u32 n = settings.scopes;
+	int level = BPF_CORE_READ(c, level);
+
+	if (n == 0)
+		return true;
+	for (int i = 0; i < MAX_SCOPES; i++) {
+		struct cgroup *above;
+		__u32 at;
+
+		if (i >= n)
+			break;
+		at = settings.scope[i].level;
+		if (at > level)
+			continue;
+		bpf_probe_read_kernel(&above, sizeof(above), &c->ancestors[at & 0xff]);
+		if (BPF_CORE_READ(above, kn, id) == settings.scope[i].cgroup)
+			return true;
+	}
+	return false;
+}
+
+/* Facts of a file for a record; path_* and exe_id are left to the caller. */
+static __always_inline void file_facts(struct wire_file *f, struct dentry *d, struct inode *inode)
+{
+	struct inode *dir = BPF_CORE_READ(d, d_parent, d_inode);
+	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
+	__u64 magic = BPF_CORE_READ(sb, s_magic);
+
+	f->id.dev = BPF_CORE_READ(sb, s_dev);
+	f->id.gen = BPF_CORE_READ(inode, i_generation);
+	f->id.ino = BPF_CORE_READ(inode, i_ino);
+	f->dir.dev = BPF_CORE_READ(dir, i_sb, s_dev);
+	f->dir.gen = BPF_CORE_READ(dir, i_generation);
+	f->dir.ino = BPF_CORE_READ(dir, i_ino);
+	f->mode = BPF_CORE_READ(inode, i_mode);
+	f->uid = BPF_CORE_READ(inode, i_uid.val);
+	f->gid = BPF_CORE_READ(inode, i_gid.val);
+	f->nlink = BPF_CORE_READ(inode, i_nlink);
+	f->dir_mode = BPF_CORE_READ(dir, i_mode);
+	f->dir_uid = BPF_CORE_READ(dir, i_uid.val);
+	f->fs_magic = magic;
+	bpf_probe_read_kernel_str(f->fs_type, sizeof(f->fs_type), BPF_CORE_READ(sb, s_type, name));
+	f->traits = 0;
+	if ((magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC) && BPF_CORE_READ(sb, s_flags) & SB_KERNMOUNT)
+		f->traits |= 1;
+	if (f->nlink == 0)
+		f->traits |= 2;
+	if ((f->mode & S_IFMT) != S_IFDIR) {
+		if (f->mode & S_ISUID)
+			f->traits |= 4;
+		if (f->mode & S_ISGID)
+			f->traits |= 8;
+	}
+	if (f->mode & S_IWOTH && (f->mode & S_IFMT) != S_IFLNK)
+		f->traits |= 16;
+	if (f->dir_mode & S_IWOTH)
+		f->traits |= 32;
+}
+
+/* The number of a program: the file and the place where it was found. 0 if the
+ * table is full. */
+static __noinline __u32 intern_exe(struct dentry *d, struct inode *inode)
+{
+	struct exe_key k = {};
+	struct path_walk w = {};
+	struct exe_info *info;
+	__u32 id, *known;
+
+	k.id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	k.id.gen = BPF_CORE_READ(inode, i_generation);
+	k.id.ino = BPF_CORE_READ(inode, i_ino);
+	struct inode *dir = BPF_CORE_READ(d, d_parent, d_inode);
+	k.dir.dev = BPF_CORE_READ(dir, i_sb, s_dev);
+	k.dir.gen = BPF_CORE_READ(dir, i_generation);
+	k.dir.ino = BPF_CORE_READ(dir, i_ino);
+	bpf_probe_read_kernel_str(k.name, sizeof(k.name), BPF_CORE_READ(d, d_name.name));
+	known = bpf_map_lookup_elem(&exe_ids, &k);
+	if (known)
+		return *known;
+	id = __sync_fetch_and_add(&last_exe, 1) + 1;
+	if (bpf_map_update_elem(&exe_infos, &id, &no_exe, BPF_NOEXIST)) {
+		count(COUNT_EXE_TABLE_FULL);
+		return 0;
+	}
+	info = bpf_map_lookup_elem(&exe_infos, &id);
+	if (!info)
+		return 0;
+	file_facts(&info->file, d, inode);
+	w.dentry = (__u64)d;
+	w.buf = info->path;
+	bpf_loop(256, exe_path_step, &w, 0);
+	info->path_len = w.off;
+	info->file.unresolved = w.cut;
+	info->file.exe_id = id;
+	if (bpf_map_update_elem(&exe_ids, &k, &id, BPF_NOEXIST)) {
+		/* Another CPU was faster: use its number. */
+		bpf_map_delete_elem(&exe_infos, &id);
+		known = bpf_map_lookup_elem(&exe_ids, &k);
+		return known ? *known : 0;
+	}
+	return id;
+}
+
+static __always_inline struct slot *slot_of(__u32 generation, __u32 *index)
+{
+	struct slot *s;
+
+	if (!generation)
+		return NULL;
+	*index = generation % NUM_SLOTS;
+	s = bpf_map_lookup_elem(&slots, index);
+	return s && s->generation == generation ? s : NULL;
+}
+
+/* Writes down what class a program has, for the generations that will ask. */
+static __always_inline void classify_exe(__u32 exe_id, struct dentry *d, struct inode *inode,
+					 __u32 generation, struct exe_class *out)
+{
+	struct exe_class c = {};
+	struct slot *s;
+	__u32 index;
+	void *map;
+
+	s = slot_of(generation, &index);
+	if (!s)
+		return;
+	c.path = path_class(d, inode, s, index);
+	c.name = s->uses_names ? place_name(c.path, d, index) : CLASS_WHOLE;
+	*out = c;
+	map = bpf_map_lookup_elem(&exe_classes, &index);
+	if (map && exe_id)
+		bpf_map_update_elem(map, &exe_id, &c, BPF_ANY);
+}
+
+static __always_inline bool is_rescue(struct task_struct *t, struct inode *inode)
+{
+	struct file_id id;
+
+	if (t->tgid == 1)
+		return true;
+	if (!inode)
+		return false;
+	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	id.gen = BPF_CORE_READ(inode, i_generation);
+	id.ino = BPF_CORE_READ(inode, i_ino);
+	return bpf_map_lookup_elem(&rescue, &id) != NULL;
+}
+
+static __always_inline void count_proc(struct proc *p)
+{
+	__s64 one = 1, *n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
+
+	p->flags |= PROC_COUNTED;
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	else
+		bpf_map_update_elem(&cgroup_procs, &p->cgroup, &one, BPF_NOEXIST);
+}
+
+static __always_inline void push_ancestor(struct proc *p, __u32 exe)
+{
+	if (!exe)
+		return;
+	for (int i = 0; i < MAX_ANCESTORS; i++) {
+		if (i >= p->ancestors)
+			break;
+		if (p->ancestor[i] == exe)
+			return;
+	}
+	/* Nearest first; when full the farthest goes. */
+	for (int i = MAX_ANCESTORS - 1; i > 0; i--)
+		p->ancestor[i] = p->ancestor[i - 1];
+	p->ancestor[0] = exe;
+	if (p->ancestors < MAX_ANCESTORS)
+		p->ancestors++;
+}
+
+static __always_inline __u32 exe_of(struct task_struct *t, struct inode **inode)
+{
+	struct file *exe = BPF_CORE_READ(t, mm, exe_file);
+
+	*inode = NULL;
+	if (!exe)
+		return 0;
+	*inode = BPF_CORE_READ(exe, f_inode);
+	return intern_exe(BPF_CORE_READ(exe, f_path.dentry), *inode);
+}
+
+/* A process that was there before the agent, or whose fork was missed: its
+ * program is taken from the kernel's own record, as late as now. */
+static __noinline struct proc *seed(struct task_struct *leader)
+{
+	struct task_struct *up;
+	struct inode *inode, *ignored;
+	struct proc *p;
+
+	p = bpf_task_storage_get(&procs, leader, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!p) {
+		count(COUNT_FAIL_OPEN_CONTEXT);
+		return NULL;
+	}
+	p->start = leader->start_boottime;
+	p->exe_id = exe_of(leader, &inode);
+	p->cgroup = cgroup_of(leader);
+	p->flags = PROC_SEEDED | (under_scope(leader) ? PROC_SCOPE : 0) | (is_rescue(leader, inode) ? PROC_RESCUE : 0);
+	up = leader->real_parent;
+	for (int i = 0; i < 8; i++) {
+		__u32 id;
+
+		if (!up || BPF_CORE_READ(up, pid) == 0)
+			break;
+		id = exe_of(up, &ignored);
+		if (i == 0)
+			p->parent_exe_id = id;
+		if (id && p->ancestors < MAX_ANCESTORS)
+			p->ancestor[p->ancestors++ & (MAX_ANCESTORS - 1)] = id;
+		up = BPF_CORE_READ(up, real_parent);
+	}
+	p->parent_exec_id = BPF_CORE_READ(leader, real_parent, start_boottime) << 8 | 0xff;
+	count_proc(p);
+	p->exec_id = leader->start_boottime << 8 | 0xff;
+	return p;
+}
+
+/* The current process; NULL for kernel threads and when no storage can be had. */
+static __always_inline struct proc *current_proc(struct task_struct *t)
+{
+	struct task_struct *leader = t->group_leader;
+	struct proc *p;
+
+	if (!leader)
+		return NULL;
+	p = bpf_task_storage_get(&procs, leader, 0, 0);
+	if (p && p->exec_id)
+		return p;
+	if (t->flags & PF_KTHREAD)
+		return NULL;
+	return seed(leader);
+}
+
+__noinline __u64 subject_number(struct proc *p, __u64 ancestor, __u32 field)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	const struct cred *c = t->cred;
+
+	if (!p)
+		return 0;
+	switch (field) {
+	case FIELD_PROCESS_ANCESTORS:	return ancestor;
+	case FIELD_PROCESS_UID:		return c->uid.val;
+	case FIELD_PROCESS_EUID:	return c->euid.val;
+	case FIELD_PROCESS_GID:		return c->gid.val;
+	case FIELD_PROCESS_EGID:	return c->egid.val;
+	case FIELD_PROCESS_LOGINUID:	return loginuid_of(t);
+	case FIELD_PROCESS_CAPS:	return effective_caps(c);
+	case FIELD_PROCESS_CGROUP_ID:	return p->cgroup;
+	case FIELD_PROCESS_NS_MNT:	return BPF_CORE_READ(t, nsproxy, mnt_ns, ns.inum);
+	case FIELD_PROCESS_NS_PID:	return BPF_CORE_READ(t, nsproxy, pid_ns_for_children, ns.inum);
+	case FIELD_PROCESS_NS_USER:	return BPF_CORE_READ(c, user_ns, ns.inum);
+	case FIELD_PROCESS_TTY:		return tty_of(t);
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From a file to its classes. Objects are judged by identity: the inode, or
+ * (directory, name), or the nearest directory above that a rule names, found
+ * by walking d_parent inside the filesystem. Bind mounts, chroot and mount
+ * namespaces do not change that walk.
+ */
+#ifndef BAILIFF_WALK_H
+#define BAILIFF_WALK_H
+
+/* Steps of the walk done in line; deeper trees go on in a loop callback. */
+#define NEAR_STEPS 12
+/* No tree is deeper: beyond it the path is unresolved (fail closed). */
+#define FAR_STEPS (1 << 16)
+
+/* The path class says it all; the name adds nothing. */
+#define CLASS_WHOLE 2
+
+struct place {
+	__u32 path;
+	__u32 name;
+};
+
+static __always_inline void id_of(struct file_id *id, struct inode *inode)
+{
+	id->dev = inode->i_sb->s_dev;
+	id->gen = inode->i_generation;
+	id->ino = inode->i_ino;
+}
+
+static __always_inline bool maybe_named(const struct slot *s, const struct file_id *dir)
+{
+	__u64 h = (dir->ino ^ ((__u64)dir->dev << 32)) * 0x9e3779b97f4a7c15ULL;
+
+	h >>= 48;
+	return s->filter[(h >> 6) & (FILTER_WORDS - 1)] & (1ULL << (h & 63));
+}
+
+/* Class of a last component: exact, else by its longest suffix in a rule. */
+static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 index)
+{
+	struct { char name[NAME_KEY]; struct suffix_key suffix; } k = {};
+	void *map;
+	__u32 *class;
+	long n;
+
+	n = bpf_probe_read_kernel_str(k.name, NAME_KEY, name);
+	if (n > 0 && n <= NAME_KEY && len < NAME_KEY) {
+		map = bpf_map_lookup_elem(&basenames, &index);
+		if (map) {
+			class = bpf_map_lookup_elem(map, k.name);
+			if (class)
+				return *class;
+		}
+	}
+	map = bpf_map_lookup_elem(&suffixes, &index);
+	if (!map)
+		return CLASS_OTHER;
+	if (len > 255)
+		len = 255;
+	for (int i = 0; i < SUFFIX_KEY; i++) {
+		if (i >= len)
+			break;
+		bpf_probe_read_kernel(&k.suffix.tail[i], 1, name + len - 1 - i);
+	}
+	k.suffix.bits = (len < SUFFIX_KEY ? len : SUFFIX_KEY) * 8;
+	class = bpf_map_lookup_elem(map, &k.suffix);
+	return class ? *class : CLASS_OTHER;
+}
+
+/* Class of a file by (directory, name); 0 if no rule names it so. */
+static __noinline __u32 named_class(struct file_id *dir, const unsigned char *name, __u32 len, __u32 index)
+{
+	__u32 *class;
+	void *map;
+
+	if (len < NAME_KEY) {
+		struct name_key k = { .dir = *dir };
+
+		map = bpf_map_lookup_elem(&names, &index);
+		if (!map || bpf_probe_read_kernel_str(k.name, NAME_KEY, name) < 0)
+			return 0;
+		class = bpf_map_lookup_elem(map, &k);
+	} else {
+		struct long_name_key k = { .dir = *dir };
+
+		map = bpf_map_lookup_elem(&long_names, &index);
+		if (!map || bpf_probe_read_kernel_str(k.name, LONG_NAME, name) < 0)
+			return 0;
+		class = bpf_map_lookup_elem(map, &k);
+	}
+	return class ? *class : 0;
+}
+
+struct far_walk {
+	__u64 dentry;
+	__u32 index;
+	__u32 class;
+};
+
+static long far_step(__u64 i, struct far_walk *w)
+{
+	struct dentry *d = (void *)w->dentry, *parent = BPF_CORE_READ(d, d_parent);
+	struct inode *inode;
+	struct file_id id;
+	struct object *o;
+	void *map;
+
+	if (parent == d) {
+		w->class = CLASS_OTHER;
+		return 1;
+	}
+	inode = BPF_CORE_READ(parent, d_inode);
+	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	id.gen = BPF_CORE_READ(inode, i_generation);
+	id.ino = BPF_CORE_READ(inode, i_ino);
+	map = bpf_map_lookup_elem(&objects, &w->index);
+	if (!map)
+		return 1;
+	o = bpf_map_lookup_elem(map, &id);
+	if (o && o->flags & OBJECT_PREFIX) {
+		w->class = o->below;
+		return 1;
+	}
+	w->dentry = (__u64)parent;
+	return 0;
+}
+
+/* Class of the path of an open or executed file in one generation. */
+static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const struct slot *s,
+					__u32 index)
+{
+	struct dentry *parent;
+	struct file_id id;
+	struct object *o;
+	__u32 class;
+	void *map;
+
+	map = bpf_map_lookup_elem(&objects, &index);
+	if (!map)
+		return CLASS_UNRESOLVED;
+	id_of(&id, inode);
+	o = bpf_map_lookup_elem(map, &id);
+	if (o && o->flags & OBJECT_FILE)
+		return o->class;
+	for (int i = 0; i < NEAR_STEPS; i++) {
+		parent = d->d_parent;
+		if (parent == d)
+			return CLASS_OTHER;
+		id_of(&id, parent->d_inode);
+		if (maybe_named(s, &id)) {
+			o = bpf_map_lookup_elem(map, &id);
+			if (o) {
+				if (i == 0 && o->flags & OBJECT_NAMES) {
+					class = named_class(&id, d->d_name.name, d->d_name.len, index);
+					if (class)
+						return class;
+				}
+				if (o->flags & OBJECT_PREFIX)
+					return o->below;
+			}
+		}
+		d = parent;
+	}
+	struct far_walk w = { .dentry = (__u64)d, .index = index };
+
+	bpf_loop(FAR_STEPS, far_step, &w, 0);
+	/* Not found within the bound: no such tree, or somebody is at work. */
+	if (w.class == CLASS_UNRESOLVED)
+		count(COUNT_FAIL_CLOSED_PATH);
+	return w.class;
+}
+
+/* Class of the name. A file that a rule names by its whole path has a class
+ * that includes its name; such classes carry the mark in pad. */
+static __always_inline __u32 place_name(__u32 path, struct dentry *d, __u32 index)
+{
+	void *map = bpf_map_lookup_elem(&classes, &index);
+	struct class *c = map ? bpf_map_lookup_elem(map, &path) : NULL;
+
+	if (c && c->pad)
+		return CLASS_WHOLE;
+	return name_class(d->d_name.name, d->d_name.len, index);
+}
+
+/* Components of the path within its filesystem, last first, each ended by NUL. */
+struct path_walk {
+	__u64 dentry;
+	char *buf;
+	__u32 off;
+	__u32 cut;
+};
+
+#define PATH_STEP(name_, max_)								\
+static long name_(__u64 i, struct path_walk *w)						\
+{											\
+	struct dentry *d = (void *)w->dentry, *parent = BPF_CORE_READ(d, d_parent);	\
+	__u32 off = w->off;								\
+	long n;										\
+											\
+	if (parent == d)								\
+		return 1;								\
+	if (off > (max_) - 256) {							\
+		w->cut = 1;								\
+		return 1;								\
+	}										\
+	n = bpf_probe_read_kernel_str(w->buf + off, 256, BPF_CORE_READ(d, d_name.name));\
+	if (n > 0 && n <= 256)								\
+		w->off = off + n;							\
+	w->dentry = (__u64)parent;							\
+	return 0;									\
+}
+PATH_STEP(path_step, PATH_BYTES)
+PATH_STEP(exe_path_step, EXE_PATH)
+
+#endif
