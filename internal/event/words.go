@@ -47,6 +47,7 @@ func (v *Verdict) UnmarshalText(b []byte) error { return parse(verdictNames, b, 
 // Effect is what was done about an act.
 type Effect uint8
 
+// The effects.
 const (
 	EffectNone    Effect = iota
 	EffectRefused        // the system call returned -EPERM
@@ -63,6 +64,7 @@ func (e *Effect) UnmarshalText(b []byte) error { return parse(effectNames, b, e)
 // Source is who answered.
 type Source uint8
 
+// The sources.
 const (
 	SourceNone    Source = iota
 	SourceTable          // the active generation's kernel tables

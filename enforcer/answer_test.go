@@ -1,0 +1,103 @@
+package enforcer
+
+import (
+	"testing"
+
+	"example.com/bailiff/internal/event"
+)
+
+func TestDivergence(t *testing.T) {
+	wrong := func(change func(p *fakePolicy)) *fakePolicy { p := mixed(); change(p); return p }
+	for _, tt := range []struct {
+		name   string
+		policy *fakePolicy
+		path   string
+		want   string
+	}{
+		{"the kernel's rule does not hold", wrong(func(p *fakePolicy) {
+			p.rules[0].holds = func(*event.Event) bool { return false }
+		}), "/bad", "the kernel's rule no-bad does not hold"},
+		{"the kernel missed a rule", wrong(func(p *fakePolicy) {
+			p.rules[0].holds = func(*event.Event) bool { return true }
+		}), "/fine", "rule no-bad holds, the kernel missed it"},
+		{"undecided, but not that rule", wrong(func(p *fakePolicy) {
+			p.rules[0].holds = func(*event.Event) bool { return true }
+		}), "/maybe/good", "rule no-bad holds, the kernel missed it"},
+		{"none", mixed(), "/bad", ""},
+		{"none, undecided", mixed(), "/maybe/bad", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := start(t, tt.policy, func(o *Options) { o.SampleEvery = 1 })
+			r.kernel.act(execOf(2, tt.path))
+			r.stop()
+			d := r.sink.acts()[0].Decision
+			if d.Divergence != (tt.want != "") || r.raised(CondDivergence) != d.Divergence || (d.Divergence && d.Message != tt.want) {
+				t.Errorf("decision: %+v", d)
+			}
+		})
+	}
+}
+
+// On a path that is not known whole kernel and policy need not agree.
+func TestUnresolvedIsNotDivergence(t *testing.T) {
+	r := start(t, mixed(), nil)
+	ev := execOf(2, "/deep")
+	ev.File.Unresolved = true
+	r.kernel.act(ev)
+	r.stop()
+	if d := r.sink.acts()[0].Decision; d.Divergence || d.Effect != event.EffectRefused || r.count("decisions_not_comparable") != 1 {
+		t.Errorf("decision: %+v", d)
+	}
+}
+
+func TestDeferredPartOrder(t *testing.T) {
+	audit := deferred("audited", event.VerdictDeny, "/", "/x")
+	audit.rule.Audit = true
+	p := &fakePolicy{revision: "r", rules: []fakeRule{
+		deferred("blocking", event.VerdictDeny, "/", "/x"), audit, deferred("alerting", event.VerdictAlert, "/", "/x")}}
+	e, err := New(Options{Kernel: newFakeKernel(), Policy: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := e.newInstalled(p, 1)
+	// The policy may name them in any order.
+	whole := event.Decision{Rule: &p.rules[2].rule.Ref, Others: []event.RuleRef{p.rules[1].rule.Ref, p.rules[0].rule.Ref}}
+	part, ok := in.deferredPart(event.HookExec, &whole)
+	if !ok || part.rule.ID != "blocking" || !part.blocks || len(part.others) != 2 {
+		t.Errorf("part %+v, ok %t", part, ok)
+	}
+	unknown := ref("stranger")
+	if _, ok := in.deferredPart(event.HookExec, &event.Decision{Rule: &unknown}); ok {
+		t.Error("concluded something from a rule that the program does not have")
+	}
+	if want := (RuleCount{Prefiltered: 3}); in.rules != want {
+		t.Errorf("rules %+v", in.rules)
+	}
+}
+
+// Behind an undecided rule the kernel does not look for alerts; and the rule of
+// a stored verdict is only the first that it may be of. Neither is divergence.
+func TestWhatTheKernelLeavesOpen(t *testing.T) {
+	p := &fakePolicy{revision: "r1", rules: []fakeRule{
+		deferred("first", event.VerdictDeny, "/maybe/", "/maybe/other"),
+		deferred("second", event.VerdictDeny, "/maybe/", "/maybe/bad"),
+		lowered("watch", event.VerdictAlert, "/maybe/good"),
+	}}
+	r := start(t, p, nil)
+	open := r.kernel.decide(execOf(2, "/maybe/good"))
+	open.Decision.Verdict, open.Decision.Rule = event.VerdictAllow, nil
+	r.kernel.events <- open
+	first := p.rules[0].rule.Ref
+	stored := execOf(3, "/maybe/bad")
+	stored.Decision = event.Decision{Verdict: event.VerdictDeny, Source: event.SourceCache, Effect: event.EffectRefused,
+		Generation: 1, Rule: &first}
+	r.kernel.events <- stored
+	r.stop()
+	got := r.sink.acts()
+	if d := got[0].Decision; d.Divergence || d.Verdict != event.VerdictAlert || d.Rule.ID != "watch" {
+		t.Errorf("left open: %+v", d)
+	}
+	if d := got[1].Decision; d.Divergence || d.Rule.ID != "second" {
+		t.Errorf("stored verdict: %+v", d)
+	}
+}
