@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"example.com/bailiff/internal/event"
+)
+
+// Agent is what the server needs of the rest of the agent. Its methods may be
+// called from many goroutines at once.
+type Agent interface {
+	Recorder
+	Status() Status
+	Policy() Policy
+	// SetMode switches; by says who asked, for the records.
+	SetMode(ctx context.Context, m event.Mode, by string) error
+	// ReloadPolicy reads the bundle again. On an error the policy in force stays.
+	ReloadPolicy(ctx context.Context, by string) error
+}
+
+// Recorder puts a notice into the event stream.
+type Recorder interface{ Record(n event.Notice) }
+
+// Codes of the notices that the server records (event.Notice.Code).
+const (
+	// NoticeOperatorCall: an operator called, fields by, method, result, error.
+	NoticeOperatorCall = "operator-call"
+	// NoticeCallRefused: somebody without the right called, fields by, method.
+	NoticeCallRefused = "call-refused"
+)
+
+// Status is the state of the agent.
+type Status struct {
+	Version string    `json:"version"`
+	BootID  string    `json:"boot_id"` // /proc/sys/kernel/random/boot_id
+	RunID   string    `json:"run_id"`  // of this run; sequence numbers belong to it
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+
+	Backend string     `json:"backend"` // lsm, modify-return, tracepoint
+	Mode    event.Mode `json:"mode"`
+	Scope   []string   `json:"scope"`  // cgroup directories; empty: the whole machine
+	Rescue  []string   `json:"rescue"` // programs that are never denied
+
+	Revision     string            `json:"revision"`
+	Generation   uint32            `json:"generation"`
+	PolicySource string            `json:"policy_source"` // where the bundle comes from
+	PolicyLoaded time.Time         `json:"policy_loaded"`
+	RuleClasses  map[string]uint32 `json:"rule_classes"` // class -> number of rules
+
+	Counters    map[string]uint64 `json:"counters"` // since the agent started
+	Conditions  []Condition       `json:"conditions"`
+	Subscribers uint32            `json:"subscribers"` // set by the server
+	LastSeq     uint64            `json:"last_seq"`    // set by the server
+}
+
+// Condition is a declared way of being unwell.
+type Condition struct {
+	Code     string    `json:"code"`
+	Text     string    `json:"text"`
+	Since    time.Time `json:"since"`
+	Severity string    `json:"severity"` // high, medium, low
+	Remedy   string    `json:"remedy"`
+}
+
+// Policy is the policy in force.
+type Policy struct {
+	Revision   string
+	Generation uint32
+	Source     string // where the bundle comes from
+	Loaded     time.Time
+	Rules      []Rule // in the order in which they win
+}
+
+// Rule is one Rego rule and the way in which it is decided.
+type Rule struct {
+	Ref       event.RuleRef
+	Hook      event.Hook
+	Verdict   event.Verdict
+	Audit     bool   // never blocks
+	Class     string // kernel, deferred, ...
+	Reasons   []Reason
+	Undecided string // what happens while it has no verdict
+	Response  string // refuse or kill
+}
+
+// Reason says why a part of a rule is not decided by kernel tables.
+type Reason struct {
+	Code, File string
+	Line       int
+	Why, Hint  string
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
+)
+
+// agentService implements bailiff.v1.AgentService. Who may call what is the
+// guard's business.
+type agentService struct {
+	bailiffv1.UnimplementedAgentServiceServer
+	agent Agent
+	hub   *Hub
+}
+
+func (s *agentService) Status(context.Context, *bailiffv1.StatusRequest) (*bailiffv1.StatusResponse, error) {
+	st := s.agent.Status()
+	out := &bailiffv1.StatusResponse{
+		Version: st.Version, BootId: st.BootID, RunId: st.RunID, Pid: int32(st.PID), Started: stamp(st.Started),
+		Backend: st.Backend, Mode: encodeMode(st.Mode), Scope: utf8All(st.Scope), Rescue: utf8All(st.Rescue),
+		Revision: st.Revision, Generation: st.Generation, PolicySource: utf8Of(st.PolicySource), PolicyLoaded: stamp(st.PolicyLoaded),
+		RuleClasses: st.RuleClasses, Counters: map[string]uint64{},
+		Subscribers: uint32(s.hub.Subscribers()), LastSeq: s.hub.LastSeq(),
+	}
+	maps.Copy(out.Counters, st.Counters)
+	maps.Copy(out.Counters, s.hub.Counters())
+	for _, c := range st.Conditions {
+		out.Conditions = append(out.Conditions, &bailiffv1.Condition{
+			Code: c.Code, Text: utf8Of(c.Text), Since: stamp(c.Since), Severity: c.Severity, Remedy: c.Remedy,
+		})
+	}
+	return out, nil
+}
+
+func (s *agentService) Policy(context.Context, *bailiffv1.PolicyRequest) (*bailiffv1.PolicyResponse, error) {
+	p := s.agent.Policy()
+	out := &bailiffv1.PolicyResponse{
+		Revision: p.Revision, Generation: p.Generation, Source: utf8Of(p.Source), Loaded: stamp(p.Loaded),
+	}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		w := &bailiffv1.Rule{
+			Ref: encodeRef(&r.Ref), Hook: encodeHook(r.Hook), Verdict: encodeVerdict(r.Verdict), Audit: r.Audit,
+			Class: r.Class, Undecided: r.Undecided, Response: r.Response,
+		}
+		for _, why := range r.Reasons {
+			w.Reasons = append(w.Reasons, &bailiffv1.Reason{
+				Code: why.Code, File: utf8Of(why.File), Line: int32(why.Line), Why: utf8Of(why.Why), Hint: utf8Of(why.Hint),
+			})
+		}
+		out.Rules = append(out.Rules, w)
+	}
+	return out, nil
+}
+
+func (s *agentService) SetMode(ctx context.Context, r *bailiffv1.SetModeRequest) (*bailiffv1.SetModeResponse, error) {
+	if m := r.GetMode(); m != bailiffv1.Mode_MODE_AUDIT && m != bailiffv1.Mode_MODE_ENFORCE {
+		return nil, status.Errorf(codes.InvalidArgument, "mode %v is not one of MODE_AUDIT, MODE_ENFORCE", m)
+	}
+	previous := s.agent.Status().Mode
+	if err := s.agent.SetMode(ctx, DecodeMode(r.GetMode()), callerOf(ctx).name); err != nil {
+		return nil, refused(err)
+	}
+	return &bailiffv1.SetModeResponse{Previous: encodeMode(previous), Mode: r.GetMode()}, nil
+}
+
+func (s *agentService) ReloadPolicy(ctx context.Context, _ *bailiffv1.ReloadPolicyRequest) (*bailiffv1.ReloadPolicyResponse, error) {
+	previous := s.agent.Status().Revision
+	if err := s.agent.ReloadPolicy(ctx, callerOf(ctx).name); err != nil {
+		return nil, refused(err)
+	}
+	st := s.agent.Status()
+	return &bailiffv1.ReloadPolicyResponse{PreviousRevision: previous, Revision: st.Revision, Generation: st.Generation}, nil
+}
+
+// refused says that the agent would not: nothing has changed.
+func refused(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return status.FromContextError(err).Err()
+	}
+	return status.Error(codes.FailedPrecondition, utf8Of(err.Error()))
+}
+
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func utf8Of(s string) string { s, _ = escape(s); return s }
+
+func utf8All(in []string) []string {
+	out := make([]string, len(in))
+	for i, s := range in {
+		out[i] = utf8Of(s)
+	}
+	return out
+}

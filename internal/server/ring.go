@@ -1,0 +1,85 @@
+package server
+
+import (
+	"sync"
+
+	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
+)
+
+// ring holds what one subscriber has yet to read. When it is full the oldest
+// event makes room and is counted as lost; whoever puts never waits.
+type ring struct {
+	mu    sync.Mutex
+	buf   []*bailiffv1.Event // circular, its length is the capacity
+	start int
+	n     int
+	lost  bailiffv1.Gap // of what stood before start; Count 0: nothing
+	shut  bool
+	more  chan struct{} // has one entry when there is something to take
+}
+
+func newRing(capacity int) *ring {
+	return &ring{buf: make([]*bailiffv1.Event, capacity), more: make(chan struct{}, 1)}
+}
+
+func (r *ring) put(e *bailiffv1.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shut {
+		return
+	}
+	if r.n == len(r.buf) {
+		old := r.buf[r.start]
+		if r.lost.Count == 0 {
+			r.lost.FirstSeq = old.GetSeq()
+		}
+		r.lost.Count++
+		r.lost.LastSeq = old.GetSeq()
+		r.start = (r.start + 1) % len(r.buf)
+		r.n--
+	}
+	r.buf[(r.start+r.n)%len(r.buf)] = e
+	r.n++
+	r.wake()
+}
+
+// take appends at most limit records to out, a gap first if there is one, in
+// the order in which things happened. open is false when nothing will come any
+// more.
+func (r *ring) take(out []*bailiffv1.Record, limit int) (_ []*bailiffv1.Record, open bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lost.Count > 0 {
+		gap := &bailiffv1.Gap{
+			Count: r.lost.Count, FirstSeq: r.lost.FirstSeq, LastSeq: r.lost.LastSeq,
+			Reason: bailiffv1.GapReason_GAP_REASON_SLOW_CLIENT,
+		}
+		r.lost.Count = 0
+		out = append(out, &bailiffv1.Record{Record: &bailiffv1.Record_Gap{Gap: gap}})
+	}
+	for r.n > 0 && len(out) < limit {
+		out = append(out, &bailiffv1.Record{Record: &bailiffv1.Record_Event{Event: r.buf[r.start]}})
+		r.buf[r.start] = nil
+		r.start = (r.start + 1) % len(r.buf)
+		r.n--
+	}
+	if r.n > 0 {
+		r.wake()
+	}
+	return out, !r.shut || r.n > 0
+}
+
+// close lets the reader take what is there, and no more.
+func (r *ring) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shut = true
+	r.wake()
+}
+
+func (r *ring) wake() {
+	select {
+	case r.more <- struct{}{}:
+	default:
+	}
+}
