@@ -30,16 +30,16 @@ func (s *scene) play() error {
 	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Minute)
 	defer cancel()
 	// The stream that is read is for checking, the one that is shown for people.
-	stream, err := s.agent.Follow(ctx)
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
 	shown, err := s.show()
 	if err != nil {
 		return err
 	}
 	defer shown()
+	stream, err := s.agent.Follow(ctx)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
 
 	actor := harness.Actor{Cgroup: s.cgroup}
 	say("innocent", "runs a program from its disk")

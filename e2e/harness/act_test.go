@@ -95,3 +95,27 @@ func TestCgroup(t *testing.T) {
 		t.Errorf("not in the cgroup: %v, %v", o, err)
 	}
 }
+
+// TestSpawnProgram shows that the spawner's children become the other program.
+func TestSpawnProgram(t *testing.T) {
+	dir := t.TempDir()
+	marker, prog, spawner := filepath.Join(dir, "marker"), filepath.Join(dir, "prog"), filepath.Join(dir, "spawner")
+	for name, b := range map[string][]byte{prog: MarkerProgram(marker), spawner: SpawnProgram(prog, 3)} {
+		if err := WriteProgram(name, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, err := Actor{}.Exec(spawner)
+	if err != nil || o.Exit != 0 {
+		t.Fatalf("got %v, %v", o, err)
+	}
+	if _, err := os.Stat(marker); err != nil {
+		t.Error(err)
+	}
+	if err := WriteProgram(prog, ExitProgram()); err != nil {
+		t.Fatal(err)
+	}
+	if o, err = (Actor{}).Exec(prog); err != nil || o.Exit != 0 {
+		t.Errorf("got %v, %v", o, err)
+	}
+}

@@ -12,8 +12,7 @@ const MarkerExit = 42
 // system call creates the file marker, and whose second exits with MarkerExit.
 // If the marker is not there, not even that first call was made.
 func MarkerProgram(marker string) []byte {
-	const base, headers = 0x400000, 64 + 56
-	code := []byte{
+	return program([]byte{
 		0x48, 0x8d, 0x3d, 29, 0, 0, 0, // lea rdi, [rip+29]: the path behind the code
 		0xb8, 2, 0, 0, 0, // mov eax, open
 		0xbe, 0x41, 0, 0, 0, // mov esi, O_WRONLY|O_CREAT
@@ -22,8 +21,57 @@ func MarkerProgram(marker string) []byte {
 		0xbf, MarkerExit, 0, 0, 0, // mov edi, MarkerExit
 		0xb8, 60, 0, 0, 0, // mov eax, exit
 		0x0f, 0x05, // syscall
-	}
-	code = append(append(code, marker...), 0)
+	}, marker)
+}
+
+// ExitProgram returns a static x86-64 program that does nothing but exit.
+func ExitProgram() []byte {
+	return program([]byte{
+		0x31, 0xff, // xor edi, edi
+		0xb8, 60, 0, 0, 0, // mov eax, exit
+		0x0f, 0x05, // syscall
+	}, "")
+}
+
+// SpawnProgram returns a static x86-64 program that forks n times, one child
+// after another; each child becomes the program at path. It is as small as a
+// program can be, so that its time is the kernel's.
+func SpawnProgram(path string, n uint32) []byte {
+	code := append([]byte{0xbb}, binary.LittleEndian.AppendUint32(nil, n)...) // mov ebx, n
+	code = append(code,
+		0xb8, 57, 0, 0, 0, // loop: mov eax, fork
+		0x0f, 0x05, // syscall
+		0x85, 0xc0, // test eax, eax
+		0x74, 32, // jz child
+		0xbf, 0xff, 0xff, 0xff, 0xff, // mov edi, -1
+		0x31, 0xf6, // xor esi, esi
+		0x31, 0xd2, // xor edx, edx
+		0x45, 0x31, 0xd2, // xor r10d, r10d
+		0xb8, 61, 0, 0, 0, // mov eax, wait4
+		0x0f, 0x05, // syscall
+		0xff, 0xcb, // dec ebx
+		0x75, 0xde, // jnz loop
+		0x31, 0xff, // xor edi, edi
+		0xb8, 60, 0, 0, 0, // mov eax, exit
+		0x0f, 0x05, // syscall
+		0x48, 0x8d, 0x3d, 27, 0, 0, 0, // child: lea rdi, [rip+27]: the path behind the code
+		0x6a, 0, // push 0
+		0x57,             // push rdi
+		0x48, 0x89, 0xe6, // mov rsi, rsp
+		0x31, 0xd2, // xor edx, edx
+		0xb8, 59, 0, 0, 0, // mov eax, execve
+		0x0f, 0x05, // syscall
+		0xbf, 1, 0, 0, 0, // mov edi, 1
+		0xb8, 60, 0, 0, 0, // mov eax, exit
+		0x0f, 0x05, // syscall
+	)
+	return program(code, path)
+}
+
+// program puts code, and the string behind it, into an ELF file with one segment.
+func program(code []byte, text string) []byte {
+	const base, headers = 0x400000, 64 + 56
+	code = append(append(code[:len(code):len(code)], text...), 0)
 	size := uint64(headers + len(code))
 
 	le := binary.LittleEndian

@@ -18,13 +18,14 @@ import (
 // report and an error that is or wraps an errno.
 func steps() map[string]func(args []string) (string, error) {
 	return map[string]func(args []string) (string, error){
-		"nop":    func([]string) (string, error) { return "", nil },
-		"open":   stepOpen,
-		"opath":  stepOpenByProc,
-		"handle": stepOpenByHandle,
-		"deep":   stepOpenDeep,
-		"uring":  stepOpenByRing,
-		"hammer": stepHammer,
+		"nop":     func([]string) (string, error) { return "", nil },
+		"open":    stepOpen,
+		"opath":   stepOpenByProc,
+		"handle":  stepOpenByHandle,
+		"deep":    stepOpenDeep,
+		"uring":   stepOpenByRing,
+		"hammer":  stepHammer,
+		"measure": stepMeasure,
 
 		"chroot":  func(a []string) (string, error) { return "", first(unix.Chroot(a[0]), unix.Chdir("/")) },
 		"chdir":   func(a []string) (string, error) { return "", unix.Chdir(a[0]) },
