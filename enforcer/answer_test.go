@@ -101,3 +101,32 @@ func TestWhatTheKernelLeavesOpen(t *testing.T) {
 		t.Errorf("stored verdict: %+v", d)
 	}
 }
+
+// The kernel holds less of a rule than its program says: it may leave open what
+// the decision key does not cover, so nothing is stored, and nothing diverges.
+func TestWeakened(t *testing.T) {
+	r := start(t, mixed(), func(o *Options) {
+		o.Kernel = weakKernel{o.Kernel.(*fakeKernel)}
+	})
+	for pid, path := range map[int32]string{2: "/bad", 3: "/fine"} {
+		ev := execOf(pid, path)
+		ev.Decision = event.Decision{Verdict: event.VerdictAllow, Source: event.SourceDefault, Undecided: true, Generation: 1}
+		r.kernel.events <- ev
+	}
+	r.stop()
+	for _, ev := range r.sink.acts() {
+		want := map[string]event.Verdict{"/bad": event.VerdictDeny, "/fine": event.VerdictAllow}[ev.File.Path]
+		if d := ev.Decision; d.Verdict != want || d.Divergence {
+			t.Errorf("%s: %+v", ev.File.Path, d)
+		}
+	}
+	if s := r.Status(); len(r.kernel.remembered) != 0 || s.Cached != 0 || s.Rules.Prefiltered != 2 {
+		t.Errorf("remembered %v, %+v", r.kernel.remembered, s)
+	}
+}
+
+type weakKernel struct{ *fakeKernel }
+
+func (weakKernel) Weakened(Generation) map[event.Hook][]int {
+	return map[event.Hook][]int{event.HookExec: {0}}
+}

@@ -12,8 +12,9 @@ import (
 	"example.com/bailiff/policy/ir"
 )
 
-// Generation numbers one installed rule program; 0 is none.
-type Generation uint32
+// Generation numbers one installed rule program; 0 is none. It is an alias so
+// that the kernel side, which does not import this package, can be a Kernel.
+type Generation = uint32
 
 // Kernel is what the enforcer needs of the kernel side. *bpf.Kernel is the
 // real one.
@@ -38,6 +39,15 @@ type Kernel interface {
 	// Counters returns what the kernel side counted since it was opened, by
 	// name: events_<hook>, drop_<reason>, fail_open_<reason>.
 	Counters() (map[string]uint64, error)
+}
+
+// Weakener is a Kernel that may hold less of a rule than the program says.
+type Weakener interface {
+	// Weakened lists the rules of a staged generation of which the kernel
+	// leaves more to user space than their clauses say: indexes into
+	// Program.Rules, by hook. The policy's decision key does not cover what
+	// was left out, so nothing is remembered for such a hook.
+	Weakened(Generation) map[event.Hook][]int
 }
 
 // Policy is one compiled bundle revision. It is immutable and safe for

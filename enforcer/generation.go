@@ -1,6 +1,7 @@
 package enforcer
 
 import (
+	"slices"
 	"time"
 
 	"example.com/bailiff/internal/event"
@@ -19,6 +20,7 @@ type installed struct {
 	since    time.Time // when it became active
 	rules    RuleCount
 	known    map[ruleKey]knownRule
+	weak     map[event.Hook][]int // see Weakener
 	cache    *cache
 }
 
@@ -55,6 +57,9 @@ func (e *Enforcer) newInstalled(p Policy, g Generation) *installed {
 		known:    map[ruleKey]knownRule{},
 		cache:    newCache(e.CacheSize),
 	}
+	if w, ok := e.Kernel.(Weakener); ok {
+		in.weak = w.Weakened(g)
+	}
 	for hook, rules := range p.Program().Rules {
 		for i := range rules {
 			r := &rules[i]
@@ -63,6 +68,7 @@ func (e *Enforcer) newInstalled(p Policy, g Generation) *installed {
 				maybe = maybe || c.Maybe
 				always = always || (c.Maybe && len(c.When) == 0)
 			}
+			maybe = maybe || slices.Contains(in.weak[hook], i)
 			switch {
 			case always:
 				in.rules.Deferred++

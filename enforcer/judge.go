@@ -61,7 +61,7 @@ func (e *Enforcer) plan(ev *event.Event) *task {
 		return e.submit(e.recheck, ev, t)
 	}
 	key, ok := in.policy.KeyOf(ev)
-	if !ok {
+	if !ok || len(in.weak[ev.Hook]) > 0 {
 		e.counts.add(cntUncacheable)
 		return e.submit(e.judge, ev, t)
 	}
