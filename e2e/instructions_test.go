@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"example.com/bailiff/e2e/harness"
+	"example.com/bailiff/internal/event"
+)
+
+// envBench asks for the measurements, which are no tests of right and wrong.
+const envBench = "BAILIFF_E2E_BENCH"
+
+// A rule about one program and one directory: others are not concerned.
+const costPolicy = `package bailiff.open
+
+# METADATA
+# title: A listed program opens what is below a directory
+# custom: {id: cost-prefix}
+%s contains {"message": "cost"} if {
+	input.process.exe.path in data.e2e.subjects
+	some dir in data.e2e.vaults
+	startswith(input.file.path, dir)
+}
+
+# METADATA
+# title: A listed program opens a listed file
+# custom: {id: cost-set}
+%s contains {"message": "cost"} if {
+	input.process.exe.path in data.e2e.subjects
+	input.file.path in data.e2e.secrets
+}
+`
+
+// TestInstructions counts, in a guest whose clock counts instructions, what
+// enforcement adds to opening a file. docs/performance.md has the figures.
+func TestInstructions(t *testing.T) {
+	if os.Getenv(envBench) == "" || !inGuest() {
+		t.Skip("a measurement for a guest that counts instructions: make bench")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := map[string]int64{}
+	for _, rules := range []struct {
+		name           string
+		rules, entries int
+	}{{"1 rule", 1, 1}, {"1000 rules and 100000 entries", 1000, 100000}} {
+		for _, verdict := range []string{"deny", "alert"} {
+			w := newWorld(t, lsm)
+			subject := w.path("bin/subject")
+			w.must(os.MkdirAll(filepath.Dir(subject), 0o755))
+			w.must(copyFile(self, subject))
+			files := map[string]string{
+				"shallow":      w.path("shallow"),
+				"deep":         w.path("1/2/3/4/5/6/7/file"),
+				"deep, judged": w.path("vault/2/3/4/5/6/7/file"),
+			}
+			for _, f := range files {
+				w.write(f, []byte("content"), 0o644)
+			}
+			secrets := make([]string, rules.entries)
+			for i := range secrets {
+				secrets[i] = fmt.Sprintf("/e2e/listed/%d", i)
+			}
+			modules := map[string]string{"open": fmt.Sprintf(costPolicy, verdict, verdict)}
+			for i := 1; i < rules.rules; i++ {
+				modules["more"] += fmt.Sprintf("# METADATA\n# custom: {id: more-%d}\ndeny contains {} if {\n\tinput.process.exe.path == \"/e2e/no/%d\"\n\tinput.file.path == \"/e2e/none/%d\"\n}\n\n", i, i, i)
+			}
+			if m := modules["more"]; m != "" {
+				modules["more"] = "package bailiff.open\n\n" + m
+			}
+			w.policy(map[string]any{"subjects": []string{subject}, "vaults": []string{w.path("vault") + "/"}, "secrets": secrets}, modules)
+
+			concerned, other := w.actor(), w.actor()
+			concerned.Program = subject
+			measure := func(a harness.Actor, file string) int64 {
+				o, err := a.Do([]string{"measure", files[file]})
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, err := harness.ReadMeasured(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			for f := range files {
+				if _, ok := bare[f]; !ok {
+					bare[f] = measure(other, f)
+					t.Logf("%-32s %-40s %6d", "no agent", "open+close, "+f, bare[f])
+				}
+			}
+			w.start(event.ModeEnforce)
+			_ = w.stream.Close() // its reader would share the processor
+			report := func(what string, a harness.Actor, file string) {
+				n := measure(a, file)
+				t.Logf("%-32s %-40s %6d  %+6d", rules.name+", "+verdict, what+", "+file, n, n-bare[file])
+			}
+			if verdict == "deny" {
+				report("process not concerned", other, "shallow")
+				report("process not concerned", other, "deep, judged")
+				report("concerned, file is not", concerned, "shallow")
+				report("concerned, file is not", concerned, "deep")
+			}
+			report(verdict, concerned, "deep, judged")
+			if err := w.agent.Stop(w.wait()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
