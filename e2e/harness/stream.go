@@ -8,27 +8,38 @@ import (
 	"fmt"
 	"os/exec"
 	"sync"
-	"time"
 
 	"example.com/bailiff/internal/event"
 )
 
 // Stream is a running `bailiff events -o json`.
 type Stream struct {
-	agent *Agent
-	cmd   *exec.Cmd
-	log   *logBuffer
+	cmd *exec.Cmd
+	log *logBuffer
 
 	mu      sync.Mutex
+	started bool // the subscription stands
 	events  []*event.Event
-	err     error         // set once, when the stream has ended
+	gaps    uint64        // events lost to this subscription
+	err     error         // set when the stream has ended
 	changed chan struct{} // closed and replaced at each change
 }
 
-// Follow subscribes to the agent's events. It returns when the subscription
-// stands: it runs a program in the agent's cgroup until that is seen.
+// line is one line of `bailiff events -o json`: an event, or one of the others.
+type line struct {
+	event.Event
+	Start *struct {
+		AfterSeq uint64 `json:"after_seq"`
+	} `json:"start"`
+	Gap *struct {
+		Count uint64 `json:"count"`
+	} `json:"gap"`
+}
+
+// Follow subscribes to the agent's events, with further arguments of `bailiff
+// events`. It returns when the subscription stands.
 func (a *Agent) Follow(ctx context.Context, args ...string) (*Stream, error) {
-	s := &Stream{agent: a, log: &logBuffer{}, changed: make(chan struct{})}
+	s := &Stream{log: &logBuffer{}, changed: make(chan struct{})}
 	s.cmd = exec.Command(a.Binary, append([]string{"events", "-o", "json", "--socket", a.Socket}, args...)...)
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
@@ -46,70 +57,85 @@ func (a *Agent) Follow(ctx context.Context, args ...string) (*Stream, error) {
 		}
 		s.end(errors.Join(sc.Err(), s.cmd.Wait()))
 	}()
-	for {
-		o, err := Actor{Cgroup: a.Cgroup}.Do([]string{"nop"})
-		if err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-		step, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, err = s.Until(step, func(e *event.Event) bool { return e.Hook == event.HookExit && int(e.Process.PID) == o.PID })
-		cancel()
-		if err == nil {
-			return s, nil
-		}
-		if ctx.Err() != nil || s.ended() != nil {
-			return nil, errors.Join(err, s.Close())
-		}
+	if err := s.wait(ctx, func() bool { return s.started }); err != nil {
+		return nil, errors.Join(fmt.Errorf("follow events: %w: %s", err, s.log), s.Close())
 	}
+	return s, nil
 }
 
-func (s *Stream) add(line []byte) {
-	e := &event.Event{}
-	err := json.Unmarshal(line, e)
+func (s *Stream) add(text []byte) {
+	var l line
+	err := json.Unmarshal(text, &l)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
-		s.err = errors.Join(s.err, fmt.Errorf("read event: %w: %s", err, line))
+	switch {
+	case err != nil:
+		s.err = errors.Join(s.err, fmt.Errorf("read event: %w: %s", err, text))
+	case l.Start != nil:
+		s.started = true
+	case l.Gap != nil:
+		s.gaps += l.Gap.Count
+	default:
+		s.events = append(s.events, &l.Event)
 	}
-	s.events = append(s.events, e)
+	s.tell()
+}
+
+// tell wakes everybody who waits; s.mu is held.
+func (s *Stream) tell() {
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// wait returns when f holds; f is called with s.mu held.
+func (s *Stream) wait(ctx context.Context, f func() bool) error {
+	for {
+		s.mu.Lock()
+		ok, err, changed := f(), s.err, s.changed
+		s.mu.Unlock()
+		switch {
+		case ok:
+			return nil
+		case err != nil:
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (s *Stream) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = errors.Join(s.err, errors.New("the event stream has ended"), err)
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-func (s *Stream) ended() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
+	s.tell()
 }
 
 // Until waits for an event that matches and returns it.
-func (s *Stream) Until(ctx context.Context, match func(*event.Event) bool) (*event.Event, error) {
-	for seen := 0; ; {
-		s.mu.Lock()
-		events, err, changed := s.events, s.err, s.changed
-		s.mu.Unlock()
-		for ; seen < len(events); seen++ {
-			if match(events[seen]) {
-				return events[seen], nil
+func (s *Stream) Until(ctx context.Context, match func(*event.Event) bool) (hit *event.Event, err error) {
+	seen := 0
+	err = s.wait(ctx, func() bool {
+		for ; seen < len(s.events) && hit == nil; seen++ {
+			if match(s.events[seen]) {
+				hit = s.events[seen]
 			}
 		}
-		if err != nil {
-			return nil, fmt.Errorf("wait for event: %w: %s", err, s.log.String())
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for event: %w after %d others", ctx.Err(), len(events))
-		}
+		return hit != nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wait for event: %w after %d others: %s", err, seen, s.log)
 	}
+	return hit, nil
+}
+
+// Gaps returns how many events were lost to this subscription.
+func (s *Stream) Gaps() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gaps
 }
 
 // Of waits until the process has been seen to exit and returns all its events,
@@ -135,13 +161,6 @@ func (s *Stream) All() []*event.Event {
 // Close ends the subscription.
 func (s *Stream) Close() error {
 	_ = s.cmd.Process.Kill()
-	for {
-		s.mu.Lock()
-		err, changed := s.err, s.changed
-		s.mu.Unlock()
-		if err != nil {
-			return nil
-		}
-		<-changed
-	}
+	_ = s.wait(context.Background(), func() bool { return false }) // until it has ended
+	return nil
 }
