@@ -1,0 +1,143 @@
+package lower
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"example.com/bailiff/internal/event"
+)
+
+// reads lists the input fields that a part reads, through helpers too: what
+// user space must see to decide it. "input" stands for more than single
+// fields, "time" for anything that is not a function of the document.
+func (t *translator) reads(x any) []string {
+	r := &reader{t: t, fields: map[string]bool{}, seen: map[*ast.Rule]bool{}}
+	r.walk(x)
+	if r.fields["input"] {
+		for f := range r.fields {
+			if f != "input" && f != "time" {
+				delete(r.fields, f)
+			}
+		}
+	}
+	out := make([]string, 0, len(r.fields))
+	for f := range r.fields {
+		out = append(out, f)
+	}
+	slices.Sort(out)
+	return out
+}
+
+type reader struct {
+	t      *translator
+	fields map[string]bool
+	seen   map[*ast.Rule]bool
+}
+
+func (r *reader) walk(x any) {
+	if nondeterministic(x) != "" {
+		r.fields["time"] = true
+	}
+	vis := ast.NewGenericVisitor(func(n any) bool {
+		switch n := n.(type) {
+		case *ast.Term:
+			if n.Value.Compare(ast.InputRootDocument.Value) == 0 {
+				r.fields["input"] = true
+			}
+		case *ast.With:
+			r.fields["input"] = true
+		case ast.Ref:
+			r.ref(n)
+			for _, part := range n[1:] {
+				r.walk(part)
+			}
+			return true
+		}
+		return false
+	})
+	vis.Walk(x)
+}
+
+func (r *reader) ref(ref ast.Ref) {
+	switch {
+	case len(ref) == 0:
+	case ref[0].Value.Compare(ast.InputRootDocument.Value) == 0:
+		r.input(ref)
+	case ref.HasPrefix(ast.DefaultRootRef):
+		for _, rule := range slices.Concat(r.t.support[ref.ConstantPrefix().String()],
+			r.t.Compiler.GetRules(ref.ConstantPrefix()), r.t.Compiler.GetRulesDynamic(ref)) {
+			r.rule(rule)
+		}
+	}
+}
+
+func (r *reader) rule(rule *ast.Rule) {
+	for ; rule != nil; rule = rule.Else {
+		if r.seen[rule] {
+			return
+		}
+		r.seen[rule] = true
+		r.walk(rule.Head)
+		r.walk(rule.Body)
+	}
+}
+
+// input adds the fields that a reference covers: one field, the field that it
+// reads a part of, or all fields below it.
+func (r *reader) input(ref ast.Ref) {
+	path := dotted(ref.ConstantPrefix())
+	found := false
+	for _, f := range r.t.target.Fields {
+		if f.Path == path || strings.HasPrefix(path, f.Path+".") || strings.HasPrefix(f.Path, path+".") && path != "" {
+			found = true
+			if slices.Contains(f.Hooks, r.t.hook) && f.Path != "hook" {
+				r.fields[f.Path] = true
+			}
+		}
+	}
+	if !found {
+		r.fields["input"] = true
+	}
+}
+
+// untrusted: all that a rule reads can be written by the process itself.
+func (t *translator) untrusted(body ast.Body) bool {
+	fields := t.reads(body)
+	for _, name := range fields {
+		if f, ok := t.target.field(name); !ok || f.Trust != event.TrustProcess {
+			return false
+		}
+	}
+	return len(fields) > 0
+}
+
+// nondeterministic returns the name of a built-in in x whose answer changes by
+// itself, "" if there is none.
+func nondeterministic(x any) string {
+	name := ""
+	check := func(v ast.Value) {
+		if r, ok := v.(ast.Ref); ok {
+			if bi, ok := ast.BuiltinMap[r.String()]; ok && bi.IsNondeterministic() {
+				name = bi.Name
+			}
+		}
+	}
+	ast.NewGenericVisitor(func(n any) bool {
+		switch n := n.(type) {
+		case *ast.Expr:
+			if o := n.Operator(); o != nil {
+				check(o)
+			}
+		case *ast.Term:
+			if c, ok := n.Value.(ast.Call); ok {
+				check(c[0].Value)
+			}
+		}
+		return false
+	}).Walk(x)
+	return name
+}
+
+func within(path string) string { return strings.TrimPrefix(path, "/") }
