@@ -13,6 +13,7 @@ const (
 	cntEvaluations
 	cntEngineErrors
 	cntAfterDeadline
+	cntStale
 	cntCacheHits
 	cntCacheShared
 	cntCacheEvicted
@@ -42,6 +43,7 @@ var counterNames = [numCounters]string{
 	cntEvaluations:    "policy_evaluations",
 	cntEngineErrors:   "policy_errors",
 	cntAfterDeadline:  "policy_answers_after_deadline",
+	cntStale:          "policy_tasks_stale",
 	cntCacheHits:      "cache_hits",
 	cntCacheShared:    "cache_shared",
 	cntCacheEvicted:   "cache_evicted",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -134,15 +135,24 @@ func (e *Enforcer) work(ctx context.Context, stop <-chan struct{}) {
 // evaluate asks the policy about one task and answers it and those who wait
 // for the same key.
 func (e *Enforcer) evaluate(ctx context.Context, t *task) {
-	// Nobody waits for a re-check that is too late. A judgement is worth
-	// having even then: the next such act finds it.
-	if !t.keyed && t.state.Load() == taskGivenUp {
+	// Nobody waits for this any more. An answer that can be kept is worth having
+	// even so, but not while others still wait: under a flood the workers would
+	// be busy with the past for ever.
+	if t.state.Load() == taskGivenUp && (!t.keyed || len(e.judge) > 0) {
+		e.counts.add(cntStale)
+		e.fail(t, cntOpenDeadline)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.Deadline)
 	defer cancel()
 	e.counts.add(cntEvaluations)
 	whole, err := decide(ctx, t)
+	// An evaluation that outlived Run finds kernel and sinks gone.
+	e.overMu.RLock()
+	defer e.overMu.RUnlock()
+	if e.over {
+		return
+	}
 	if err != nil {
 		reason := cntOpenEngine
 		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
@@ -233,13 +243,17 @@ func (e *Enforcer) remember(t *task, part *answer) {
 // answer resolves a task, and kills the offender if a late verdict says so:
 // here rather than in the emitter, because each microsecond counts.
 func (e *Enforcer) answer(t *task, res result) {
-	if !t.state.CompareAndSwap(taskOpen, taskAnswered) {
-		e.counts.add(cntAfterDeadline)
-		return
-	}
+	inTime := t.state.CompareAndSwap(taskOpen, taskAnswered)
 	res.effect = t.effect
 	if res.effect == event.EffectNone && e.Mode() == event.ModeEnforce && condemns(&t.ev.Decision, res.part) {
 		res.effect = e.kill(&t.ev)
+		if !inTime && res.effect == event.EffectKilled {
+			e.noticeKill(t, res.part)
+		}
+	}
+	if !inTime {
+		e.counts.add(cntAfterDeadline)
+		return
 	}
 	t.res = res
 	close(t.done)
@@ -264,6 +278,17 @@ func (e *Enforcer) kill(ev *event.Event) event.Effect {
 		e.Raise(CondLateKillFailed, err.Error())
 	}
 	return event.EffectNone
+}
+
+// noticeKill tells of a kill whose event has left already.
+func (e *Enforcer) noticeKill(t *task, part *answer) {
+	p := &t.ev.Process
+	e.notice(NoticeLateKill, "killed after its event had left", map[string]string{
+		"pid":     strconv.Itoa(int(p.PID)),
+		"exec_id": p.ExecID.String(),
+		"hook":    t.ev.Hook.String(),
+		"rule":    part.rule.ID,
+	})
 }
 
 // fail resolves a task, and those who wait for its key, without an answer of

@@ -258,6 +258,23 @@ func TestSlowEngine(t *testing.T) {
 	})
 }
 
+// A verdict that comes after its event left still ends the offender, and is told.
+func TestKillAfterEventLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, release, killer := mixed(), make(chan struct{}), &fakeKiller{}
+		p.rules[1].rule.Kill = true
+		p.before = func(context.Context, *event.Event) error { <-release; return nil }
+		r := start(t, p, func(o *Options) { o.Killer = killer })
+		r.kernel.act(execOf(2, "/maybe/bad"))
+		r.sink.waitActs(t, 1)
+		close(release)
+		r.stop()
+		if n := r.sink.notices(NoticeLateKill); len(killer.pids) != 1 || len(n) != 1 || n[0].Fields["pid"] != "2" || n[0].Fields["rule"] != "no-maybe-bad" {
+			t.Errorf("killed %v, notices %+v", killer.pids, n)
+		}
+	})
+}
+
 // All workers hang: the queue fills, the rest passes at once, counted.
 func TestQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

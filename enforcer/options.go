@@ -44,6 +44,7 @@ type Enforcer struct {
 	counts   counters
 	tree     *tree
 	health   *health
+	ran      atomic.Bool
 	ready    chan struct{}
 	behindAt int // pipeline length from which nothing waits for the engine
 
@@ -55,6 +56,9 @@ type Enforcer struct {
 
 	emitMu sync.Mutex // one event at a time through the sinks
 	seq    uint64     // under emitMu
+
+	overMu sync.RWMutex // held by workers while they act on an answer
+	over   bool         // Run is about to return
 
 	changeMu sync.Mutex // one policy or mode change at a time
 	unfreed  []Generation

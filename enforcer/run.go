@@ -22,6 +22,9 @@ type item struct {
 // goroutine that it starts has ended when it returns, but for evaluations that
 // ignore their deadline. It may be called once.
 func (e *Enforcer) Run(ctx context.Context) error {
+	if !e.ran.CompareAndSwap(false, true) {
+		return errors.New("run enforcer: it ran already")
+	}
 	if err := e.Kernel.SetMode(e.Mode()); err != nil {
 		return fmt.Errorf("run enforcer: set mode: %w", err)
 	}
@@ -55,6 +58,9 @@ func (e *Enforcer) Run(ctx context.Context) error {
 	if !waitFor(&workers, e.Deadline) {
 		e.log.Error("policy evaluations do not end", "deadline", e.Deadline.String())
 	}
+	e.overMu.Lock()
+	e.over = true
+	e.overMu.Unlock()
 	e.pollOnce()
 	e.notice(NoticeStopped, "agent stopped", nil)
 	return err
