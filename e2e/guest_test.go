@@ -30,9 +30,44 @@ func TestGuest(t *testing.T) {
 }
 
 func runGuest(t *testing.T, r guest.Release) {
+	var s session
+	s.run(t, r, guestEnv(r), "-test.skip ^TestGuest")
+	for _, part := range s.parts {
+		t.Run(part.name, part.results.Report)
+	}
+	s.check(t)
+}
+
+// session is one run of a guest and what its test binaries said.
+type session struct {
+	parts []*part
+	out   *guest.Output
+	err   error
+}
+
+// part is one test binary.
+type part struct {
+	name    string
+	results guest.Results
+}
+
+// partMark precedes the name of the part that begins.
+const partMark = "guest-part "
+
+func guestEnv(r guest.Release) map[string]string {
+	return map[string]string{
+		envBinary: "/usr/bin/bailiff", envBackends: strings.Join([]string{lsm, modReturn, tracepoint}, ","),
+		envGuest: r.Series, "CI": "true",
+	}
+}
+
+// run boots a guest and runs the test binaries of the host in it, one after the
+// other. Without kernel or emulator it skips t.
+func (s *session) run(t *testing.T, r guest.Release, env map[string]string, args string) {
+	t.Helper()
 	layer := "guest-" + r.Series
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
-	defer cancel()
+	t.Cleanup(cancel)
 	image, err := r.Kernel(ctx)
 	if errors.Is(err, guest.ErrNoKernel) {
 		skipLayer(t, layer, err.Error())
@@ -43,41 +78,50 @@ func runGuest(t *testing.T, r guest.Release) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := "."
-	if s := os.Getenv(envRun); s != "" {
-		run = s
+	if run := os.Getenv(envRun); run != "" && !strings.Contains(args, "-test.run") {
+		args += " -test.run '" + run + "'"
 	}
 	m := guest.Machine{
 		Kernel: image,
-		Files:  map[string]string{"usr/bin/bailiff": bin.bailiff, "usr/bin/e2e.test": bin.tests},
-		Script: guestScript(map[string]string{
-			envBinary: "/usr/bin/bailiff", envBackends: "lsm,modify-return,tracepoint", envGuest: r.Series, "CI": "true",
-		}, fmt.Sprintf("/usr/bin/e2e.test -test.v=test2json -test.timeout 28m -test.skip ^TestGuest -test.run '%s'", run)),
+		Files:  map[string]string{"usr/bin/bailiff": bin.bailiff, "usr/bin/e2e.test": bin.e2e, "usr/bin/bpf.test": bin.bpf},
+		Script: guestScript(env, args),
+		ICount: env[envBench] != "",
 	}
-	var results guest.Results
-	out, err := m.Run(ctx, func(line string) {
-		results.Line(line)
-		progress(r.Series, line)
+	s.out, s.err = m.Run(ctx, func(line string) {
+		if name, ok := strings.CutPrefix(line, partMark); ok {
+			s.parts = append(s.parts, &part{name: name})
+		} else if len(s.parts) > 0 {
+			s.parts[len(s.parts)-1].results.Line(line)
+			progress(r.Series, line)
+		}
 	})
-	if errors.Is(err, guest.ErrNoQEMU) || errors.Is(err, guest.ErrNoBusybox) {
-		skipLayer(t, layer, err.Error())
-	}
-	results.Report(t)
-	switch {
-	case err != nil:
-		t.Fatal(err)
-	case out.Exit != 0:
-		t.Errorf("the tests in the guest ended with status %d", out.Exit)
+	if errors.Is(s.err, guest.ErrNoQEMU) || errors.Is(s.err, guest.ErrNoBusybox) {
+		skipLayer(t, layer, s.err.Error())
 	}
 }
 
-// guestScript is a shell script that runs a command with an environment.
-func guestScript(env map[string]string, command string) string {
+// check fails t if the guest did not end well.
+func (s *session) check(t *testing.T) {
+	t.Helper()
+	switch {
+	case s.err != nil:
+		t.Error(s.err)
+	case s.out.Exit != 0:
+		t.Errorf("the tests in the guest ended with status %d", s.out.Exit)
+	}
+}
+
+// guestScript is the shell script that runs the test binaries.
+func guestScript(env map[string]string, args string) string {
 	var b strings.Builder
 	for k, v := range env {
 		fmt.Fprintf(&b, "export %s=%s\n", k, v)
 	}
-	return b.String() + "cd /tmp\n" + command + "\n"
+	b.WriteString("cd /tmp\nstatus=0\n")
+	for _, part := range []string{"bpf", "e2e"} {
+		fmt.Fprintf(&b, "echo %s%s\n/usr/bin/%s.test -test.v=test2json -test.timeout 28m %s || status=1\n", partMark, part, part, args)
+	}
+	return b.String() + "exit $status\n"
 }
 
 // progress shows what a guest does while it does it: guests take minutes, and
@@ -85,5 +129,26 @@ func guestScript(env map[string]string, command string) string {
 func progress(series, line string) {
 	if _, framed, ok := strings.Cut(line, "\x16"); ok && testing.Verbose() {
 		fmt.Fprintf(os.Stderr, "guest %s: %s\n", series, framed)
+	}
+}
+
+// TestGuestInstructions counts, with the guest's clock counting instructions,
+// what enforcement adds to an open, and prints the figures.
+func TestGuestInstructions(t *testing.T) {
+	if os.Getenv(envBench) == "" || inGuest() {
+		t.Skip("a measurement: make bench")
+	}
+	for _, r := range guest.Releases() {
+		t.Run(r.Series, func(t *testing.T) {
+			t.Parallel()
+			env := guestEnv(r)
+			env[envBench] = "1"
+			var s session
+			s.run(t, r, env, "-test.run '^TestFloor$|^TestInstructions$'")
+			for _, part := range s.parts {
+				t.Run(part.name, part.results.Report)
+			}
+			s.check(t)
+		})
 	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -51,7 +52,7 @@ func goBuild(ctx context.Context, out string, args ...string) error {
 }
 
 // programs are the binaries under test, built once for all tests.
-type programs struct{ bailiff, tests string }
+type programs struct{ bailiff, e2e, bpf string }
 
 // build compiles the agent and this package's tests, once. The directory is
 // kept between runs so that nothing is linked anew that has not changed.
@@ -65,9 +66,10 @@ var build = sync.OnceValues(func() (programs, error) {
 	if err != nil {
 		return programs{}, err
 	}
-	p := programs{bailiff: filepath.Join(dir, "bailiff"), tests: filepath.Join(dir, "e2e.test")}
-	if err := goBuild(ctx, p.bailiff, "build", "-ldflags=-s -w", "-o", p.bailiff, "../cmd/bailiff"); err != nil {
-		return p, err
-	}
-	return p, goBuild(ctx, p.tests, "test", "-c", "-ldflags=-s -w", "-o", p.tests, ".")
+	p := programs{bailiff: filepath.Join(dir, "bailiff"), e2e: filepath.Join(dir, "e2e.test"), bpf: filepath.Join(dir, "bpf.test")}
+	return p, errors.Join(
+		goBuild(ctx, p.bailiff, "build", "-ldflags=-s -w", "-o", p.bailiff, "../cmd/bailiff"),
+		goBuild(ctx, p.e2e, "test", "-c", "-ldflags=-s -w", "-o", p.e2e, "."),
+		goBuild(ctx, p.bpf, "test", "-c", "-ldflags=-s -w", "-o", p.bpf, "../bpf"),
+	)
 })

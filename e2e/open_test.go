@@ -220,11 +220,10 @@ func (w *world) must(err error) {
 // in audit mode only on record.
 func TestOpen(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		modes := []event.Mode{event.ModeEnforce, event.ModeAudit}
 		if !refuses(backend) {
-			modes = []event.Mode{event.ModeAudit}
+			t.Skip("the " + backend + " backend sees no open")
 		}
-		for _, mode := range modes {
+		for _, mode := range []event.Mode{event.ModeEnforce, event.ModeAudit} {
 			t.Run(mode.String(), func(t *testing.T) { testRoutes(t, backend, mode) })
 		}
 	})

@@ -149,6 +149,12 @@ func (w *world) start(mode event.Mode, args ...string) {
 func (w *world) stop() {
 	w.t.Helper()
 	checkStream(w.t, w.stream.All())
+	w.stopOnly()
+}
+
+// stopOnly ends the agent as systemd does.
+func (w *world) stopOnly() {
+	w.t.Helper()
 	if err := w.agent.Stop(w.wait()); err != nil {
 		w.t.Error(err)
 	}

@@ -20,6 +20,8 @@ type Stream struct {
 	mu      sync.Mutex
 	started bool // the subscription stands
 	events  []*event.Event
+	forget  bool // events are only counted
+	counts  map[event.Hook]uint64
 	gaps    uint64        // events lost to this subscription
 	err     error         // set when the stream has ended
 	changed chan struct{} // closed and replaced at each change
@@ -39,7 +41,16 @@ type line struct {
 // Follow subscribes to the agent's events, with further arguments of `bailiff
 // events`. It returns when the subscription stands.
 func (a *Agent) Follow(ctx context.Context, args ...string) (*Stream, error) {
-	s := &Stream{log: &logBuffer{}, changed: make(chan struct{})}
+	return a.follow(ctx, false, args)
+}
+
+// Tally is Follow for more events than one wants to keep: they are counted.
+func (a *Agent) Tally(ctx context.Context, args ...string) (*Stream, error) {
+	return a.follow(ctx, true, args)
+}
+
+func (a *Agent) follow(ctx context.Context, forget bool, args []string) (*Stream, error) {
+	s := &Stream{log: &logBuffer{}, forget: forget, counts: map[event.Hook]uint64{}, changed: make(chan struct{})}
 	s.cmd = exec.Command(a.Binary, append([]string{"events", "-o", "json", "--socket", a.Socket}, args...)...)
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
@@ -76,7 +87,10 @@ func (s *Stream) add(text []byte) {
 	case l.Gap != nil:
 		s.gaps += l.Gap.Count
 	default:
-		s.events = append(s.events, &l.Event)
+		s.counts[l.Hook]++
+		if !s.forget {
+			s.events = append(s.events, &l.Event)
+		}
 	}
 	s.tell()
 }
@@ -136,6 +150,13 @@ func (s *Stream) Gaps() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.gaps
+}
+
+// Count returns how many events of a hook were received.
+func (s *Stream) Count(h event.Hook) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[h]
 }
 
 // Of waits until the process has been seen to exit and returns all its events,
