@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -125,6 +126,33 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRescue shows that a program of the rescue set is never denied, by
+// whatever name it runs, and that a copy of it is.
+func TestRescue(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		w := newWorld(t, backend)
+		tg := w.denyTarget()
+		self, err := os.Executable()
+		w.must(err)
+		rescue, link, other := w.path("rescue"), w.path("link"), w.path("other")
+		w.must(copyFile(self, rescue))
+		w.must(os.Link(rescue, link))
+		w.must(copyFile(self, other))
+		w.start(event.ModeEnforce, "--rescue", rescue)
+		for _, tt := range []struct {
+			program string
+			denied  bool
+		}{{rescue, false}, {link, false}, {other, true}} {
+			a := w.actor()
+			a.Program = tt.program
+			if denied := w.try(a, tg); denied != tt.denied {
+				t.Errorf("%s: denied is %v", filepath.Base(tt.program), denied)
+			}
+		}
+		w.stop()
+	})
+}
+
 // TestBrokenBundle shows that a bundle with an error stops nothing: the old
 // policy stays in force and the agent says so.
 func TestBrokenBundle(t *testing.T) {
@@ -138,7 +166,9 @@ func TestBrokenBundle(t *testing.T) {
 		}
 		good := st.Revision
 		w.write(filepath.Join(w.bundle, "broken.rego"), []byte("package bailiff.open\n\ndeny contains {\n"), 0o644)
-		w.hangUp()
+		if err := w.reload(); err == nil || !strings.Contains(err.Error(), "broken.rego") {
+			t.Errorf("reload says %v, want the file with the error", err)
+		}
 		eventually(t, "the agent says that its policy is stale", func() bool {
 			st, err = w.agent.Status(w.wait())
 			return err == nil && len(st.Conditions) > 0
@@ -150,7 +180,7 @@ func TestBrokenBundle(t *testing.T) {
 			t.Error("the old policy no longer denies")
 		}
 		w.must(os.Remove(filepath.Join(w.bundle, "broken.rego")))
-		w.hangUp()
+		w.must(w.reload())
 		eventually(t, "the condition goes away", func() bool {
 			st, err = w.agent.Status(w.wait())
 			return err == nil && len(st.Conditions) == 0
@@ -159,10 +189,10 @@ func TestBrokenBundle(t *testing.T) {
 	})
 }
 
-// hangUp asks the agent to read its bundle now.
-func (w *world) hangUp() {
-	w.t.Helper()
-	w.must(syscall.Kill(w.agent.PID(), syscall.SIGHUP))
+// reload asks the agent to read its bundle again.
+func (w *world) reload() error {
+	_, err := w.agent.CLI(w.wait(), "reload")
+	return err
 }
 
 // eventually asks again and again until f holds.

@@ -62,7 +62,7 @@ var build = sync.OnceValues(func() (programs, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	dir, err := filepath.Abs("../build")
+	dir, err := filepath.Abs("../build/e2e")
 	if err != nil {
 		return programs{}, err
 	}

@@ -47,7 +47,7 @@ func TestReload(t *testing.T) {
 			} else {
 				w.policy(data(always), nil)
 			}
-			w.hangUp()
+			w.must(w.reload())
 			old := st.Generation
 			eventually(t, "the new policy is active", func() bool {
 				st, err = w.agent.Status(w.wait())
