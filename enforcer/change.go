@@ -53,6 +53,9 @@ func (e *Enforcer) SetPolicy(ctx context.Context, p Policy) error {
 
 // install stages and activates a policy. After an error nothing of it is left.
 func (e *Enforcer) install(ctx context.Context, p Policy) (*installed, error) {
+	if len(e.unfreed) > 0 {
+		e.retire() // the kernel has room for a few generations only
+	}
 	program := p.Program()
 	if program == nil {
 		return nil, errors.New("it has no program")
@@ -78,7 +81,7 @@ func (e *Enforcer) install(ctx context.Context, p Policy) (*installed, error) {
 }
 
 // retire frees the tables of generations that are not active. What fails is
-// tried again at the next change: it costs memory, not protection.
+// tried again before the next change: it costs memory, not protection.
 func (e *Enforcer) retire() {
 	var left []Generation
 	for _, g := range e.unfreed {
