@@ -62,14 +62,18 @@ func (p *Policy) explain(h event.Hook, r *ir.Rule) ExplainedRule {
 
 // ExplainOptions chooses the form of Explain's output.
 type ExplainOptions struct {
-	JSON    bool // one JSON array instead of text
-	Clauses bool // text: list each clause too
+	JSON    bool   // one JSON array instead of text
+	Clauses bool   // text: list each clause too
+	Rule    string // only rules with this id; "" means all
 }
 
 // Explain writes for each rule where it is decided, and for what the kernel
 // does not decide the place, the reason and what to write instead.
 func Explain(w io.Writer, p *Policy, o ExplainOptions) error {
 	rules := p.Explain()
+	if o.Rule != "" {
+		rules = slices.DeleteFunc(rules, func(e ExplainedRule) bool { return e.Rule.ID != o.Rule })
+	}
 	if o.JSON {
 		b, err := marshalIndent(rules)
 		if err != nil {
