@@ -66,28 +66,30 @@ type Condition struct {
 
 // Policy is the policy in force.
 type Policy struct {
-	Revision   string
-	Generation uint32
-	Source     string // where the bundle comes from
-	Loaded     time.Time
-	Rules      []Rule // in the order in which they win
+	Revision   string    `json:"revision"`
+	Generation uint32    `json:"generation"`
+	Source     string    `json:"source"` // where the bundle comes from
+	Loaded     time.Time `json:"loaded"`
+	Rules      []Rule    `json:"rules"` // in the order in which they win
 }
 
 // Rule is one Rego rule and the way in which it is decided.
 type Rule struct {
-	Ref       event.RuleRef
-	Hook      event.Hook
-	Verdict   event.Verdict
-	Audit     bool   // never blocks
-	Class     string // kernel, deferred, ...
-	Reasons   []Reason
-	Undecided string // what happens while it has no verdict
-	Response  string // refuse or kill
+	Ref       event.RuleRef `json:"rule"`
+	Hook      event.Hook    `json:"hook"`
+	Verdict   event.Verdict `json:"verdict"`
+	Audit     bool          `json:"audit,omitempty"` // never blocks
+	Class     string        `json:"class"`           // as `bailiff explain` names it
+	Reasons   []Reason      `json:"reasons,omitempty"`
+	Undecided string        `json:"undecided"` // what happens while it has no verdict
+	Response  string        `json:"response"`  // refuse or kill
 }
 
 // Reason says why a part of a rule is not decided by kernel tables.
 type Reason struct {
-	Code, File string
-	Line       int
-	Why, Hint  string
+	Code string `json:"code"` // a heading of docs/lowering.md
+	File string `json:"file"` // within the bundle
+	Line int    `json:"line"`
+	Why  string `json:"why"`
+	Hint string `json:"hint,omitempty"`
 }

@@ -25,7 +25,7 @@ func (s *agentService) Status(context.Context, *bailiffv1.StatusRequest) (*baili
 	st := s.agent.Status()
 	out := &bailiffv1.StatusResponse{
 		Version: st.Version, BootId: st.BootID, RunId: st.RunID, Pid: int32(st.PID), Started: stamp(st.Started),
-		Backend: st.Backend, Mode: encodeMode(st.Mode), Scope: utf8All(st.Scope), Rescue: utf8All(st.Rescue),
+		Backend: st.Backend, Mode: EncodeMode(st.Mode), Scope: utf8All(st.Scope), Rescue: utf8All(st.Rescue),
 		Revision: st.Revision, Generation: st.Generation, PolicySource: utf8Of(st.PolicySource), PolicyLoaded: stamp(st.PolicyLoaded),
 		RuleClasses: st.RuleClasses, Counters: map[string]uint64{},
 		Subscribers: uint32(s.hub.Subscribers()), LastSeq: s.hub.LastSeq(),
@@ -48,7 +48,7 @@ func (s *agentService) Policy(context.Context, *bailiffv1.PolicyRequest) (*baili
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		w := &bailiffv1.Rule{
-			Ref: encodeRef(&r.Ref), Hook: encodeHook(r.Hook), Verdict: encodeVerdict(r.Verdict), Audit: r.Audit,
+			Ref: encodeRef(&r.Ref), Hook: EncodeHook(r.Hook), Verdict: EncodeVerdict(r.Verdict), Audit: r.Audit,
 			Class: r.Class, Undecided: r.Undecided, Response: r.Response,
 		}
 		for _, why := range r.Reasons {
@@ -69,7 +69,7 @@ func (s *agentService) SetMode(ctx context.Context, r *bailiffv1.SetModeRequest)
 	if err := s.agent.SetMode(ctx, DecodeMode(r.GetMode()), callerOf(ctx).name); err != nil {
 		return nil, refused(err)
 	}
-	return &bailiffv1.SetModeResponse{Previous: encodeMode(previous), Mode: r.GetMode()}, nil
+	return &bailiffv1.SetModeResponse{Previous: EncodeMode(previous), Mode: r.GetMode()}, nil
 }
 
 func (s *agentService) ReloadPolicy(ctx context.Context, _ *bailiffv1.ReloadPolicyRequest) (*bailiffv1.ReloadPolicyResponse, error) {

@@ -17,7 +17,7 @@ func Encode(e *event.Event) *bailiffv1.Event {
 		Seq:             e.Seq,
 		Time:            timestamppb.New(e.Time),
 		Boot:            e.Boot,
-		Hook:            encodeHook(e.Hook),
+		Hook:            EncodeHook(e.Hook),
 		CgroupProcesses: e.CgroupProcs,
 		Open:            c.list("open", e.Open),
 		Decision:        c.decision(&e.Decision),
@@ -120,7 +120,7 @@ func (c *encoder) file(field string, f *event.File) *bailiffv1.File {
 
 func (c *encoder) decision(d *event.Decision) *bailiffv1.Decision {
 	out := &bailiffv1.Decision{
-		Verdict: encodeVerdict(d.Verdict), Effect: encodeEffect(d.Effect), Source: bailiffv1.Source(d.Source) + 1, Mode: encodeMode(d.Mode),
+		Verdict: EncodeVerdict(d.Verdict), Effect: encodeEffect(d.Effect), Source: bailiffv1.Source(d.Source) + 1, Mode: EncodeMode(d.Mode),
 		Message: c.text("decision.message", d.Message), Revision: c.text("decision.revision", d.Revision), Generation: d.Generation,
 		Late: d.Late, Undecided: d.Undecided, FailOpen: c.text("decision.fail_open", d.FailOpen), Divergence: d.Divergence,
 	}
@@ -147,7 +147,13 @@ func encodeRef(r *event.RuleRef) *bailiffv1.RuleRef {
 
 // Enumerations of the wire are one higher than ours: 0 there is "not given".
 
-func encodeHook(h event.Hook) bailiffv1.Hook          { return bailiffv1.Hook(h) + 1 }
-func encodeVerdict(v event.Verdict) bailiffv1.Verdict { return bailiffv1.Verdict(v) + 1 }
-func encodeEffect(e event.Effect) bailiffv1.Effect    { return bailiffv1.Effect(e) + 1 }
-func encodeMode(m event.Mode) bailiffv1.Mode          { return bailiffv1.Mode(m) + 1 }
+// EncodeHook turns a hook into that of the wire.
+func EncodeHook(h event.Hook) bailiffv1.Hook { return bailiffv1.Hook(h) + 1 }
+
+// EncodeVerdict turns a verdict into that of the wire.
+func EncodeVerdict(v event.Verdict) bailiffv1.Verdict { return bailiffv1.Verdict(v) + 1 }
+
+// EncodeMode turns a mode into that of the wire.
+func EncodeMode(m event.Mode) bailiffv1.Mode { return bailiffv1.Mode(m) + 1 }
+
+func encodeEffect(e event.Effect) bailiffv1.Effect { return bailiffv1.Effect(e) + 1 }
