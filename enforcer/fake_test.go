@@ -149,13 +149,7 @@ func (k *fakeKernel) decide(ev *event.Event) *event.Event {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p, d := k.staged[k.active], &ev.Decision
-	key := ir.Key{}
-	key.Num[event.FieldUID] = uint64(ev.Process.UID)
-	if ev.File != nil {
-		key.Str[event.FieldPath] = []string{ev.File.Path}
-		key.Unresolved = ev.File.Unresolved
-	}
-	r := p.Decide(ev.Hook, &key)
+	r := p.Decide(ev.Hook, ir.KeyOf(ev))
 	*d = event.Decision{Verdict: r.Verdict, Source: event.SourceTable, Mode: k.mode,
 		Generation: uint32(k.active), Revision: p.Revision}
 	if r.Rule >= 0 {
