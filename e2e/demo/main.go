@@ -63,7 +63,7 @@ func onMachine(ctx context.Context, binary string) (err error) {
 	defer func() { err = errors.Join(err, cg.Remove()) }()
 	say("cgroup", "%s: nothing outside of it is touched", cg.Dir)
 
-	agent, backend, err := start(ctx, binary, cg)
+	agent, refuses, err := start(ctx, binary, cg)
 	if err != nil {
 		return err
 	}
@@ -72,31 +72,25 @@ func onMachine(ctx context.Context, binary string) (err error) {
 		defer cancel()
 		err = errors.Join(err, agent.Stop(stop))
 	}()
-	say("agent", "enforces the embedded rules, backend %s", backend)
-	s := &scene{ctx: ctx, agent: agent, cgroup: cg, dir: dir, refuses: backend != "tracepoint"}
+	s := &scene{ctx: ctx, agent: agent, cgroup: cg, dir: dir, refuses: refuses}
 	return s.play()
 }
 
 // start runs the agent with the best backend that this machine has. Enforcing
-// with the tracepoint backend, which refuses nothing but kills, has to be asked
-// for.
-func start(ctx context.Context, binary string, cg *harness.Cgroup) (*harness.Agent, string, error) {
+// with one that cannot refuse, but kills, has to be asked for by name.
+func start(ctx context.Context, binary string, cg *harness.Cgroup) (*harness.Agent, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	c := harness.Config{Binary: binary, Mode: event.ModeEnforce, Cgroup: cg}
-	agent, err := harness.Start(ctx, c)
+	d, err := harness.Diagnose(ctx, binary)
 	if err != nil {
-		var second error
-		c.Backend = "tracepoint"
-		if agent, second = harness.Start(ctx, c); second != nil {
-			return nil, "", errors.Join(err, second)
-		}
+		return nil, false, err
 	}
-	st, err := agent.Status(ctx)
+	agent, err := harness.Start(ctx, harness.Config{Binary: binary, Mode: event.ModeEnforce, Cgroup: cg, Backend: d.Backend})
 	if err != nil {
-		return nil, "", errors.Join(err, agent.Kill())
+		return nil, false, err
 	}
-	return agent, st.Backend, nil
+	say("agent", "enforces the embedded rules, backend %s", d.Backend)
+	return agent, d.CanRefuse, nil
 }
 
 // inGuest plays the scene in a guest.

@@ -162,6 +162,26 @@ func (a *Agent) Status(ctx context.Context) (*Status, error) {
 	return &s, nil
 }
 
+// Diagnosis is the part of `bailiff doctor -o json` that is read here.
+type Diagnosis struct {
+	Backend   string `json:"backend"`    // the best that works; "" if none
+	CanRefuse bool   `json:"can_refuse"` // it refuses acts before they happen
+}
+
+// Diagnose asks what the kernel lets Bailiff do. It needs root.
+func Diagnose(ctx context.Context, binary string) (*Diagnosis, error) {
+	// The command fails if nothing can be refused: what it says still counts.
+	out, runErr := CLI(ctx, binary, "doctor", "-o", "json")
+	var d Diagnosis
+	if err := json.Unmarshal(out, &d); err != nil {
+		return nil, errors.Join(fmt.Errorf("read diagnosis: %w", err), runErr)
+	}
+	if d.Backend == "" {
+		return nil, fmt.Errorf("no backend works on this machine: %w", runErr)
+	}
+	return &d, nil
+}
+
 // SetMode switches the agent's mode.
 func (a *Agent) SetMode(ctx context.Context, m event.Mode) error {
 	_, err := a.CLI(ctx, "mode", m.String())
