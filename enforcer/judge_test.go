@@ -310,15 +310,56 @@ func TestBehind(t *testing.T) {
 		p, release := mixed(), make(chan struct{})
 		p.before = func(context.Context, *event.Event) error { <-release; return nil }
 		r := start(t, p, func(o *Options) { o.Pipeline, o.Deadline = 8, time.Hour })
-		r.kernel.act(execOf(2, "/maybe/1"))
-		for pid := range int32(6) {
-			r.kernel.act(execOf(pid+3, fmt.Sprint("/maybe/", pid)))
+		for pid := range int32(7) {
+			r.kernel.act(execOf(pid+2, fmt.Sprint("/maybe/", pid)))
 		}
-		synctest.Wait()
+		synctest.Wait() // the emitter waited for the first before the rest came
+		if got := r.sink.acts(); len(got) == 0 || got[0].Decision.FailOpen != "pipeline_behind" {
+			t.Errorf("all wait: %d have left", len(got))
+		}
 		close(release)
 		r.stop()
-		if n := r.count("fail_open_pipeline_behind"); n == 0 {
-			t.Error("all waited")
+	})
+}
+
+// The policy changes while an act of the former one is judged: its answer is
+// of no use to the kernel any more.
+func TestAnswerOfFormerPolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, release := mixed(), make(chan struct{})
+		p.before = func(context.Context, *event.Event) error { <-release; return nil }
+		r := start(t, p, nil)
+		r.kernel.act(execOf(2, "/maybe/bad"))
+		synctest.Wait()
+		if err := r.SetPolicy(t.Context(), simple("r2")); err != nil {
+			t.Fatal(err)
+		}
+		close(release)
+		r.stop()
+		if d := r.sink.acts()[0].Decision; d.Verdict != event.VerdictDeny || d.Generation != 1 || d.Revision != "r1" {
+			t.Errorf("decision: %+v", d)
+		}
+		if len(r.kernel.remembered) != 0 {
+			t.Errorf("remembered %v", r.kernel.remembered)
+		}
+	})
+}
+
+// An evaluation that outlives Run changes nothing when it ends.
+func TestAnswerAfterRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, release, killer := mixed(), make(chan struct{}), &fakeKiller{}
+		p.rules[1].rule.Kill = true
+		p.before = func(context.Context, *event.Event) error { <-release; return nil }
+		r := start(t, p, func(o *Options) { o.Killer = killer })
+		r.kernel.act(execOf(2, "/maybe/bad"))
+		r.stop()
+		close(release)
+		synctest.Wait()
+		r.kernel.mu.Lock()
+		defer r.kernel.mu.Unlock()
+		if len(r.kernel.remembered) != 0 || len(killer.pids) != 0 {
+			t.Errorf("remembered %v, killed %v", r.kernel.remembered, killer.pids)
 		}
 	})
 }
