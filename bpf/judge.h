@@ -62,7 +62,7 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index)
 		c = exe_classes_of(index, p->exe_id);
 	sc.class[0] = c;
 	sc.class[1] = c >> 32;
-	c = p->parent_exe_id ? exe_classes_of(index, p->parent_exe_id) : (__u64)CLASS_OTHER << 32 | CLASS_OTHER;
+	c = p->parent_exe_id ? exe_classes_of(index, p->parent_exe_id) : (__u64)CLASS_NO_NAME << 32 | CLASS_OTHER;
 	sc.class[2] = c;
 	sc.class[3] = c >> 32;
 	for (int i = 0; i < MAX_ANCESTORS; i++) {

@@ -15,6 +15,8 @@
 
 /* The path class says it all; the name adds nothing. */
 #define CLASS_WHOLE 2
+/* No rule lists this name or an ending of it. */
+#define CLASS_NO_NAME 3
 
 struct place {
 	__u32 path;
@@ -55,7 +57,7 @@ static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 i
 	}
 	map = bpf_map_lookup_elem(&suffixes, &index);
 	if (!map)
-		return CLASS_OTHER;
+		return CLASS_NO_NAME;
 	if (len > 255)
 		len = 255;
 	for (int i = 0; i < SUFFIX_KEY; i++) {
@@ -65,7 +67,7 @@ static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 i
 	}
 	k.suffix.bits = (len < SUFFIX_KEY ? len : SUFFIX_KEY) * 8;
 	class = bpf_map_lookup_elem(map, &k.suffix);
-	return class ? *class : CLASS_OTHER;
+	return class ? *class : CLASS_NO_NAME;
 }
 
 /* Class of a file by (directory, name); 0 if no rule names it so. */

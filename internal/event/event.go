@@ -135,6 +135,9 @@ type Event struct {
 	CgroupProcs uint64   `json:"cgroup_processes,omitempty"`
 	Decision    Decision `json:"decision"`
 	Agent       *Notice  `json:"agent,omitempty"` // set on records about the agent, Hook is none
+	// Handle is the kernel side's own note on an undecided act; it hands it
+	// back to Kernel.Remember. Nobody else reads it.
+	Handle any `json:"-"`
 }
 
 // Decision is verdict, effect and source, with what they rest on.

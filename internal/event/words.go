@@ -80,6 +80,9 @@ func (s Source) String() string                { return nameOf(sourceNames, s) }
 func (s Source) MarshalText() ([]byte, error)  { return []byte(s.String()), nil }
 func (s *Source) UnmarshalText(b []byte) error { return parse(sourceNames, b, s) }
 
+// Generation numbers one installed rule program; 0 is none.
+type Generation uint32
+
 // Mode says whether deny verdicts block.
 type Mode uint8
 

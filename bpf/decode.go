@@ -1,0 +1,297 @@
+package bpf
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/event"
+)
+
+// Flags of a record, as in wire.h.
+const (
+	flagUndecided = 1
+	flagMatched   = 8
+	flagCacheable = 16
+	flagArgsCut   = 32
+	flagEnvCut    = 64
+)
+
+// decoder turns records into events. It is used by one goroutine.
+type decoder struct {
+	k       *Kernel
+	env     map[string]bool
+	exes    map[exeRef]*event.File
+	infos   map[uint32]*kernelExeInfo
+	cgroups *cgroupNames
+	mounts  *mountTable
+	offset  int64 // wall clock minus boot clock, ns
+	damaged uint64
+	checked time.Time
+}
+
+type exeRef struct{ id, generation uint32 }
+
+const maxExesKept = 16384
+
+func newDecoder(k *Kernel) (*decoder, error) {
+	m, err := readMounts()
+	if err != nil {
+		return nil, err
+	}
+	d := &decoder{k: k, env: map[string]bool{}, exes: map[exeRef]*event.File{}, infos: map[uint32]*kernelExeInfo{},
+		cgroups: newCgroupNames(), mounts: m}
+	for _, n := range k.opt.Env {
+		d.env[n] = true
+	}
+	return d, nil
+}
+
+// decode turns one record from the ring into an event. The record comes from
+// our own programs, but a damaged one must not take the agent down.
+func (d *decoder) decode(raw []byte) (*event.Event, error) {
+	var r kernelRecord
+	size := int(unsafe.Sizeof(r))
+	if len(raw) < size {
+		return nil, fmt.Errorf("decode record: %d bytes, at least %d expected", len(raw), size)
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), size), raw)
+	data := raw[size:]
+	if r.Hook == 0 || r.Hook > uint8(event.HookExit) {
+		return nil, fmt.Errorf("decode record: unknown hook %d", r.Hook)
+	}
+	g := d.generation(r.Generation)
+	ev := &event.Event{Hook: event.Hook(r.Hook), Boot: r.Time, Time: d.wall(r.Time)}
+	ev.Process = d.process(&r.Subject, g)
+	ev.CgroupProcs = r.CgroupProcs
+	ev.Decision = decision(&r, g)
+	if r.Flags&flagCacheable != 0 && g != nil && g.number == r.Generation {
+		ev.Handle = verdictKey(&r, g.tables.conf[r.Hook-1].Key, data)
+	}
+	switch ev.Hook {
+	case event.HookExec:
+		ev.File = d.file(&r.File, cut(data, r.File.PathOff, r.File.PathLen), g)
+		if r.NewExecId != 0 {
+			ev.Exec = d.exec(&r, data, g)
+		}
+	case event.HookOpen:
+		ev.File = d.file(&r.File, cut(data, r.File.PathOff, r.File.PathLen), g)
+		ev.Open = event.FlagNames(event.OpenFlags, uint64(r.OpenFlags))
+	case event.HookFork:
+		ev.Fork = &event.Fork{PID: int32(r.Child), ExecID: event.ExecID(r.NewExecId), Flags: r.ForkFlags}
+	case event.HookExit:
+		ev.Exit = &event.Exit{Code: uint8(r.ExitCode >> 8), Signal: uint8(r.ExitCode & 0x7f), Core: r.ExitCode&0x80 != 0}
+	}
+	return ev, nil
+}
+
+// verdictKey builds the key under which the kernel will look for the verdict:
+// the same parts that judge.h takes, the rest zero. Nil when the name does not fit.
+func verdictKey(r *kernelRecord, parts uint32, data []byte) any {
+	s, f := &r.Subject, &r.File
+	key := &kernelVerdictKey{Generation: r.Generation, Hook: uint32(r.Hook)}
+	if parts&keyExe != 0 {
+		key.ExeId = s.ExeId
+	}
+	if parts&keyParent != 0 {
+		key.ParentExeId = s.ParentExeId
+	}
+	if parts&keyIDs != 0 {
+		key.Uid, key.Euid, key.Gid, key.Egid = s.Uid, s.Euid, s.Gid, s.Egid
+	}
+	if parts&keyCgroup != 0 {
+		key.Cgroup = s.Cgroup
+	}
+	if parts&keyOpen != 0 {
+		key.OpenFlags = r.OpenFlags
+	}
+	if parts&keyFile != 0 {
+		name, _, _ := bytes.Cut(cut(data, f.PathOff, f.PathLen), []byte{0})
+		if len(name) >= len(key.Name) || f.Unresolved != 0 {
+			return nil
+		}
+		key.File, key.Dir, key.Name = f.Id, f.Dir, [64]int8(chars(string(name), 64))
+	}
+	if parts&keyMeta != 0 {
+		key.Mode, key.Owner, key.Group, key.Nlink = f.Mode, f.Uid, f.Gid, f.Nlink
+		key.DirMode, key.DirUid, key.Traits = f.DirMode, f.DirUid, f.Traits
+	}
+	return key
+}
+
+// cut returns a part of the variable data, as much of it as there is.
+func cut(data []byte, off, n uint16) []byte {
+	from := min(int(off), len(data))
+	return data[from:min(from+int(n), len(data))]
+}
+
+// generation returns the tables a record was decided with, the active ones if
+// it was not decided or they are gone.
+func (d *decoder) generation(n uint32) *generation {
+	g := d.k.active.Load()
+	if n == 0 || g != nil && g.number == n {
+		return g
+	}
+	d.k.mu.Lock()
+	defer d.k.mu.Unlock()
+	if old := d.k.gens[n]; old != nil {
+		return old
+	}
+	return g
+}
+
+func decision(r *kernelRecord, g *generation) event.Decision {
+	dec := event.Decision{
+		Verdict: event.Verdict(r.Verdict), Effect: event.Effect(r.Effect), Source: event.Source(r.Source),
+		Mode: event.Mode(r.Mode), Generation: r.Generation, Undecided: r.Flags&flagUndecided != 0,
+	}
+	if dec.Undecided && dec.Verdict == event.VerdictAllow {
+		dec.FailOpen = "a deferred rule had no verdict at the time of the act"
+	}
+	if g == nil || g.number != r.Generation || r.Flags&flagMatched == 0 {
+		return dec
+	}
+	dec.Revision = g.tables.prog.Revision
+	if rule := g.tables.ruleOf(event.Hook(r.Hook), r.Clause); rule != nil {
+		ref := rule.Ref
+		dec.Rule = &ref
+	}
+	return dec
+}
+
+func (d *decoder) process(s *kernelWireSubject, g *generation) event.Process {
+	p := event.Process{
+		PID: int32(s.Pid), TID: int32(s.Tid), PPID: int32(s.Ppid),
+		ExecID: event.ExecID(s.ExecId), ParentID: event.ExecID(s.ParentExecId), Start: s.Start,
+		UID: s.Uid, EUID: s.Euid, GID: s.Gid, EGID: s.Egid, LoginUID: s.Loginuid, CapEff: s.Caps,
+		CgroupID: s.Cgroup, Cgroup: d.cgroups.path(s.Cgroup), MntNS: s.MntNs, PidNS: s.PidNs, UserNS: s.UserNs,
+		TTY: s.Tty, Comm: text(s.Comm[:]),
+	}
+	p.Exe = d.exe(s.ExeId, g)
+	p.Parent = d.exe(s.ParentExeId, g)
+	for _, id := range s.Ancestor[:min(int(s.Ancestors), len(s.Ancestor))] {
+		for _, n := range event.File(d.exe(id, g)).Names {
+			if !slices.Contains(p.Ancestry, n) {
+				p.Ancestry = append(p.Ancestry, n)
+			}
+		}
+	}
+	return p
+}
+
+// exe returns what is known of a program by its number.
+func (d *decoder) exe(id uint32, g *generation) event.File {
+	ref := exeRef{id: id}
+	if g != nil {
+		ref.generation = g.number
+	}
+	if f := d.exes[ref]; f != nil {
+		return *f
+	}
+	info := d.infos[id]
+	if info == nil {
+		info = &kernelExeInfo{}
+		if err := d.k.coll.Maps["exe_infos"].Lookup(id, info); err != nil {
+			return event.File{}
+		}
+		if len(d.infos) >= maxExesKept {
+			clear(d.infos)
+		}
+		d.infos[id] = info
+	}
+	f := d.file(&info.File, rawChars(info.Path[:min(int(info.PathLen), len(info.Path))]), g)
+	if len(d.exes) >= maxExesKept {
+		clear(d.exes)
+	}
+	d.exes[ref] = f
+	return *f
+}
+
+func (d *decoder) file(w *kernelWireFile, rawPath []byte, g *generation) *event.File {
+	f := &event.File{
+		ID: toFileID(w.Id), Unresolved: w.Unresolved != 0, Mode: w.Mode, UID: w.Uid, GID: w.Gid, Nlink: w.Nlink,
+		FsMagic: w.FsMagic, FsType: text(w.FsType[:]), DirMode: w.DirMode, DirUID: w.DirUid,
+		Traits: event.FlagNames(event.Traits, uint64(w.Traits)),
+	}
+	within := joinReversed(rawPath)
+	f.Path = d.place(w.Id.Dev, within, g)
+	if g != nil {
+		f.Names = g.binding.names(w.Id, f.Path)
+		f.Path = f.Names[0]
+	} else {
+		f.Names = []string{f.Path}
+	}
+	return f
+}
+
+// place reads the mount table again when a filesystem is not in it.
+func (d *decoder) place(dev uint32, within string, g *generation) string {
+	if g != nil {
+		if _, ok := g.mounts.byDev[dev]; ok {
+			return g.mounts.place(dev, within)
+		}
+	}
+	if _, ok := d.mounts.byDev[dev]; !ok && time.Since(d.checked) > time.Second {
+		d.checked = time.Now()
+		if m, err := readMounts(); err == nil {
+			d.mounts = m
+		}
+	}
+	return d.mounts.place(dev, within)
+}
+
+func (d *decoder) exec(r *kernelRecord, data []byte, g *generation) *event.Exec {
+	x := &event.Exec{
+		ExecID: event.ExecID(r.NewExecId), ArgsTotal: r.ArgsTotal, ArgsCut: r.Flags&flagArgsCut != 0,
+		EnvCut: r.Flags&flagEnvCut != 0, Comm: text(r.Comm[:]),
+		OpenedAs: strings.TrimRight(string(cut(data, r.OpenedOff, r.OpenedLen)), "\x00"),
+		Cwd:      d.place(r.CwdDev, joinReversed(cut(data, r.CwdOff, r.CwdLen)), g),
+	}
+	x.Args = splitStrings(cut(data, r.ArgsOff, r.ArgsLen), x.ArgsCut)
+	for _, kv := range splitStrings(cut(data, r.EnvOff, r.EnvLen), x.EnvCut) {
+		// Only the selected names leave this function: environments hold secrets.
+		if name, value, ok := strings.Cut(kv, "="); ok && d.env[name] {
+			if x.Env == nil {
+				x.Env = map[string]string{}
+			}
+			x.Env[name] = value
+		}
+	}
+	if r.ScriptExe != 0 {
+		x.Script = d.exe(r.ScriptExe, g).Path
+	}
+	return x
+}
+
+// splitStrings splits a block of NUL-terminated strings.
+func splitStrings(b []byte, truncated bool) []string {
+	if len(b) == 0 {
+		return nil
+	}
+	if !truncated {
+		b = bytes.TrimSuffix(b, []byte{0})
+	}
+	parts := bytes.Split(b, []byte{0})
+	out := make([]string, len(parts))
+	for i, p := range parts {
+		out[i] = string(p)
+	}
+	return out
+}
+
+// wall turns time since boot into wall-clock time. The offset is measured
+// anew now and then, because the wall clock may be set.
+func (d *decoder) wall(boot uint64) time.Time {
+	if d.offset == 0 || boot%64 == 0 {
+		var ts unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) == nil {
+			d.offset = time.Now().UnixNano() - ts.Nano()
+		}
+	}
+	return time.Unix(0, int64(boot)+d.offset)
+}

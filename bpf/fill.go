@@ -1,0 +1,158 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// fill writes all tables of a generation and puts them into the outer maps.
+func (k *Kernel) fill(g *generation, objects map[kernelFileId]kernelObject, names map[kernelNameKey]uint32,
+	long map[kernelLongNameKey]uint32, exes map[uint32]kernelExeClass) error {
+	t := g.tables
+	sizes := map[string]int{
+		"objects": 2*len(objects) + 1024, "names": 2*len(names) + 1024, "long_names": 2*len(long) + 64,
+		"basenames": len(t.basenames) + 1, "suffixes": len(t.suffixes) + 1,
+		"classes": len(t.classes) + spare, "vecs": len(t.vecs) + spare, "bounds": len(t.bounds) + 1,
+		"exe_classes": 65536,
+	}
+	for _, name := range outerMaps {
+		spec := k.coll.Maps[name]
+		inner, err := k.innerSpec(name)
+		if err != nil {
+			return err
+		}
+		inner.MaxEntries = uint32(sizes[name])
+		m, err := ebpf.NewMap(inner)
+		if err != nil {
+			return fmt.Errorf("create %s: %w", name, err)
+		}
+		g.inner[name] = m
+		if err := spec.Put(g.slot(), m); err != nil {
+			return fmt.Errorf("store %s: %w", name, err)
+		}
+	}
+	basenames := map[[64]int8]uint32{}
+	for n, c := range t.basenames {
+		basenames[[64]int8(chars(n, 64))] = c
+	}
+	suffixes := map[kernelSuffixKey]uint32{}
+	for s, c := range t.suffixes {
+		rev := make([]byte, len(s))
+		for i := range s {
+			rev[len(s)-1-i] = s[i]
+		}
+		suffixes[kernelSuffixKey{Bits: uint32(len(s) * 8), Tail: [24]int8(chars(string(rev), 24))}] = c
+	}
+	err := errors.Join(
+		putAll(g.inner["objects"], objects), putAll(g.inner["names"], names), putAll(g.inner["long_names"], long),
+		putAll(g.inner["basenames"], basenames), putEach(g.inner["suffixes"], suffixes),
+		putList(g.inner["classes"], t.classes), putList(g.inner["vecs"], t.vecs), putList(g.inner["bounds"], t.bounds),
+		putAll(g.inner["exe_classes"], exes))
+	if err != nil {
+		return err
+	}
+	slot := kernelSlot{Generation: g.number, Hook: t.conf, Filter: g.filter}
+	if t.usesNames {
+		slot.UsesNames = 1
+	}
+	if err := k.coll.Maps["slots"].Put(g.slot(), slot); err != nil {
+		return fmt.Errorf("write slot: %w", err)
+	}
+	return nil
+}
+
+// innerSpec returns the description of an outer map's inner maps.
+func (k *Kernel) innerSpec(outer string) (*ebpf.MapSpec, error) {
+	spec, err := loadKernel()
+	if err != nil {
+		return nil, err
+	}
+	m := spec.Maps[outer]
+	if m == nil || m.InnerMap == nil {
+		return nil, fmt.Errorf("describe %s: no inner map", outer)
+	}
+	inner := m.InnerMap.Copy()
+	inner.Name = outer
+	return inner, nil
+}
+
+const batch = 4096
+
+// putAll writes entries in batches.
+func putAll[K comparable, V any](m *ebpf.Map, entries map[K]V) error {
+	keys, values := make([]K, 0, batch), make([]V, 0, batch)
+	flush := func() error {
+		if len(keys) == 0 {
+			return nil
+		}
+		if _, err := m.BatchUpdate(keys, values, nil); err != nil {
+			return fmt.Errorf("write %s: %w", m, err)
+		}
+		keys, values = keys[:0], values[:0]
+		return nil
+	}
+	for key, v := range entries {
+		keys, values = append(keys, key), append(values, v)
+		if len(keys) == batch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// putEach is for kinds of maps that take no batches.
+func putEach[K comparable, V any](m *ebpf.Map, entries map[K]V) error {
+	for key, v := range entries {
+		if err := m.Put(key, v); err != nil {
+			return fmt.Errorf("write %s: %w", m, err)
+		}
+	}
+	return nil
+}
+
+func putList[V any](m *ebpf.Map, values []V) error {
+	entries := make(map[uint32]V, len(values))
+	for i, v := range values {
+		entries[uint32(i)] = v
+	}
+	return putAll(m, entries)
+}
+
+// verify reads back what was written: counts, and every class and vector.
+func (k *Kernel) verify(g *generation, objects, names int) error {
+	for name, want := range map[string]int{"objects": objects, "basenames": len(g.tables.basenames)} {
+		if got := countEntries(g.inner[name]); got != want {
+			return fmt.Errorf("verify %s: %d entries, want %d", name, got, want)
+		}
+	}
+	if got := countEntries(g.inner["names"]) + countEntries(g.inner["long_names"]); got != names {
+		return fmt.Errorf("verify names: %d entries, want %d", got, names)
+	}
+	for i, want := range g.tables.vecs {
+		var got kernelVec
+		if err := g.inner["vecs"].Lookup(uint32(i), &got); err != nil || got != want {
+			return fmt.Errorf("verify vector %d: differs from what was written (%v)", i, err)
+		}
+	}
+	for i, want := range g.tables.classes {
+		var got kernelClass
+		if err := g.inner["classes"].Lookup(uint32(i), &got); err != nil || got != want {
+			return fmt.Errorf("verify class %d: differs from what was written (%v)", i, err)
+		}
+	}
+	return nil
+}
+
+func countEntries(m *ebpf.Map) int {
+	n := 0
+	key := make([]byte, m.KeySize())
+	value := make([]byte, m.ValueSize())
+	for it := m.Iterate(); it.Next(&key, &value); {
+		n++
+	}
+	return n
+}

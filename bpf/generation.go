@@ -1,0 +1,305 @@
+package bpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+const numSlots = 4
+
+// spare is how many classes and vectors a generation can still take while it
+// is active: files that appear under names that rules mention need them.
+const spare = 256
+
+// generation is one installed program with its tables.
+type generation struct {
+	number  uint32
+	tables  *tables
+	binding *binding
+	mounts  *mountTable
+	inner   map[string]*ebpf.Map
+	filter  [1024]uint64
+}
+
+func (g *generation) slot() uint32 { return g.number % numSlots }
+
+func (g *generation) close() {
+	for _, m := range g.inner {
+		m.Close()
+	}
+}
+
+// outerMaps are the maps of maps, one inner map of each for a generation.
+var outerMaps = []string{"objects", "names", "long_names", "basenames", "suffixes", "classes", "vecs", "bounds", "exe_classes"}
+
+// Stage builds the tables of p aside. Nothing changes for the running system.
+func (k *Kernel) Stage(ctx context.Context, p *ir.Program) (event.Generation, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.gens) >= numSlots-1 {
+		return 0, fmt.Errorf("stage generation: %d generations are installed; retire one first", len(k.gens))
+	}
+	k.lastGen++
+	g := &generation{number: k.lastGen, inner: map[string]*ebpf.Map{}}
+	if err := k.stage(ctx, g, p); err != nil {
+		k.config.Staging = 0
+		k.writeConfig()
+		k.unslot(g)
+		g.close()
+		return 0, fmt.Errorf("stage generation %d: %w", g.number, err)
+	}
+	k.gens[g.number] = g
+	return event.Generation(g.number), nil
+}
+
+func (k *Kernel) stage(ctx context.Context, g *generation, p *ir.Program) error {
+	var err error
+	if g.mounts, err = readMounts(); err != nil {
+		return err
+	}
+	g.tables = compile(p)
+	if g.binding, err = bind(&g.tables.tests, g.mounts, k.identify); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	infos, err := k.exeInfos()
+	if err != nil {
+		return err
+	}
+	classes := map[uint32]kernelExeClass{}
+	for id, info := range infos {
+		classes[id] = k.classOf(g, &info)
+	}
+	objects, names, long := g.entries()
+	if err := k.fill(g, objects, names, long, classes); err != nil {
+		return err
+	}
+	if err := k.verify(g, len(objects), len(names)+len(long)); err != nil {
+		return err
+	}
+	// From now on the kernel classifies new programs for this generation too;
+	// programs that came between the first look and this store are added here.
+	k.config.Staging = g.number
+	if err := k.writeConfig(); err != nil {
+		return err
+	}
+	return k.fillExes(g, infos)
+}
+
+// fillExes adds the classes of programs that are not in known.
+func (k *Kernel) fillExes(g *generation, known map[uint32]kernelExeInfo) error {
+	infos, err := k.exeInfos()
+	if err != nil {
+		return err
+	}
+	for id, info := range infos {
+		if _, ok := known[id]; ok {
+			continue
+		}
+		before := len(g.tables.classes)
+		c := k.classOf(g, &info)
+		if len(g.tables.classes) != before {
+			if err := k.growClasses(g, before); err != nil {
+				return err
+			}
+		}
+		if err := g.inner["exe_classes"].Update(id, c, ebpf.UpdateNoExist); err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+			return fmt.Errorf("classify program: %w", err)
+		}
+	}
+	return nil
+}
+
+// growClasses writes classes and vectors that were made after the tables.
+func (k *Kernel) growClasses(g *generation, from int) error {
+	if len(g.tables.classes) > int(g.inner["classes"].MaxEntries()) || len(g.tables.vecs) > int(g.inner["vecs"].MaxEntries()) {
+		return fmt.Errorf("grow tables: more than %d new classes", spare)
+	}
+	for i := range g.tables.vecs {
+		if err := g.inner["vecs"].Put(uint32(i), g.tables.vecs[i]); err != nil {
+			return fmt.Errorf("write vector: %w", err)
+		}
+	}
+	for i := from; i < len(g.tables.classes); i++ {
+		if err := g.inner["classes"].Put(uint32(i), g.tables.classes[i]); err != nil {
+			return fmt.Errorf("write class: %w", err)
+		}
+	}
+	return nil
+}
+
+// entries turns a binding into map entries and the filter in front of them.
+func (g *generation) entries() (objects map[kernelFileId]kernelObject, names map[kernelNameKey]uint32, long map[kernelLongNameKey]uint32) {
+	objects = map[kernelFileId]kernelObject{}
+	names = map[kernelNameKey]uint32{}
+	long = map[kernelLongNameKey]uint32{}
+	for id, o := range g.binding.objects {
+		e := kernelObject{Flags: o.flags}
+		if o.flags&objectFile != 0 {
+			e.Class = g.tables.wholeClass(o.met, baseNames(o.paths))
+		}
+		if o.flags&objectPrefix != 0 {
+			e.Below = g.tables.pathClass(o.below)
+		}
+		if o.flags&(objectPrefix|objectNames) != 0 {
+			bit := dirBit(id)
+			g.filter[bit>>6] |= 1 << (bit & 63)
+		}
+		objects[id] = e
+	}
+	for n, met := range g.binding.named {
+		class := g.tables.wholeClass(met, baseNames(g.binding.namedBy[n]))
+		if len(n.name) < 64 {
+			names[kernelNameKey{Dir: n.dir, Name: [64]int8(chars(n.name, 64))}] = class
+		} else if len(n.name) < 256 {
+			long[kernelLongNameKey{Dir: n.dir, Name: [256]int8(chars(n.name, 256))}] = class
+		}
+	}
+	return objects, names, long
+}
+
+// dirBit is where the filter has the bit of a directory: walk.h computes the same.
+func dirBit(id kernelFileId) uint64 {
+	return (id.Ino ^ uint64(id.Dev)<<32) * 0x9e3779b97f4a7c15 >> 48
+}
+
+func baseNames(paths []string) []string {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		out[i] = path.Base(p)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func chars(s string, n int) []int8 {
+	out := make([]int8, n)
+	for i := range min(len(s), n) {
+		out[i] = int8(s[i])
+	}
+	return out
+}
+
+func text(c []int8) string {
+	b := make([]byte, 0, len(c))
+	for _, x := range c {
+		if x == 0 {
+			break
+		}
+		b = append(b, byte(x))
+	}
+	return string(b)
+}
+
+// classOf says what class a program has that was executed before: by its
+// inode if a rule names it, else by its path.
+func (k *Kernel) classOf(g *generation, info *kernelExeInfo) kernelExeClass {
+	if info.File.Unresolved != 0 {
+		return kernelExeClass{Path: classUnresolved, Name: classWhole}
+	}
+	if o := g.binding.objects[info.File.Id]; o != nil && o.flags&objectFile != 0 {
+		return kernelExeClass{Path: g.tables.wholeClass(o.met, baseNames(o.paths)), Name: classWhole}
+	}
+	within := joinReversed(rawChars(info.Path[:info.PathLen]))
+	placed := g.mounts.place(info.File.Id.Dev, within)
+	key := boundName{info.File.Dir, path.Base(placed)}
+	if met, ok := g.binding.named[key]; ok {
+		return kernelExeClass{Path: g.tables.wholeClass(met, baseNames(g.binding.namedBy[key])), Name: classWhole}
+	}
+	// By its names: for a directory that the policy knows by a symlink there
+	// are several, and all tests that one of them meets are met.
+	var met []truth
+	for _, n := range g.binding.names(info.File.Id, placed) {
+		met = append(met, g.tables.tests.below(path.Dir(n)+"/"))
+	}
+	return kernelExeClass{Path: g.tables.pathClass(union(met...)), Name: g.tables.nameClassOf(path.Base(placed))}
+}
+
+func rawChars(c []int8) []byte {
+	b := make([]byte, len(c))
+	for i, x := range c {
+		b[i] = byte(x)
+	}
+	return b
+}
+
+func (k *Kernel) exeInfos() (map[uint32]kernelExeInfo, error) {
+	out := map[uint32]kernelExeInfo{}
+	var id uint32
+	var info kernelExeInfo
+	it := k.coll.Maps["exe_infos"].Iterate()
+	for it.Next(&id, &info) {
+		out[id] = info
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return nil, fmt.Errorf("read programs seen: %w", err)
+	}
+	return out, nil
+}
+
+// Activate makes a staged generation the one that decides, by one store.
+func (k *Kernel) Activate(gen event.Generation) error {
+	number := uint32(gen)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	g := k.gens[number]
+	if g == nil {
+		return fmt.Errorf("activate generation %d: not staged", number)
+	}
+	k.config.Generation = number
+	if err := k.writeConfig(); err != nil {
+		return fmt.Errorf("activate generation %d: %w", number, err)
+	}
+	k.active.Store(g)
+	k.config.Staging = 0
+	if err := k.writeConfig(); err != nil {
+		return fmt.Errorf("activate generation %d: %w", number, err)
+	}
+	if err := k.fillExes(g, nil); err != nil {
+		k.log.Warn("programs were not all classified", "generation", number, "error", err)
+	}
+	return nil
+}
+
+// Retire frees the tables of a generation that is not active.
+func (k *Kernel) Retire(gen event.Generation) error {
+	number := uint32(gen)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	g := k.gens[number]
+	if g == nil || k.config.Generation == number {
+		return fmt.Errorf("retire generation %d: %w", number, unix.EBUSY)
+	}
+	delete(k.gens, number)
+	err := k.unslot(g)
+	g.close()
+	k.forget(number)
+	return err
+}
+
+// unslot takes a generation out of the outer maps. The kernel waits for
+// programs that are still using an inner map before it is freed.
+func (k *Kernel) unslot(g *generation) error {
+	slot := g.slot()
+	var errs []error
+	for _, name := range outerMaps {
+		if err := k.coll.Maps[name].Delete(slot); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			errs = append(errs, fmt.Errorf("clear %s: %w", name, err))
+		}
+	}
+	if err := k.coll.Maps["slots"].Put(slot, kernelSlot{}); err != nil {
+		errs = append(errs, fmt.Errorf("clear slot: %w", err))
+	}
+	return errors.Join(errs...)
+}

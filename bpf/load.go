@@ -1,0 +1,156 @@
+package bpf
+
+import (
+	"fmt"
+	"math/bits"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+)
+
+// Programs by backend. The tracking programs are attached with every backend.
+var (
+	trackers = []string{"track_fork", "track_exec", "track_exit"}
+	hooks    = map[string][]string{
+		BackendLSM:          {"lsm_fork", "lsm_exec", "lsm_open"},
+		BackendModifyReturn: {"mod_fork", "mod_exec", "mod_open"},
+		BackendTracepoint:   {},
+	}
+	offHook = []string{"identify", "decide_trials", "seed_all"}
+)
+
+// load puts the programs of this backend and the maps into the kernel.
+func (k *Kernel) load() error {
+	// Old kernels account maps against a limit; newer ones do not, and a
+	// missing capability to raise it is then of no consequence.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		k.log.Debug("memlock limit stays", "error", err)
+	}
+	spec, err := loadKernel()
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	for _, list := range [][]string{trackers, hooks[k.backend], offHook} {
+		for _, n := range list {
+			keep[n] = true
+		}
+	}
+	for name := range spec.Programs {
+		if !keep[name] {
+			delete(spec.Programs, name)
+		}
+	}
+	if k.opt.RingBytes > 0 {
+		spec.Maps["events"].MaxEntries = 1 << bits.Len(uint(max(k.opt.RingBytes, 4096)-1))
+	}
+	if k.coll, err = ebpf.NewCollection(spec); err != nil {
+		return err
+	}
+	if k.reader, err = ringbuf.NewReader(k.coll.Maps["events"]); err != nil {
+		return fmt.Errorf("open ring buffer: %w", err)
+	}
+	if k.decoder, err = newDecoder(k); err != nil {
+		return err
+	}
+	return k.configure()
+}
+
+// configure writes the settings that are known before anything is attached.
+func (k *Kernel) configure() error {
+	c := &k.config
+	c.Mode = uint32(k.opt.Mode)
+	c.Agent = uint32(os.Getpid())
+	if k.opt.AllOpens {
+		c.AllOpens = 1
+	}
+	if len(k.opt.Env) > 0 {
+		c.WantEnv = 1
+	}
+	if k.CanRefuse() {
+		c.Backend = 1
+	}
+	if len(k.opt.Scope) > len(c.Scope) {
+		return fmt.Errorf("set scope: %d cgroups, at most %d", len(k.opt.Scope), len(c.Scope))
+	}
+	for i, dir := range k.opt.Scope {
+		s, err := scopeOf(dir)
+		if err != nil {
+			return err
+		}
+		c.Scope[i] = s
+		c.Scopes++
+	}
+	for _, p := range append([]string{"/proc/self/exe"}, k.opt.Rescue...) {
+		ident, err := identifyPath(p, 0, k.identify)
+		if err != nil {
+			return fmt.Errorf("find rescue program %s: %w", p, err)
+		}
+		if err := k.coll.Maps["rescue"].Put(ident.Id, uint32(1)); err != nil {
+			return fmt.Errorf("store rescue program %s: %w", p, err)
+		}
+	}
+	return k.writeConfig()
+}
+
+// identify asks the kernel what a descriptor of this process refers to.
+func (k *Kernel) identify(fd int) (kernelIdentity, error) {
+	var out kernelIdentity
+	k.identifyMu.Lock()
+	defer k.identifyMu.Unlock()
+	ret, err := k.coll.Programs["identify"].Run(&ebpf.RunOptions{Context: kernelIdentityOf{Fd: uint32(fd)}})
+	if err != nil {
+		return out, fmt.Errorf("identify descriptor: %w", err)
+	}
+	if ret != 0 {
+		return out, fmt.Errorf("identify descriptor: %w", unix.EBADF)
+	}
+	if err := k.coll.Maps["identified"].Lookup(uint32(0), &out); err != nil {
+		return out, fmt.Errorf("read identity: %w", err)
+	}
+	return out, nil
+}
+
+// attach first lets the trackers see every process, then the hooks judge.
+func (k *Kernel) attach() error {
+	for _, name := range append(append([]string{}, trackers...), hooks[k.backend]...) {
+		l, err := attachProgram(k.coll.Programs[name])
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		k.links = append(k.links, l)
+	}
+	return nil
+}
+
+func attachProgram(p *ebpf.Program) (link.Link, error) {
+	if p.Type() == ebpf.LSM {
+		return link.AttachLSM(link.LSMOptions{Program: p})
+	}
+	return link.AttachTracing(link.TracingOptions{Program: p})
+}
+
+// seed gives every process that runs already its context.
+func (k *Kernel) seed() error {
+	it, err := link.AttachIter(link.IterOptions{Program: k.coll.Programs["seed_all"]})
+	if err != nil {
+		return fmt.Errorf("attach task iterator: %w", err)
+	}
+	defer it.Close()
+	r, err := it.Open()
+	if err != nil {
+		return fmt.Errorf("iterate tasks: %w", err)
+	}
+	defer r.Close()
+	var none [1]byte
+	for {
+		n, err := r.Read(none[:])
+		if n == 0 || err != nil {
+			return nil // EOF: the program writes nothing
+		}
+	}
+}

@@ -1,0 +1,338 @@
+package bpf
+
+import (
+	"math/bits"
+	"slices"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+const (
+	maxObjectDims  = 8
+	maxSubjectDims = 12 // of which up to 6 hold tests on ancestors: see below
+	maxNumberDims  = 6
+	maxAncestors   = 12   // distinct tests on ancestors of one hook; 36 bits in all, 6 a dimension
+	maxBounds      = 4096 // intervals of one dimension: 12 steps of binary search
+	maxFlagBits    = 6    // bits of one field that share a dimension
+)
+
+// numberDim is one numeric dimension of a hook: the conditions that it answers.
+type numberDim struct {
+	field, other event.FieldID
+	mask         uint64
+	bits         bool // shared by tests of a few bits: every combination is an interval
+}
+
+// dimOf returns the dimension that a condition on a number belongs to, before
+// bit tests of one field are put together.
+func dimOf(c *ir.Cond) (numberDim, bool) {
+	switch f := event.FieldByID(c.Field); {
+	case f.Kind == event.KindPaths: // a test on ancestors is a bit
+		return numberDim{field: c.Field, mask: ^uint64(0)}, true
+	case f.Kind != event.KindInt && f.Kind != event.KindFlags:
+		return numberDim{}, false
+	case c.Op == ir.OpSame:
+		return numberDim{field: c.Field, other: c.Other, mask: ^uint64(0)}, true
+	case c.Op == ir.OpMaskEq || c.Op == ir.OpMaskAny:
+		return numberDim{field: c.Field, mask: c.Mask}, true
+	}
+	return numberDim{field: c.Field, mask: ^uint64(0)}, true
+}
+
+// dimBudget hands out the dimensions of one hook so that a program never asks
+// for more than the kernel has; the ones that rules use first win.
+type dimBudget struct {
+	subject, object []numberDim
+	ancestors       map[string]bool
+}
+
+func newDimBudget() *dimBudget { return &dimBudget{ancestors: map[string]bool{}} }
+
+// take finds room for a condition: a dimension that answers it already, one
+// of the same field that can take its bits too, or a new one.
+func (b *dimBudget) take(c *ir.Cond) bool {
+	d, ok := dimOf(c)
+	if !ok {
+		return true
+	}
+	if len(c.Nums) > maxBounds/2 {
+		return false
+	}
+	if c.Field == event.FieldAncestors {
+		if !b.ancestors[condKey(c)] && len(b.ancestors) >= maxAncestors {
+			return false
+		}
+		b.ancestors[condKey(c)] = true
+		return true
+	}
+	list, limit := &b.object, maxObjectDims
+	if event.FieldByID(c.Field).Part == event.PartSubject {
+		list, limit = &b.subject, maxNumberDims
+	}
+	bitTest := c.Op == ir.OpMaskAny || c.Op == ir.OpMaskEq
+	for i := range *list {
+		have := &(*list)[i]
+		if *have == d {
+			return true
+		}
+		union := have.mask | d.mask
+		if bitTest && have.bits && have.field == d.field && bits.OnesCount64(union) <= maxFlagBits {
+			have.mask = union
+			return true
+		}
+	}
+	if len(*list) >= limit {
+		return false
+	}
+	d.bits = bitTest && bits.OnesCount64(d.mask) <= maxFlagBits
+	*list = append(*list, d)
+	return true
+}
+
+// numbers builds the numeric dimensions of every hook.
+func (t *tables) numbers() {
+	for i := range t.hooks {
+		t.hookConf(i)
+	}
+}
+
+func (t *tables) hookConf(i int) {
+	hb, hc := &t.hooks[i], &t.conf[i]
+	hc.Clauses = uint32(len(hb.bits))
+	hc.AllVec = t.vec(firstBits(len(hb.bits)))
+	t.categories(hb, hc)
+	hc.KillVec = t.vec(t.bitsWhere(hb, func(i int) bool { return hb.kill[i] }))
+	hc.Key = decisionKey(hb)
+	for j := range hb.bits {
+		for k := range hb.bits[j].clause.When {
+			switch hb.bits[j].clause.When[k].Field {
+			case event.FieldPath:
+				hc.UsesPath = 1
+			case event.FieldName:
+				hc.UsesName = 1
+			}
+		}
+	}
+	for _, d := range t.dims(hb) {
+		kd := t.dim(hb, d)
+		if event.FieldByID(d.field).Part == event.PartSubject {
+			hc.Subject[hc.SubjectDims] = kd
+			hc.SubjectDims++
+		} else {
+			hc.Object[hc.ObjectDims] = kd
+			hc.ObjectDims++
+		}
+	}
+}
+
+func firstBits(n int) kernelVec {
+	var v kernelVec
+	for i := range n {
+		v.W[i/64] |= 1 << (i % 64)
+		v.Sum |= 1 << (i / 64)
+	}
+	return v
+}
+
+func (t *tables) bitsWhere(hb *hookBits, ok func(i int) bool) kernelVec {
+	var v kernelVec
+	for i := range hb.bits {
+		if ok(i) {
+			v.W[i/64] |= 1 << (i % 64)
+			v.Sum |= 1 << (i / 64)
+		}
+	}
+	return v
+}
+
+func (t *tables) categories(hb *hookBits, hc *kernelHookConf) {
+	rules := t.prog.Rules[hb.hook]
+	n := uint32(len(hb.bits))
+	hc.AuditFrom, hc.AlertFrom, hc.MaybeFrom, hc.MaybeAllowFrom = n, n, n, n
+	for i := n; i > 0; i-- {
+		b := hb.bits[i-1]
+		r := &rules[b.rule]
+		at := i - 1
+		blocks := r.Verdict == event.VerdictDeny && !r.Audit
+		switch {
+		case b.clause.Maybe && !(blocks && r.Undecided == ir.UndecidedDeny):
+			hc.MaybeAllowFrom, hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at, at
+		case b.clause.Maybe:
+			hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at
+		case r.Verdict == event.VerdictAlert:
+			hc.AlertFrom, hc.AuditFrom = at, at
+		case r.Audit:
+			hc.AuditFrom = at
+		}
+	}
+}
+
+// dims lists the dimensions of a hook.
+func (t *tables) dims(hb *hookBits) []numberDim {
+	out := append(slices.Clone(hb.budget.subject), hb.budget.object...)
+	if len(hb.budget.ancestors) > 0 {
+		out = append(out, t.ancestorDims()...)
+	}
+	return out
+}
+
+// ancestorDims splits the bits of tests on ancestors into dimensions of a few
+// bits each.
+func (t *tables) ancestorDims() []numberDim {
+	var out []numberDim
+	for from := 0; from < len(t.tests.ancestors); from += maxFlagBits {
+		n := min(maxFlagBits, len(t.tests.ancestors)-from)
+		out = append(out, numberDim{field: event.FieldAncestors, mask: (1<<n - 1) << from, bits: true})
+	}
+	return out
+}
+
+// dim makes the intervals of one dimension: wherever a condition may change
+// its answer a new interval begins.
+func (t *tables) dim(hb *hookBits, d numberDim) kernelDim {
+	cuts := []uint64{0}
+	combos := d.bits
+	if combos {
+		cuts = append(cuts, subsets(d.mask)...)
+	}
+	if d.other != event.FieldNone {
+		cuts = append(cuts, 1)
+	}
+	for j := range hb.bits {
+		for k := range hb.bits[j].clause.When {
+			c := &hb.bits[j].clause.When[k]
+			if combos || !d.answers(c) {
+				continue
+			}
+			switch c.Op {
+			case ir.OpLess:
+				cuts = append(cuts, c.Nums[0])
+			case ir.OpIn:
+				for _, n := range c.Nums {
+					cuts = append(cuts, n, n+1)
+				}
+			case ir.OpMaskEq:
+				cuts = append(cuts, c.Nums[0], c.Nums[0]+1)
+			case ir.OpMaskAny:
+				cuts = append(cuts, 1)
+			}
+		}
+	}
+	slices.Sort(cuts)
+	cuts = slices.Compact(cuts)
+	kd := kernelDim{Mask: d.mask, Base: uint32(len(t.bounds)), Count: uint32(len(cuts)), Field: uint8(d.field), Other: uint8(d.other)}
+	for _, from := range cuts {
+		id := t.vecWhere(hb, func(i int) bool {
+			when := hb.bits[i].clause.When
+			for k := range when {
+				if d.answers(&when[k]) && t.numberHolds(&when[k], d, from) == when[k].Negated {
+					return false
+				}
+			}
+			return true
+		})
+		t.bounds = append(t.bounds, kernelBound{From: from, Vec: id})
+	}
+	return kd
+}
+
+// answers reports whether this dimension is the one that decides a condition.
+func (d numberDim) answers(c *ir.Cond) bool {
+	if c.Field != d.field {
+		return false
+	}
+	if c.Field == event.FieldAncestors {
+		return true // numberHolds says for which bits
+	}
+	if c.Op == ir.OpSame || d.other != event.FieldNone {
+		return c.Op == ir.OpSame && c.Other == d.other
+	}
+	if c.Op == ir.OpMaskAny || c.Op == ir.OpMaskEq {
+		return c.Mask == d.mask || d.bits && c.Mask&^d.mask == 0
+	}
+	return d.mask == ^uint64(0)
+}
+
+func (t *tables) numberHolds(c *ir.Cond, d numberDim, v uint64) bool {
+	if c.Field == event.FieldAncestors {
+		bit := uint64(1) << slices.Index(t.tests.ancestors, t.tests.ids[condKey(c)])
+		if bit&d.mask == 0 {
+			return !c.Negated // another dimension has this bit
+		}
+		return v&bit != 0
+	}
+	if c.Op == ir.OpSame {
+		return v == 1
+	}
+	positive := *c
+	positive.Negated = false
+	var k ir.Key
+	k.Num[c.Field] = v
+	return positive.Holds(&k)
+}
+
+// subsets lists all values that v & mask can have.
+func subsets(mask uint64) []uint64 {
+	var out []uint64
+	for s := mask; ; s = (s - 1) & mask {
+		out = append(out, s)
+		if s == 0 {
+			return out
+		}
+	}
+}
+
+// keyGroups says which part of the decision key holds a field. Fields that are
+// missing are not in the key: answers that read them are not cached.
+var keyGroups = map[string]uint32{
+	"hook":             0,
+	"process.exe.path": keyExe, "process.exe.name": keyExe,
+	"process.parent.exe.path": keyParent, "process.parent.exe.name": keyParent,
+	"process.uid": keyIDs, "process.euid": keyIDs, "process.gid": keyIDs, "process.egid": keyIDs,
+	"process.cgroup.id": keyCgroup, "process.cgroup.path": keyCgroup,
+	"file.path": keyFile, "file.name": keyFile, "file.fs.magic": keyFile, "file.fs.type": keyFile,
+	"open.flags": keyOpen,
+	"file.mode":  keyFile | keyMeta, "file.uid": keyFile | keyMeta, "file.gid": keyFile | keyMeta, "file.nlink": keyFile | keyMeta,
+	"file.traits": keyFile | keyMeta, "file.dir.mode": keyFile | keyMeta, "file.dir.uid": keyFile | keyMeta,
+}
+
+// The parts of a decision key, as in wire.h.
+const (
+	keyExe    = 1
+	keyParent = 2
+	keyIDs    = 4
+	keyCgroup = 8
+	keyFile   = 16
+	keyOpen   = 32
+	keyMeta   = 64
+	keyNone   = 0x80000000
+)
+
+// decisionKey is the union of what the uncertain clauses read: their dropped
+// part, and the conditions of their own, because a verdict stands for all of
+// the hook's uncertain rules together.
+func decisionKey(hb *hookBits) uint32 {
+	var key uint32
+	for i := range hb.bits {
+		c := &hb.bits[i].clause
+		if !c.Maybe {
+			continue
+		}
+		for _, r := range c.Reads {
+			g, ok := keyGroups[r]
+			if !ok {
+				return keyNone
+			}
+			key |= g
+		}
+		for k := range c.When {
+			g, ok := keyGroups[event.FieldByID(c.When[k].Field).Path]
+			if !ok {
+				return keyNone
+			}
+			key |= g
+		}
+	}
+	return key
+}

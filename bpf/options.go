@@ -1,0 +1,167 @@
+// Package bpf is the kernel side of Bailiff: the programs, their tables, and
+// the events that come back. It is the only package that imports cilium/ebpf.
+//
+// Open probes what this kernel allows, loads the programs and attaches them;
+// Stage, Activate and Retire exchange the rules; Next yields events. Close
+// detaches everything: nothing stays behind.
+package bpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/hashicorp/go-hclog"
+
+	"example.com/bailiff/internal/event"
+)
+
+// The backends, by the names that users give them.
+const (
+	BackendAuto         = "auto"
+	BackendLSM          = "lsm"
+	BackendModifyReturn = "modify-return"
+	BackendTracepoint   = "tracepoint"
+)
+
+// Options say how to open the kernel side.
+type Options struct {
+	Backend   string     // one of the Backend constants; "" is auto
+	Mode      event.Mode // at the start
+	Scope     []string   // cgroup v2 directories; none means every process
+	Rescue    []string   // programs that are never denied, by path
+	AllOpens  bool       // report every open in scope, not only what rules concern
+	Env       []string   // names of environment variables to keep in exec events; none are copied if empty
+	RingBytes int        // size of the ring buffer, rounded up to a power of two; 0 is 16 MiB
+	Log       hclog.Logger
+}
+
+// Kernel is the kernel side while it is attached. Its methods are safe for
+// concurrent use, but Next is for one caller.
+type Kernel struct {
+	opt     Options
+	log     hclog.Logger
+	backend string
+	coll    *ebpf.Collection
+	links   []link.Link
+	reader  *ringbuf.Reader
+
+	mu         sync.Mutex // stage, activate, retire, rebind
+	identifyMu sync.Mutex
+	lastGen    uint32
+	gens       map[uint32]*generation
+	active     atomic.Pointer[generation]
+	config     kernelConfig // as last written; under mu
+
+	decoder *decoder
+	closed  atomic.Bool
+}
+
+// Backend returns the name of the backend in use.
+func (k *Kernel) Backend() string { return k.backend }
+
+// CanRefuse reports whether acts can be refused before they happen.
+func (k *Kernel) CanRefuse() bool { return k.backend != BackendTracepoint }
+
+// Open loads and attaches. On error nothing stays attached.
+func Open(ctx context.Context, opt Options) (*Kernel, error) {
+	if opt.Log == nil {
+		opt.Log = hclog.NewNullLogger()
+	}
+	backend, err := chooseBackend(ctx, opt.Backend)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{opt: opt, log: opt.Log, backend: backend, gens: map[uint32]*generation{}}
+	if err := k.load(); err != nil {
+		k.Close()
+		return nil, fmt.Errorf("load programs for the %s backend: %w", backend, err)
+	}
+	if err := k.attach(); err != nil {
+		k.Close()
+		return nil, err
+	}
+	if err := k.seed(); err != nil {
+		k.Close()
+		return nil, err
+	}
+	if err := k.selfTest(); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+// Close detaches every program and frees the tables. It may be called twice.
+func (k *Kernel) Close() error {
+	if k.closed.Swap(true) {
+		return nil
+	}
+	var errs []error
+	// Refusing hooks go first: from then on nothing is denied.
+	for i := len(k.links) - 1; i >= 0; i-- {
+		errs = append(errs, k.links[i].Close())
+	}
+	if k.reader != nil {
+		errs = append(errs, k.reader.Close())
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, g := range k.gens {
+		g.close()
+	}
+	if k.coll != nil {
+		k.coll.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// writeConfig stores the whole configuration. Each field is one aligned word,
+// so a program sees the old or the new value of it.
+func (k *Kernel) writeConfig() error {
+	return k.coll.Variables["settings"].Set(&k.config)
+}
+
+// SetMode switches between audit and enforce for the acts that come after.
+func (k *Kernel) SetMode(m event.Mode) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.config.Mode = uint32(m)
+	if err := k.writeConfig(); err != nil {
+		return fmt.Errorf("set mode: %w", err)
+	}
+	return nil
+}
+
+// scopeOf turns a cgroup directory into its id and depth.
+func scopeOf(dir string) (kernelScope, error) {
+	root, err := cgroupRoot()
+	if err != nil {
+		return kernelScope{}, err
+	}
+	dir, err = filepath.EvalSymlinks(dir)
+	if err != nil {
+		return kernelScope{}, fmt.Errorf("find scope: %w", err)
+	}
+	rel, err := filepath.Rel(root, dir)
+	if err != nil || strings.HasPrefix(rel, "..") {
+		return kernelScope{}, fmt.Errorf("find scope: %s is not below the cgroup2 mount %s", dir, root)
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return kernelScope{}, fmt.Errorf("find scope: %w", err)
+	}
+	level := 0
+	if rel != "." {
+		level = strings.Count(rel, "/") + 1
+	}
+	return kernelScope{Cgroup: inode(st), Level: uint32(level)}, nil
+}

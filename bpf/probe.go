@@ -1,0 +1,184 @@
+package bpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// Feature is the answer to one question about this kernel.
+type Feature struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`            // yes, no or unknown
+	Why    string `json:"why,omitempty"`    // what was seen
+	Lost   string `json:"lost,omitempty"`   // what does not work without it
+	Remedy string `json:"remedy,omitempty"` // what an operator can do
+}
+
+// Probe asks this kernel by loading and attaching small programs: lists and
+// versions prove nothing.
+func Probe(ctx context.Context) []Feature {
+	return []Feature{
+		probeProgram(BackendLSM, "floor_open",
+			"deny verdicts cannot be enforced through the BPF LSM",
+			"boot with bpf in the lsm= list (see /sys/kernel/security/lsm) on a kernel with CONFIG_BPF_LSM"),
+		probeProgram(BackendModifyReturn, "floor_mod",
+			"deny verdicts cannot be enforced by modified returns of security_* functions",
+			"use a kernel with BPF trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS) that is not locked down"),
+		probeProgram(BackendTracepoint, "track_exit",
+			"Bailiff cannot run at all: it cannot see processes start and end",
+			"run as root (CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN) on a kernel of 6.1 or later with BTF"),
+		probeCgroup(),
+		probeBTF(),
+	}
+}
+
+func probeBTF() Feature {
+	f := Feature{Name: "btf", State: "yes", Lost: "programs cannot be fitted to this kernel",
+		Remedy: "use a kernel with CONFIG_DEBUG_INFO_BTF"}
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		f.State, f.Why = "no", err.Error()
+	}
+	return f
+}
+
+func probeCgroup() Feature {
+	f := Feature{Name: "cgroup2", State: "yes", Lost: "scope cannot be limited to cgroups", Remedy: "mount -t cgroup2 none /sys/fs/cgroup"}
+	root, err := cgroupRoot()
+	if err != nil {
+		f.State, f.Why = "no", err.Error()
+		return f
+	}
+	f.Why = "mounted at " + root
+	return f
+}
+
+// probeProgram loads and attaches one program and takes it away again.
+func probeProgram(name, program, lost, remedy string) Feature {
+	f := Feature{Name: name, Lost: lost, Remedy: remedy}
+	err := tryProgram(program)
+	var ve *ebpf.VerifierError
+	switch {
+	case err == nil:
+		f.State = "yes"
+	case errors.As(err, &ve) && len(ve.Log) > 0:
+		f.State, f.Why = "unknown", "the verifier refused the probe: "+ve.Error()
+	case errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
+		f.State, f.Why = "unknown", "not root"
+	default:
+		f.State, f.Why = "no", strings.TrimSpace(err.Error())
+	}
+	return f
+}
+
+func tryProgram(name string) error {
+	spec, err := loadKernel()
+	if err != nil {
+		return err
+	}
+	for n := range spec.Programs {
+		if n != name {
+			delete(spec.Programs, n)
+		}
+	}
+	// The probe needs none of the big tables.
+	spec.Maps["events"].MaxEntries = 4096
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return err
+	}
+	defer coll.Close()
+	l, err := attachProgram(coll.Programs[name])
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// chooseBackend takes the wish, or the first that works.
+func chooseBackend(ctx context.Context, wish string) (string, error) {
+	switch wish {
+	case BackendLSM, BackendModifyReturn, BackendTracepoint:
+		return wish, nil
+	case "", BackendAuto:
+	default:
+		return "", fmt.Errorf("choose backend: %q is not one of auto, lsm, modify-return, tracepoint", wish)
+	}
+	if tryProgram("floor_open") == nil {
+		return BackendLSM, nil
+	}
+	if tryProgram("floor_mod") == nil {
+		return BackendModifyReturn, nil
+	}
+	return BackendTracepoint, nil
+}
+
+// selfTest acts once on every hook and looks whether its program ran: attached
+// programs that never fire have been seen.
+func (k *Kernel) selfTest() error {
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		k.log.Warn("hooks are not self-tested", "error", err)
+		return nil
+	}
+	defer stats.Close()
+	before := k.runCounts()
+	for range 3 {
+		if err := actOnce(); err != nil {
+			return fmt.Errorf("self-test: %w", err)
+		}
+		missing := ""
+		for name, n := range k.runCounts() {
+			if n == before[name] {
+				missing = name
+			}
+		}
+		if missing == "" {
+			return nil
+		}
+		err = fmt.Errorf("self-test: program %s is attached but did not run", missing)
+	}
+	return err
+}
+
+// runCounts returns how often each attached program has run. track_exec is
+// left out: it runs only after a successful exec, and nothing is executed here.
+func (k *Kernel) runCounts() map[string]uint64 {
+	out := map[string]uint64{}
+	for _, name := range append([]string{"track_fork", "track_exit"}, hooks[k.backend]...) {
+		if st, err := k.coll.Programs[name].Stats(); err == nil {
+			out[name] = st.RunCount
+		}
+	}
+	return out
+}
+
+// actOnce opens a file, forks, and executes a file that is no program: the
+// hook sees the exec, the kernel refuses it, the child ends.
+func actOnce() error {
+	fd, err := unix.MemfdCreate("bailiff-self-test", 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), "self-test")
+	defer f.Close()
+	if err := f.Chmod(0o700); err != nil {
+		return err
+	}
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		return err
+	}
+	null.Close()
+	cmd := exec.Command(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err := cmd.Run(); err == nil {
+		return errors.New("an empty file was executed")
+	}
+	return nil
+}

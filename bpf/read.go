@@ -1,0 +1,109 @@
+package bpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"example.com/bailiff/internal/event"
+)
+
+// pollEvery bounds how long a record without a verdict may wait in the ring;
+// records with one wake the reader at once.
+const pollEvery = 20 * time.Millisecond
+
+// Next blocks until there is an event, the context ends (its error) or the
+// kernel side is closed (io.EOF).
+func (k *Kernel) Next(ctx context.Context) (*event.Event, error) {
+	var rec ringbuf.Record
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		err := k.reader.ReadInto(&rec)
+		switch {
+		case err == nil:
+			ev, err := k.decoder.decode(rec.RawSample)
+			if err != nil {
+				k.log.Error("a record was dropped", "error", err)
+				k.decoder.damaged++
+				continue
+			}
+			return ev, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			k.reader.SetDeadline(time.Now().Add(pollEvery))
+		case errors.Is(err, ringbuf.ErrClosed):
+			return nil, io.EOF
+		default:
+			return nil, fmt.Errorf("read ring buffer: %w", err)
+		}
+	}
+}
+
+// counterNames are the names of the kernel's counters, in the order of enum
+// counter in wire.h.
+var counterNames = []string{
+	"events_exec", "events_fork", "events_open", "events_exit",
+	"drop_ring_full_exec", "drop_ring_full_fork", "drop_ring_full_open", "drop_ring_full_exit",
+	"seen_exec", "seen_fork", "seen_open", "denied", "killed",
+	"fail_open_context", "fail_open_undecided", "fail_closed_path", "fail_closed_exe",
+	"exe_table_full", "cache_hit", "path_cut",
+}
+
+// Counters returns what the kernel side counted since Open, by name.
+func (k *Kernel) Counters() (map[string]uint64, error) {
+	out := make(map[string]uint64, len(counterNames)+1)
+	m := k.coll.Maps["counters"]
+	for i, name := range counterNames {
+		var each []uint64
+		if err := m.Lookup(uint32(i), &each); err != nil {
+			return nil, fmt.Errorf("read counter %s: %w", name, err)
+		}
+		for _, n := range each {
+			out[name] += n
+		}
+	}
+	out["drop_damaged"] = k.decoder.damaged
+	return out, nil
+}
+
+// Remember stores a verdict under the event's decision key, for one generation.
+func (k *Kernel) Remember(gen event.Generation, e *event.Event, v event.Verdict) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	g := k.gens[uint32(gen)]
+	if g == nil {
+		return nil // retired meanwhile: its verdicts are of no use
+	}
+	key, ok := e.Handle.(*kernelVerdictKey)
+	if !ok {
+		return nil // not an undecided act, or one whose answer may not be stored
+	}
+	if err := k.coll.Maps["verdicts"].Put(key, uint32(v)); err != nil {
+		return fmt.Errorf("remember verdict: %w", err)
+	}
+	return nil
+}
+
+// forget removes the verdicts of a generation that is gone.
+func (k *Kernel) forget(number uint32) {
+	var key kernelVerdictKey
+	var v uint32
+	var gone []kernelVerdictKey
+	for it := k.coll.Maps["verdicts"].Iterate(); it.Next(&key, &v); {
+		if key.Generation == number {
+			gone = append(gone, key)
+		}
+	}
+	for i := range gone {
+		if err := k.coll.Maps["verdicts"].Delete(&gone[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			k.log.Warn("a stale verdict stays", "error", err)
+		}
+	}
+}

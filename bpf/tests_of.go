@@ -1,0 +1,257 @@
+package bpf
+
+import (
+	"slices"
+	"strings"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// tests is the list of distinct tests on paths and on names that a program
+// makes, whatever field they are made on: a path has the same class as program,
+// parent, ancestor and object.
+type tests struct {
+	ids       map[string]int // key of a condition -> number
+	conds     []*ir.Cond
+	exact     map[string][]int // path -> tests that list it
+	under     map[string][]int // directory, with "/" -> prefix tests that list it
+	names     map[string]bool  // last components that tests list
+	suffixes  map[string]bool
+	ancestors []int // tests made on ancestors; position is the bit
+}
+
+func collectTests(hooks []hookBits) tests {
+	ts := tests{ids: map[string]int{}, exact: map[string][]int{}, under: map[string][]int{},
+		names: map[string]bool{}, suffixes: map[string]bool{}}
+	for i := range hooks {
+		for j := range hooks[i].bits {
+			when := hooks[i].bits[j].clause.When
+			for k := range when {
+				ts.add(&when[k])
+			}
+		}
+	}
+	return ts
+}
+
+func condKey(c *ir.Cond) string {
+	kind := "p"
+	if event.FieldByID(c.Field).Kind == event.KindString {
+		kind = "n"
+	}
+	return kind + string(rune('0'+c.Op)) + strings.Join(c.Strs, "\x00")
+}
+
+func (ts *tests) add(c *ir.Cond) {
+	f := event.FieldByID(c.Field)
+	if f.Kind != event.KindPath && f.Kind != event.KindPaths && f.Kind != event.KindString {
+		return
+	}
+	key := condKey(c)
+	id, known := ts.ids[key]
+	if !known {
+		id = len(ts.conds)
+		ts.ids[key] = id
+		ts.conds = append(ts.conds, c)
+		for _, s := range c.Strs {
+			switch {
+			case f.Kind == event.KindString && c.Op == ir.OpSuffix:
+				ts.suffixes[s] = true
+			case f.Kind == event.KindString:
+				ts.names[s] = true
+			case c.Op == ir.OpPrefix:
+				ts.under[s] = append(ts.under[s], id)
+			default:
+				ts.exact[s] = append(ts.exact[s], id)
+			}
+		}
+	}
+	if c.Field == event.FieldAncestors && !slices.Contains(ts.ancestors, id) {
+		ts.ancestors = append(ts.ancestors, id)
+	}
+}
+
+// below returns the prefix tests that a path below dir meets; dir ends in "/".
+func (ts *tests) below(dir string) truth {
+	var met []truth
+	for i := 0; i < len(dir); i++ {
+		if dir[i] == '/' {
+			if ids := ts.under[dir[:i+1]]; len(ids) > 0 {
+				met = append(met, truth{ids})
+			}
+		}
+	}
+	return union(met...)
+}
+
+// nameTruth returns the name tests that a last component meets.
+func (ts *tests) nameTruth(name string) truth {
+	var met []int
+	for id, c := range ts.conds {
+		if event.FieldByID(c.Field).Kind != event.KindString {
+			continue
+		}
+		if c.Op == ir.OpIn {
+			if _, ok := slices.BinarySearch(c.Strs, name); ok {
+				met = append(met, id)
+			}
+		} else if slices.ContainsFunc(c.Strs, func(s string) bool { return strings.HasSuffix(name, s) }) {
+			met = append(met, id)
+		}
+	}
+	return truth{met}
+}
+
+// suffixTruth returns the suffix tests that every name with this ending meets.
+func (ts *tests) suffixTruth(end string) truth {
+	var met []int
+	for id, c := range ts.conds {
+		if event.FieldByID(c.Field).Kind == event.KindString && c.Op == ir.OpSuffix &&
+			slices.ContainsFunc(c.Strs, func(s string) bool { return strings.HasSuffix(end, s) }) {
+			met = append(met, id)
+		}
+	}
+	return truth{met}
+}
+
+// fieldHolds reports whether all conditions of a clause on one path or name
+// field hold for an object that meets these tests.
+func (ts *tests) fieldHolds(c *ir.Clause, field event.FieldID, met truth) bool {
+	for i := range c.When {
+		cond := &c.When[i]
+		if cond.Field == field && met.has(ts.ids[condKey(cond)]) == cond.Negated {
+			return false
+		}
+	}
+	return true
+}
+
+// pathFields are the dimensions that a path class has: path and name field.
+var (
+	fileFields   = [2]event.FieldID{event.FieldPath, event.FieldName}
+	exeFields    = [2]event.FieldID{event.FieldExePath, event.FieldExeName}
+	parentFields = [2]event.FieldID{event.FieldParentPath, event.FieldParentName}
+)
+
+// makeClass builds the row of a class. With names the class is whole: it
+// stands for one object known by these last components, and the conditions on
+// its name are in it.
+func (t *tables) makeClass(met truth, names []string, whole bool) kernelClass {
+	var c kernelClass
+	if whole {
+		c.Pad = 1
+		for _, n := range names {
+			met = union(met, t.tests.nameTruth(n))
+		}
+	}
+	row := func(hb *hookBits, f [2]event.FieldID) uint32 {
+		return t.vecWhere(hb, func(i int) bool {
+			cl := &hb.bits[i].clause
+			return t.tests.fieldHolds(cl, f[0], met) && (!whole || t.tests.fieldHolds(cl, f[1], met))
+		})
+	}
+	for i := range t.hooks {
+		c.File[i] = row(&t.hooks[i], fileFields)
+		c.Exe[i] = row(&t.hooks[i], exeFields)
+		c.Parent[i] = row(&t.hooks[i], parentFields)
+	}
+	for bit, id := range t.tests.ancestors {
+		if met.has(id) {
+			c.Ancestor |= 1 << bit
+		}
+	}
+	return c
+}
+
+// unresolved is the class of a path that is not known: every condition on it
+// counts as met, so that rules that deny do deny (fail closed).
+func (t *tables) unresolved() kernelClass { return kernelClass{Pad: 1, Ancestor: ^uint64(0)} }
+
+// pathClass returns the class of anything that meets these tests and that no
+// rule names by its whole path.
+func (t *tables) pathClass(met truth) uint32 {
+	key := met.key("p")
+	if id, ok := t.classID[key]; ok {
+		return id
+	}
+	return t.putClass(key, t.makeClass(met, nil, false))
+}
+
+// wholeClass returns the class of an object that rules name by these paths.
+func (t *tables) wholeClass(met truth, names []string) uint32 {
+	for _, n := range names {
+		met = union(met, t.tests.nameTruth(n))
+	}
+	key := met.key("w")
+	if id, ok := t.classID[key]; ok {
+		return id
+	}
+	return t.putClass(key, t.makeClass(met, names, true))
+}
+
+func (t *tables) putClass(key string, c kernelClass) uint32 {
+	id := uint32(len(t.classes))
+	t.classes = append(t.classes, c)
+	t.classID[key] = id
+	return id
+}
+
+// nameClasses makes the classes of last components.
+func (t *tables) nameClasses() {
+	t.basenames, t.suffixes = map[string]uint32{}, map[string]uint32{}
+	t.usesNames = len(t.tests.names)+len(t.tests.suffixes) > 0
+	t.classes[classNoName] = t.nameRow(truth{})
+	nameClass := func(met truth) uint32 {
+		key := met.key("n")
+		if id, ok := t.classID[key]; ok {
+			return id
+		}
+		return t.putClass(key, t.nameRow(met))
+	}
+	for n := range t.tests.names {
+		t.basenames[n] = nameClass(t.tests.nameTruth(n))
+	}
+	for s := range t.tests.suffixes {
+		t.suffixes[s] = nameClass(t.tests.suffixTruth(s))
+	}
+}
+
+func (t *tables) nameRow(met truth) kernelClass {
+	var c kernelClass
+	row := func(hb *hookBits, f event.FieldID) uint32 {
+		return t.vecWhere(hb, func(i int) bool { return t.tests.fieldHolds(&hb.bits[i].clause, f, met) })
+	}
+	for i := range t.hooks {
+		c.File[i] = row(&t.hooks[i], event.FieldName)
+		c.Exe[i] = row(&t.hooks[i], event.FieldExeName)
+		c.Parent[i] = row(&t.hooks[i], event.FieldParentName)
+	}
+	return c
+}
+
+// stringClasses returns the path and name classes of an object that is known
+// by one string only, as the kernel would find them.
+func (t *tables) stringClasses(p string) (pathID, nameID uint32) {
+	base := p[strings.LastIndexByte(p, '/')+1:]
+	dir := p[:len(p)-len(base)]
+	if ids := t.tests.exact[p]; len(ids) > 0 {
+		return t.wholeClass(union(truth{ids}, t.tests.below(dir)), []string{base}), classWhole
+	}
+	return t.pathClass(t.tests.below(dir)), t.nameClassOf(base)
+}
+
+func (t *tables) nameClassOf(name string) uint32 {
+	if !t.usesNames {
+		return classWhole
+	}
+	if id, ok := t.basenames[name]; ok {
+		return id
+	}
+	for i := range len(name) {
+		if id, ok := t.suffixes[name[i:]]; ok {
+			return id // longest first
+		}
+	}
+	return classNoName
+}

@@ -1,0 +1,113 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// Answer is what the kernel's tables say for one key.
+type Answer struct {
+	Verdict   event.Verdict // what is certain: deny, alert or allow
+	Rule      int           // index of the deciding rule, -1 if none
+	Undecided bool          // a deferred rule may hold beyond that
+}
+
+const trials = 256
+
+// Try asks the kernel for decisions without any act: the same code that the
+// hooks run, driven by keys instead of files and processes. Paths are taken as
+// strings: nothing is looked up in a filesystem.
+func (k *Kernel) Try(gen event.Generation, h event.Hook, keys []*ir.Key) ([]Answer, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	g := k.gens[uint32(gen)]
+	if g == nil {
+		return nil, fmt.Errorf("try generation %d: not staged", gen)
+	}
+	before := len(g.tables.classes)
+	rows := make([]kernelTrial, len(keys))
+	for i, key := range keys {
+		rows[i] = g.trial(h, key)
+	}
+	if err := k.growClasses(g, before); err != nil {
+		return nil, err
+	}
+	out := make([]Answer, 0, len(keys))
+	for from := 0; from < len(rows); from += trials {
+		part := rows[from:min(from+trials, len(rows))]
+		if err := k.runTrials(part); err != nil {
+			return nil, err
+		}
+		for i := range part {
+			if part[i].Done == 0 {
+				return nil, fmt.Errorf("try key %d: the kernel gave no answer", from+i)
+			}
+			out = append(out, g.answer(h, &part[i]))
+		}
+	}
+	return out, nil
+}
+
+func (k *Kernel) runTrials(rows []kernelTrial) error {
+	m := k.coll.Maps["trials"]
+	keys := make([]uint32, len(rows))
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := m.BatchUpdate(keys, rows, nil); err != nil {
+		return fmt.Errorf("write trials: %w", err)
+	}
+	if len(rows) < trials {
+		if err := m.Put(uint32(len(rows)), kernelTrial{}); err != nil {
+			return fmt.Errorf("end trials: %w", err)
+		}
+	}
+	if _, err := k.coll.Programs["decide_trials"].Run(&ebpf.RunOptions{}); err != nil {
+		return fmt.Errorf("run trials: %w", err)
+	}
+	var cursor ebpf.MapBatchCursor
+	if _, err := m.BatchLookup(&cursor, keys, rows, nil); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("read trials: %w", err)
+	}
+	return nil
+}
+
+// trial turns a key into classes and numbers.
+func (g *generation) trial(h event.Hook, key *ir.Key) kernelTrial {
+	t := g.tables
+	tr := kernelTrial{Generation: g.number, Hook: uint32(h)}
+	copy(tr.Num[:], key.Num[:])
+	classes := func(f event.FieldID) (uint32, uint32) {
+		if key.Unresolved && f == event.FieldPath {
+			return classUnresolved, classWhole
+		}
+		if len(key.Str[f]) == 0 {
+			return t.stringClasses("")
+		}
+		return t.stringClasses(key.Str[f][0])
+	}
+	tr.ExePath, tr.ExeName = classes(event.FieldExePath)
+	tr.ParentPath, tr.ParentName = classes(event.FieldParentPath)
+	tr.FilePath, tr.FileName = classes(event.FieldPath)
+	for _, a := range key.Str[event.FieldAncestors] {
+		id, _ := t.stringClasses(a)
+		tr.Num[event.FieldAncestors] |= t.classes[id].Ancestor
+	}
+	return tr
+}
+
+func (g *generation) answer(h event.Hook, tr *kernelTrial) Answer {
+	a := Answer{Verdict: event.VerdictAllow, Rule: -1, Undecided: tr.Maybe != noClause}
+	if tr.First != noClause {
+		b := g.tables.hooks[h-1].bits[tr.First]
+		a.Rule, a.Verdict = b.rule, g.tables.prog.Rules[h][b.rule].Verdict
+	}
+	// A rule that is certain is not undecided, whatever its other clauses say:
+	// the kernel does not sort that out, user space does.
+	return a
+}
