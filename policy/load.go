@@ -108,23 +108,28 @@ func load(ctx context.Context, f *files, b *bundle.Bundle, o Options) (*Policy, 
 }
 
 // compile type-checks the modules against the input schema and puts the data
-// into a store that holds AST values, so that reads convert nothing.
+// into a store that holds AST values, so that reads convert nothing. The
+// compiler that it returns knows no types: see untyped.go.
 func compile(ctx context.Context, f *files, b *bundle.Bundle) (*ast.Compiler, storage.Store, storage.Transaction, error) {
 	store := inmem.NewFromObjectWithOpts(b.Data, inmem.OptReturnASTValuesOnRead(true), inmem.OptRoundTripOnWrite(false))
 	txn, err := store.NewTransaction(ctx)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("open store: %w", err)
 	}
-	schemas := ast.NewSchemaSet()
-	schemas.Put(ast.SchemaRootRef, Schema())
-	c := ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithSchemas(schemas).
-		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).SetErrorLimit(20)
 	modules := make(map[string]*ast.Module, len(b.Modules))
 	for _, m := range b.Modules {
 		modules[m.Path] = m.Parsed
 	}
-	if c.Compile(modules); c.Failed() {
-		return nil, nil, nil, f.errors(c.Errors)
+	schemas := ast.NewSchemaSet()
+	schemas.Put(ast.SchemaRootRef, Schema())
+	checker := ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithSchemas(schemas).
+		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).SetErrorLimit(20)
+	if checker.Compile(modules); checker.Failed() {
+		return nil, nil, nil, f.errors(checker.Errors)
+	}
+	c := ast.NewCompiler()
+	if errs := compileUntyped(c, modules); len(errs) > 0 {
+		return nil, nil, nil, f.errors(errs)
 	}
 	return c, store, txn, nil
 }

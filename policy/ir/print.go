@@ -70,6 +70,9 @@ func (c *Cond) String() string {
 		if len(c.Nums) == 1 {
 			return fmt.Sprintf("%s %s %d", name, pick(c.Negated, "!=", "=="), c.Nums[0])
 		}
+		if len(c.Strs) == 1 && f.Kind != event.KindPaths {
+			return fmt.Sprintf("%s %s %q", name, pick(c.Negated, "!=", "=="), c.Strs[0])
+		}
 		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "not in", "in"), c.set())
 	case OpPrefix:
 		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "not below", "below"), c.set())

@@ -112,12 +112,45 @@ func meet(a, b ir.Clause) (ir.Clause, bool) {
 		c.Reads = sorted(slices.Concat(a.Reads, b.Reads))
 	}
 	for _, x := range b.When {
-		if !slices.ContainsFunc(c.When, func(y ir.Cond) bool { return same(&x, &y) }) {
+		if !slices.ContainsFunc(c.When, func(y ir.Cond) bool { return same(&x, &y) }) && !neither(&c, x) {
 			c.When = append(c.When, x)
 		}
 	}
 	ok := narrow(&c)
 	return c, ok
+}
+
+// neither joins "not in A" and "not in B" to "not in A or B".
+func neither(c *ir.Clause, x ir.Cond) bool {
+	if !x.Negated {
+		return false
+	}
+	for i := range c.When {
+		y := c.When[i]
+		if y.Field != x.Field || y.Op != x.Op || !y.Negated || !widen(&y, &x) {
+			continue
+		}
+		c.When[i] = y
+		return true
+	}
+	return false
+}
+
+// widen adds the values of y to those of x, for tests that hold for any of them.
+func widen(x, y *ir.Cond) bool {
+	switch x.Op {
+	case ir.OpIn, ir.OpPrefix, ir.OpSuffix:
+		if (len(x.Nums) == 0) != (len(y.Nums) == 0) {
+			return false
+		}
+		x.Strs = sorted(slices.Concat(x.Strs, y.Strs))
+		x.Nums = sorted(slices.Concat(x.Nums, y.Nums))
+	case ir.OpMaskAny:
+		x.Mask |= y.Mask
+	default:
+		return false
+	}
+	return true
 }
 
 // narrow uses one condition to shorten the set of another on the same field,
@@ -258,16 +291,7 @@ func merge(a, b *ir.Clause) (ir.Clause, bool) {
 	if x.Field != other.Field || x.Op != other.Op || x.Negated || other.Negated {
 		return ir.Clause{}, false
 	}
-	switch x.Op {
-	case ir.OpIn, ir.OpPrefix, ir.OpSuffix:
-		if (len(x.Nums) == 0) != (len(other.Nums) == 0) {
-			return ir.Clause{}, false
-		}
-		x.Strs = sorted(slices.Concat(x.Strs, other.Strs))
-		x.Nums = sorted(slices.Concat(x.Nums, other.Nums))
-	case ir.OpMaskAny:
-		x.Mask |= other.Mask
-	default:
+	if !widen(&x, &other) {
 		return ir.Clause{}, false
 	}
 	m := ir.Clause{When: slices.Clone(a.When), Maybe: a.Maybe}

@@ -18,6 +18,13 @@ const maxLiterals = 64
 // glob: a literal, "head**" and "**tail" are exact; of others the literal head
 // and tail are necessary.
 func (t *translator) glob(e *ast.Expr, f event.Field, pattern string, delimiters ast.Value) formula {
+	if all := braces(pattern); len(all) > 1 {
+		var out []formula
+		for _, p := range all {
+			out = append(out, t.glob(e, f, p, delimiters))
+		}
+		return disj(out...)
+	}
 	const meta = `*?[]{}\!`
 	i := strings.IndexAny(pattern, meta)
 	if i < 0 {
@@ -36,6 +43,23 @@ func (t *translator) glob(e *ast.Expr, f event.Field, pattern string, delimiters
 		return conj(necessary...)
 	}
 	return conj(append(necessary, t.unknown(CodeGlob, "of a glob the kernel tests what is before and after its wildcards", e, e.Location))...)
+}
+
+// braces unfolds the first {a,b} of a glob that holds only literals.
+func braces(pattern string) []string {
+	open := strings.IndexByte(pattern, '{')
+	if open < 0 || strings.Count(pattern, "{") > 4 || strings.ContainsAny(pattern[:open], `\[`) {
+		return nil
+	}
+	n := strings.IndexAny(pattern[open+1:], `{}[]\*?!`)
+	if n < 0 || pattern[open+1+n] != '}' {
+		return nil
+	}
+	var out []string
+	for _, alt := range strings.Split(pattern[open+1:open+1+n], ",") {
+		out = append(out, pattern[:open]+alt+pattern[open+n+2:])
+	}
+	return out
 }
 
 // regex: literals and alternations of them, anchored, are exact; of others the

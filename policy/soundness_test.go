@@ -1,0 +1,319 @@
+package policy
+
+import (
+	"bytes"
+	"context"
+	"math/rand"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+	"example.com/bailiff/policy/lower"
+)
+
+// loadUnchecked loads a bundle though its diagnostics would refuse it: what is
+// refused must be lowered soundly all the same. nil: it does not compile.
+func loadUnchecked(t testing.TB, fsys fstest.MapFS, target lower.Target) *Policy {
+	t.Helper()
+	ctx := context.Background()
+	f, b, err := readFS(fsys, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler, store, txn, err := compile(ctx, f, b)
+	if err != nil {
+		return nil
+	}
+	rules, _, err := collect(compiler, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := lower.Source{Compiler: compiler, Store: store, Txn: txn}
+	program, deferred, err := lower.Lower(ctx, src, rules, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPolicy(ctx, src, rules, program, deferred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// targets: the real one, one for which all data is big, and one in which almost
+// nothing fits, so that every over-approximation is used.
+func targets() []lower.Target {
+	real, big, small := lower.DefaultTarget(), lower.DefaultTarget(), lower.DefaultTarget()
+	big.Limits.BigData = 1
+	small.Limits.ClausesPerRule = 2
+	return []lower.Target{real, big, small}
+}
+
+// tally counts what a comparison has seen.
+type tally struct{ inputs, certain, excluded, asked, failed int }
+
+// compare judges one event by OPA, rule by rule, and by the lowered program.
+func (n *tally) compare(t testing.TB, p *Policy, e *event.Event) bool {
+	t.Helper()
+	ctx := context.Background()
+	h := p.hooks[e.Hook]
+	if h == nil {
+		return true
+	}
+	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: topdown.NewCancel()}
+	input := p.document.build(&views(e)[0])
+	key := ir.KeyOf(e)
+	var fired []int
+	for i := range h.rules {
+		fires, err := ev.rule(i, input)
+		if err != nil {
+			n.failed++
+			return true // conflicting complete rules: no answer to compare with
+		}
+		if fires {
+			fired = append(fired, i)
+		}
+		certain, maybe := p.program.Rules[e.Hook][i].Holds(key)
+		n.inputs++
+		switch {
+		case certain:
+			n.certain++
+		case maybe:
+			n.asked++
+		default:
+			n.excluded++
+		}
+		if certain && !fires || fires && !certain && !maybe {
+			t.Errorf("unsound: certain %v, maybe %v, OPA %v for rule %d\n%s\ninput %s", certain, maybe, fires, i, text(p), input)
+			return false
+		}
+	}
+	d, err := p.Decide(ctx, e)
+	if err != nil {
+		n.failed++
+		return true
+	}
+	want := event.VerdictAllow
+	if len(fired) > 0 {
+		want = h.rules[fired[0]].Verdict
+	}
+	if d.Verdict != want || (len(fired) > 0) != (d.Rule != nil) || len(fired) > 0 && (d.Rule.ID != h.rules[fired[0]].Ref.ID || len(d.Others) != len(fired)-1) {
+		t.Errorf("Decide says %v by %v, the rules alone say %v %v\ninput %s", d.Verdict, d.Rule, want, fired, input)
+		return false
+	}
+	if r := p.program.Decide(e.Hook, key); r.Verdict > want || r.Rule >= 0 && r.Verdict == event.VerdictDeny && len(r.Undecided) == 0 && r.Rule != fired[0] {
+		t.Errorf("the program says %v by rule %d, OPA %v %v\n%s\ninput %s", r.Verdict, r.Rule, want, fired, text(p), input)
+		return false
+	}
+	return true
+}
+
+func text(p *Policy) string {
+	var b bytes.Buffer
+	for _, m := range sortedKeys(p.src.Compiler.Modules) {
+		b.WriteString(string(p.src.Compiler.Modules[m].Package.Location.File) + "\n")
+		for _, r := range p.src.Compiler.Modules[m].Rules {
+			b.Write(r.Location.Text)
+			b.WriteByte('\n')
+		}
+	}
+	_ = ir.Print(&b, p.program)
+	return b.String()
+}
+
+// world makes random events out of the constants that policies use.
+type world struct {
+	r     *rand.Rand
+	paths []string
+	names []string
+	nums  []uint64
+}
+
+func newWorld(r *rand.Rand) *world {
+	return &world{r: r, paths: append([]string{"/usr/bin/ls", "/tmp/a.sh", "/tmp/y.log", "[0:1]/memfd:x"}, somePaths...),
+		names: slices.Clone(someNames), nums: []uint64{0, 1, 2, 33, 999, 1000, 1001, 2048, 3, 4294967295, 1<<63 - 1}}
+}
+
+// learn takes over the constants of a policy and its data.
+func (w *world) learn(p *Policy) {
+	visit := func(x *ast.Term) bool {
+		switch v := x.Value.(type) {
+		case ast.String:
+			s := string(v)
+			if strings.HasPrefix(s, "/") && len(s) > 1 {
+				w.paths = append(w.paths, strings.TrimRight(s, "/"), strings.TrimRight(s, "/")+"/x")
+			} else if !strings.Contains(s, "/") {
+				w.names = append(w.names, s)
+				w.paths = append(w.paths, "/opt/"+s, "/bin/"+s)
+			}
+		case ast.Number:
+			if n, ok := v.Int64(); ok && n >= 0 {
+				w.nums = append(w.nums, uint64(n), uint64(n)+1)
+				if n > 0 {
+					w.nums = append(w.nums, uint64(n)-1)
+				}
+			}
+		}
+		return false
+	}
+	for _, m := range p.src.Compiler.Modules {
+		ast.WalkTerms(m, visit)
+	}
+	if v, err := p.src.Store.Read(context.Background(), p.src.Txn, nil); err == nil {
+		if d, ok := v.(ast.Value); ok {
+			ast.WalkTerms(ast.NewTerm(d), visit)
+		}
+	}
+	w.paths = slices.DeleteFunc(w.paths, func(p string) bool { return !strings.HasPrefix(p, "[") && filepath.Clean(p) != p })
+}
+
+func (w *world) path() string {
+	p := w.paths[w.r.Intn(len(w.paths))]
+	switch w.r.Intn(8) {
+	case 0:
+		return p + "x"
+	case 1:
+		return p + "/" + ir.BaseName(w.paths[w.r.Intn(len(w.paths))])
+	case 2:
+		return "/tmp" + strings.TrimPrefix(p, "[0:1]")
+	}
+	return p
+}
+
+func (w *world) name() string      { return w.names[w.r.Intn(len(w.names))] }
+func (w *world) num() uint64       { return w.nums[w.r.Intn(len(w.nums))] }
+func (w *world) id() uint32        { return uint32(w.num()) }
+func (w *world) mask(n int) uint64 { return w.r.Uint64() & w.r.Uint64() & (1<<n - 1) }
+
+func (w *world) file() event.File {
+	return event.File{Path: w.path(), Mode: w.id(), UID: w.id(), GID: w.id(), Nlink: w.id(), FsMagic: w.num(), FsType: w.name(),
+		DirMode: w.id(), DirUID: w.id(), Traits: event.FlagNames(event.Traits, w.mask(len(event.Traits)))}
+}
+
+func (w *world) event(h event.Hook) *event.Event {
+	e := &event.Event{Hook: h, CgroupProcs: w.num(), Process: event.Process{
+		PID: int32(w.r.Intn(2000)), Exe: w.file(), Parent: event.File{Path: w.path()}, Comm: w.name(), UID: w.id(), EUID: w.id(),
+		GID: w.id(), EGID: w.id(), LoginUID: w.id(), CapEff: w.mask(41), CgroupID: w.num(), Cgroup: w.path(), MntNS: w.id(), TTY: w.id()}}
+	if w.r.Intn(3) == 0 {
+		e.Process.EUID = e.Process.UID
+	}
+	for range w.r.Intn(4) {
+		e.Process.Ancestry = append(e.Process.Ancestry, w.path())
+	}
+	f := w.file()
+	switch h {
+	case event.HookExec:
+		e.File, e.Exec = &f, &event.Exec{Script: w.path(), Cwd: w.path(), Env: map[string]string{}}
+		for range w.r.Intn(4) {
+			e.Exec.Args = append(e.Exec.Args, oneOf(w.r, w.name(), w.path(), "--privileged", "--dry-run"))
+		}
+		if w.r.Intn(2) == 0 {
+			e.Exec.Env["LD_PRELOAD"] = w.path()
+		}
+	case event.HookOpen:
+		e.File, e.Open = &f, event.FlagNames(event.OpenFlags, w.mask(len(event.OpenFlags)))
+	case event.HookFork:
+		e.Fork = &event.Fork{Flags: w.num()}
+	}
+	return e
+}
+
+// TestSoundHandwritten compares OPA with the lowered form over the policies of
+// testdata/lower.
+func TestSoundHandwritten(t *testing.T) {
+	files, err := filepath.Glob("testdata/lower/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n tally
+	for _, file := range files {
+		a, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, target := range targets() {
+			p := loadUnchecked(t, bundleFS(a), target)
+			if p == nil {
+				continue
+			}
+			w := newWorld(rand.New(rand.NewSource(1)))
+			for range 3 {
+				w.learn(p)
+			}
+			for _, h := range event.Judged {
+				for range 200 {
+					if p.hooks[h] != nil && !n.compare(t, p, w.event(h)) {
+						break
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%+v", n)
+}
+
+// TestSoundRandom does the same over random policies. The seeds are fixed, so
+// that a failure can be repeated.
+func TestSoundRandom(t *testing.T) {
+	policies, events := 600, 30
+	if testing.Short() {
+		policies = 60
+	}
+	var n tally
+	skipped := 0
+	for seed := range policies {
+		if !soundSeed(t, int64(seed), events, &n) {
+			skipped++
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%+v, %d of %d policies do not compile", n, skipped, policies)
+	if !testing.Short() && n.inputs < 100_000 {
+		t.Errorf("only %d comparisons", n.inputs)
+	}
+}
+
+func soundSeed(t testing.TB, seed int64, events int, n *tally) bool {
+	r := rand.New(rand.NewSource(seed))
+	hook := event.Judged[r.Intn(len(event.Judged))]
+	g := &author{r: r, v2: seed%2 == 1}
+	fsys := fstest.MapFS{
+		"policy.rego": {Data: []byte(g.policy(hook.String()))},
+		"data.json":   {Data: []byte(randomData)},
+	}
+	for _, target := range targets() {
+		p := loadUnchecked(t, fsys, target)
+		if p == nil {
+			return false
+		}
+		w := newWorld(rand.New(rand.NewSource(seed)))
+		for range events {
+			if !n.compare(t, p, w.event(hook)) {
+				return true
+			}
+		}
+	}
+	return true
+}
+
+// FuzzLower looks for a policy and an event on which OPA and the lowered form
+// disagree.
+func FuzzLower(f *testing.F) {
+	for seed := range int64(20) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed int64) {
+		var n tally
+		soundSeed(t, seed, 10, &n)
+	})
+}
