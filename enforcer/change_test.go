@@ -142,8 +142,8 @@ func TestFirstPolicyFails(t *testing.T) {
 // Policies change as fast as they can while acts go on. Each decision names
 // the rule of the revision that it names, and was re-checked by that one.
 func TestReloadUnderLoad(t *testing.T) {
-	r := start(t, simple("0"), func(o *Options) { o.Workers, o.Deadline = 4, time.Minute })
 	const acts = 3000
+	r := start(t, simple("0"), func(o *Options) { o.Workers, o.Queue, o.Deadline = 4, acts, time.Minute })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

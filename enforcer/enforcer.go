@@ -14,7 +14,7 @@ import (
 
 // Generation numbers one installed rule program; 0 is none. It is an alias so
 // that the kernel side, which does not import this package, can be a Kernel.
-type Generation = uint32
+type Generation = event.Generation
 
 // Kernel is what the enforcer needs of the kernel side. *bpf.Kernel is the
 // real one.

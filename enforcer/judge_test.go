@@ -310,10 +310,12 @@ func TestBehind(t *testing.T) {
 		p, release := mixed(), make(chan struct{})
 		p.before = func(context.Context, *event.Event) error { <-release; return nil }
 		r := start(t, p, func(o *Options) { o.Pipeline, o.Deadline = 8, time.Hour })
-		for pid := range int32(7) {
-			r.kernel.act(execOf(pid+2, fmt.Sprint("/maybe/", pid)))
+		r.kernel.act(execOf(2, "/maybe/first"))
+		synctest.Wait() // the emitter waits for it
+		for pid := range int32(6) {
+			r.kernel.act(execOf(pid+3, fmt.Sprint("/maybe/", pid)))
 		}
-		synctest.Wait() // the emitter waited for the first before the rest came
+		synctest.Wait()
 		if got := r.sink.acts(); len(got) == 0 || got[0].Decision.FailOpen != "pipeline_behind" {
 			t.Errorf("all wait: %d have left", len(got))
 		}
