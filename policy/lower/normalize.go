@@ -223,6 +223,15 @@ func same(a, b *ir.Cond) bool {
 
 // tidy drops clauses that others cover and merges those that differ in one set.
 func tidy(cs []ir.Clause) []ir.Clause {
+	for {
+		n := len(cs)
+		if cs = tidyOnce(cs); len(cs) == n { // a merge may make another possible
+			return cs
+		}
+	}
+}
+
+func tidyOnce(cs []ir.Clause) []ir.Clause {
 	for i := 0; i < len(cs); i++ {
 		for j := i + 1; j < len(cs); j++ {
 			switch {

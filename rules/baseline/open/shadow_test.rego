@@ -1,0 +1,26 @@
+package bailiff.open_shadow_test
+
+import data.bailiff.open.deny
+
+act(exe, ancestors, path) := {
+	"process": {"exe": {"path": exe}, "ancestors": ancestors},
+	"file": {"path": path}, "open": {"flags": ["read"]},
+}
+
+fires(input_document) if {
+	count(deny) > 0 with input as input_document
+}
+
+test_cat if fires(act("/usr/bin/cat", ["/usr/bin/bash"], "/etc/shadow"))
+
+test_backup if fires(act("/usr/bin/cat", [], "/etc/gshadow-"))
+
+test_sshd if not fires(act("/usr/sbin/sshd", [], "/etc/shadow"))
+
+test_package_script if not fires(act("/usr/bin/cp", ["/usr/bin/dash", "/usr/bin/dpkg"], "/etc/shadow"))
+
+test_other_file if not fires(act("/usr/bin/cat", [], "/etc/passwd"))
+
+test_exception if {
+	count(deny) == 0 with input as act("/opt/scan", [], "/etc/shadow") with data.exceptions.shadow_read.exe as ["/opt/scan"]
+}
