@@ -1,0 +1,176 @@
+package ir
+
+import (
+	"bytes"
+	"math/rand"
+	"strings"
+	"testing"
+
+	"example.com/bailiff/internal/event"
+)
+
+func cond(f event.FieldID, op Op, vals ...any) Cond {
+	c := Cond{Field: f, Op: op}
+	for _, v := range vals {
+		switch v := v.(type) {
+		case string:
+			c.Strs = append(c.Strs, v)
+		case int:
+			c.Nums = append(c.Nums, uint64(v))
+		}
+	}
+	return c
+}
+
+func no(c Cond) Cond { c.Negated = true; return c }
+
+func mask(f event.FieldID, op Op, m uint64, vals ...any) Cond {
+	c := cond(f, op, vals...)
+	c.Mask = m
+	return c
+}
+
+func program() *Program {
+	return &Program{Revision: "r1", Rules: map[event.Hook][]Rule{
+		event.HookExec: {
+			{Ref: event.RuleRef{ID: "a"}, Verdict: event.VerdictDeny, Kill: true, Clauses: []Clause{
+				{When: []Cond{cond(event.FieldPath, OpIn, "/bin/nc", "/bin/sh"), no(cond(event.FieldUID, OpLess, 1000))}},
+				{When: []Cond{cond(event.FieldName, OpSuffix, ".so"), cond(event.FieldAncestors, OpIn, "/usr/sbin/nginx")}, Maybe: true, Reads: []string{"args"}},
+			}},
+			{Ref: event.RuleRef{ID: "b"}, Verdict: event.VerdictDeny, Audit: true, Undecided: UndecidedDeny, Clauses: []Clause{
+				{When: []Cond{mask(event.FieldMode, OpMaskEq, 0xc00, 0x800), no(mask(event.FieldTraits, OpMaskAny, 3))}},
+				{When: []Cond{{Field: event.FieldUID, Op: OpSame, Other: event.FieldEUID, Negated: true}, cond(event.FieldPath, OpPrefix, "/tmp/")}},
+			}},
+			{Ref: event.RuleRef{ID: "c"}, Verdict: event.VerdictAlert},
+		},
+		event.HookFork: {{Ref: event.RuleRef{ID: "d"}, Verdict: event.VerdictAlert, Clauses: []Clause{{}}}},
+	}}
+}
+
+func TestPrint(t *testing.T) {
+	var b bytes.Buffer
+	if err := Print(&b, program()); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Join([]string{
+		"exec 0: deny (kill) a",
+		"\tfile.path in {\"/bin/nc\", \"/bin/sh\"} and process.uid >= 1000",
+		"\tfile.name ending in {\".so\"} and process.ancestors in {\"/usr/sbin/nginx\"} and maybe(reads args)",
+		"exec 1: deny (audit) (undecided: deny) b",
+		"\tfile.mode & 0xc00 == 0x800 and file.traits has none of {memory_backed, unlinked}",
+		"\tprocess.uid != process.euid and file.path below {\"/tmp/\"}",
+		"exec 2: alert c",
+		"\tnever",
+		"fork 0: alert d",
+		"\talways",
+		"",
+	}, "\n")
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestDecide(t *testing.T) {
+	p := program()
+	e := &event.Event{Hook: event.HookExec, File: &event.File{Path: "/bin/sh"}, Process: event.Process{UID: 1000, EUID: 1000}}
+	if r := p.Decide(e.Hook, KeyOf(e)); r.Verdict != event.VerdictDeny || r.Rule != 0 || len(r.Undecided) != 0 {
+		t.Errorf("%+v", r)
+	}
+	e.Process.UID, e.File.Names = 0, []string{"/opt/x.so", "/tmp/y"}
+	e.Process.Ancestry = []string{"/usr/bin/env", "/usr/sbin/nginx"}
+	if r := p.Decide(e.Hook, KeyOf(e)); r.Verdict != event.VerdictDeny || r.Rule != 1 || len(r.Undecided) != 1 || r.Undecided[0] != 0 {
+		t.Errorf("rule b holds by the second name, rule a is open: %+v", r)
+	}
+	e.Process.Ancestry = nil
+	e.File.Unresolved, e.File.Names, e.File.Path = true, nil, "/unknown"
+	if r := p.Decide(e.Hook, KeyOf(e)); r.Rule != 1 {
+		t.Errorf("conditions on an unresolved path count as met: %+v", r)
+	}
+	if r := p.Decide(event.HookOpen, KeyOf(e)); r.Verdict != event.VerdictAllow || r.Rule != -1 {
+		t.Errorf("a hook without rules: %+v", r)
+	}
+}
+
+// TestInteresting: every clause is made true, and each of its conditions is the
+// only one that fails.
+func TestInteresting(t *testing.T) {
+	p := program()
+	keys := p.InterestingKeys(event.HookExec)
+	for i, r := range p.Rules[event.HookExec] {
+		for j := range r.Clauses {
+			c := &r.Clauses[j]
+			seen, failing := false, make([]bool, len(c.When))
+			for k := range keys {
+				bad := -1
+				n := 0
+				for w := range c.When {
+					if !c.When[w].Holds(&keys[k]) {
+						bad, n = w, n+1
+					}
+				}
+				seen = seen || n == 0
+				if n == 1 {
+					failing[bad] = true
+				}
+			}
+			if !seen {
+				t.Errorf("rule %d clause %d is never true", i, j)
+			}
+			for w, ok := range failing {
+				if !ok {
+					t.Errorf("rule %d clause %d: condition %d never fails alone", i, j, w)
+				}
+			}
+		}
+	}
+}
+
+// TestKeyTotal: what does not apply to a hook is zero.
+func TestKeyTotal(t *testing.T) {
+	e := &event.Event{Hook: event.HookFork, CgroupProcs: 7, File: &event.File{Path: "/x", UID: 5}, Open: []string{"write"}, Fork: &event.Fork{Flags: 9}}
+	k := KeyOf(e)
+	if k.Str[event.FieldPath] != nil || k.Num[event.FieldOwner] != 0 || k.Num[event.FieldOpenFlags] != 0 {
+		t.Error("a fork has no file")
+	}
+	if k.Num[event.FieldCgroupProcs] != 7 || k.Num[event.FieldCloneFlags] != 9 {
+		t.Error("a fork has flags and a count")
+	}
+	e.Hook = event.HookOpen
+	if k := KeyOf(e); k.Num[event.FieldCgroupProcs] != 0 || k.Num[event.FieldOpenFlags] != 2 || k.Str[event.FieldName][0] != "x" {
+		t.Error("an open has a file and flags")
+	}
+}
+
+// FuzzClause: a negated condition is the opposite of the plain one, and a
+// clause flagged Maybe never decides.
+func FuzzClause(f *testing.F) {
+	for seed := range int64(50) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed int64) {
+		r := rand.New(rand.NewSource(seed))
+		p := program()
+		keys := p.InterestingKeys(event.HookExec)
+		k := keys[r.Intn(len(keys))]
+		for id := range k.Num {
+			if r.Intn(4) == 0 {
+				k.Num[id] = r.Uint64() >> 1
+			}
+		}
+		for i := range p.Rules[event.HookExec] {
+			rule := &p.Rules[event.HookExec][i]
+			for j := range rule.Clauses {
+				for _, c := range rule.Clauses[j].When {
+					n := c
+					n.Negated = !c.Negated
+					if c.Holds(&k) == n.Holds(&k) {
+						t.Fatalf("%s and %s agree", c.String(), n.String())
+					}
+				}
+			}
+		}
+		if d := p.Decide(event.HookExec, &k); d.Rule == 0 && !p.Rules[event.HookExec][0].Clauses[0].Holds(&k) {
+			t.Fatal("a Maybe clause decided")
+		}
+	})
+}
