@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/pflag"
+
+	"example.com/bailiff/bpf"
+	"example.com/bailiff/internal/event"
+)
+
+// config is everything that `bailiff run` can be told, by flags or by a YAML
+// file with these keys. docs/operating.md explains each.
+type config struct {
+	Mode     string       `yaml:"mode"`
+	Bundle   string       `yaml:"bundle"`
+	Backend  string       `yaml:"backend"`
+	Scope    []string     `yaml:"scope"`
+	Rescue   []string     `yaml:"rescue"`
+	Events   eventsConfig `yaml:"events"`
+	Socket   string       `yaml:"socket"`
+	Listen   listenConfig `yaml:"listen"`
+	Metrics  string       `yaml:"metrics"`
+	Log      logConfig    `yaml:"log"`
+	RingSize int          `yaml:"ring_bytes"`
+}
+
+type eventsConfig struct {
+	AllOpens bool     `yaml:"all_opens"`
+	Env      []string `yaml:"env"`
+}
+
+type listenConfig struct {
+	Address   string   `yaml:"address"`
+	Cert      string   `yaml:"cert"`
+	Key       string   `yaml:"key"`
+	ClientCA  string   `yaml:"client_ca"`
+	Operators []string `yaml:"operators"`
+}
+
+type logConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// flags binds the configuration to flags, whose defaults are the defaults.
+func (c *config) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.Mode, "mode", "audit", "audit (deny verdicts are recorded) or enforce (they block)")
+	f.StringVar(&c.Bundle, "bundle", "", "directory or tar.gz file with the rules (default: the embedded ones)")
+	f.StringVar(&c.Backend, "backend", bpf.BackendAuto, "auto, lsm, modify-return or tracepoint")
+	f.StringArrayVar(&c.Scope, "scope", nil, "cgroup directory to which enforcement is limited, with everything below; repeat for more (default: the whole machine)")
+	f.StringArrayVar(&c.Rescue, "rescue", nil, "program that is never denied, by path; repeat for more")
+	f.BoolVar(&c.Events.AllOpens, "all-opens", false, "report every open in scope, not only those that rules concern")
+	f.StringSliceVar(&c.Events.Env, "env", nil, "environment variables to report with an exec")
+	f.StringVar(&c.Listen.Address, "listen", "", "also serve on this TCP address, with mutual TLS")
+	f.StringVar(&c.Listen.Cert, "tls-cert", "", "certificate of the agent (PEM)")
+	f.StringVar(&c.Listen.Key, "tls-key", "", "its private key (PEM)")
+	f.StringVar(&c.Listen.ClientCA, "tls-client-ca", "", "CA of the clients (PEM)")
+	f.StringArrayVar(&c.Listen.Operators, "tls-operator", nil, "name in a client certificate that may change mode and policy: cn:NAME, dns:NAME or uri:URI")
+	f.StringVar(&c.Metrics, "metrics-listen", "", "serve Prometheus metrics on this TCP address")
+	f.StringVar(&c.Log.Level, "log-level", "info", "trace, debug, info, warn or error")
+	f.StringVar(&c.Log.Format, "log-format", "text", "text or json")
+	f.IntVar(&c.RingSize, "ring-bytes", 0, "size of the kernel's event buffer (0: 16 MiB)")
+}
+
+// load reads the file into c, on which the flags stand that were given: those
+// stay, all else is the file's, or the default.
+func (c *config) load(path string, f *pflag.FlagSet) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	given := map[*pflag.Flag][]string{}
+	f.Visit(func(fl *pflag.Flag) {
+		if list, ok := fl.Value.(pflag.SliceValue); ok {
+			given[fl] = list.GetSlice()
+			return
+		}
+		given[fl] = []string{fl.Value.String()}
+	})
+	err = yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c)
+	if err != nil && !errors.Is(err, io.EOF) { // an empty file says nothing
+		return configError(path, err)
+	}
+	for fl, values := range given {
+		list, ok := fl.Value.(pflag.SliceValue)
+		if ok {
+			err = list.Replace(values)
+		} else {
+			err = fl.Value.Set(values[0])
+		}
+		if err != nil {
+			return fmt.Errorf("apply --%s: %w", fl.Name, err)
+		}
+	}
+	return nil
+}
+
+// configError says what is wrong, where, and which key was probably meant.
+func configError(path string, err error) error {
+	out := &userError{Code: "config", File: path, Why: err.Error()}
+	var y yaml.Error
+	if !errors.As(err, &y) {
+		return out
+	}
+	out.Why = y.GetMessage()
+	key := ""
+	if t := y.GetToken(); t != nil {
+		out.Line, key = t.Position.Line, t.Value
+	}
+	var unknown *yaml.UnknownFieldError
+	var typed *yaml.TypeError
+	switch {
+	case errors.As(err, &unknown):
+		out.Why = fmt.Sprintf("unknown key %q", key)
+		out.Hint = "docs/operating.md lists the keys"
+		if k := nearest(key, configKeys()); k != "" {
+			out.Hint = fmt.Sprintf("did you mean %q?", k)
+		}
+	case errors.As(err, &typed):
+		out.Why = fmt.Sprintf("a value of type %s is expected here", typed.DstType)
+	}
+	return out
+}
+
+// validate checks what can be checked before anything is touched, and makes
+// paths absolute.
+func (c *config) validate() error {
+	bad := func(key, format string, args ...any) error {
+		return &userError{Code: "config", Why: key + ": " + fmt.Sprintf(format, args...)}
+	}
+	if _, err := event.ParseMode(c.Mode); err != nil {
+		return bad("mode", "%q is not one of audit, enforce", c.Mode)
+	}
+	backends := []string{bpf.BackendAuto, bpf.BackendLSM, bpf.BackendModifyReturn, bpf.BackendTracepoint}
+	if !slices.Contains(backends, c.Backend) {
+		return bad("backend", "%q is not one of %s", c.Backend, strings.Join(backends, ", "))
+	}
+	if hclog.LevelFromString(c.Log.Level) == hclog.NoLevel {
+		return bad("log.level", "%q is not one of trace, debug, info, warn, error", c.Log.Level)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		return bad("log.format", "%q is not one of text, json", c.Log.Format)
+	}
+	for _, p := range c.Rescue {
+		if !filepath.IsAbs(p) {
+			return bad("rescue", "%q is not an absolute path", p)
+		}
+	}
+	for _, p := range c.Scope {
+		if !filepath.IsAbs(p) {
+			return bad("scope", "%q is not an absolute path", p)
+		}
+	}
+	for key, addr := range map[string]string{"listen.address": c.Listen.Address, "metrics": c.Metrics} {
+		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+			return bad(key, "%v", err)
+		}
+	}
+	l := &c.Listen
+	if l.Address != "" && (l.Cert == "" || l.Key == "" || l.ClientCA == "") {
+		return bad("listen", "cert, key and client_ca are all required: events are not offered on TCP without mutual TLS")
+	}
+	for _, o := range l.Operators {
+		if kind, name, _ := strings.Cut(o, ":"); name == "" || kind != "cn" && kind != "dns" && kind != "uri" {
+			return bad("listen.operators", "%q is not cn:NAME, dns:NAME or uri:URI", o)
+		}
+	}
+	if c.RingSize < 0 {
+		return bad("ring_bytes", "%d is less than 0", c.RingSize)
+	}
+	for _, p := range []*string{&c.Bundle, &c.Socket} {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return fmt.Errorf("find %s: %w", *p, err)
+		}
+		*p = abs
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1 // it was tried and did not work, or the answer is no
+	exitUsage   = 2 // it was not understood, nothing was tried
+)
+
+// defaultSocket is where the agent listens and the tools call.
+const defaultSocket = "/run/bailiff/bailiff.sock"
+
+// app is one run of the program.
+type app struct {
+	out, err io.Writer
+	getenv   func(string) string
+	terminal bool // out is one
+
+	socket  string
+	output  string // text or json
+	noColor bool
+}
+
+// main runs the command line and returns the exit code.
+func (a *app) main(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var u usageError
+	var q quietError
+	switch {
+	case errors.As(err, &q):
+		return exitFailure
+	case errors.As(err, &u):
+		fmt.Fprintf(a.err, "bailiff: %s\n  hint: %s --help\n", visible(err.Error()), cmd.CommandPath())
+		return exitUsage
+	}
+	a.complain(err)
+	return exitFailure
+}
+
+// usageError marks a command line that was not understood.
+type usageError struct{ error }
+
+// quietError is a failure of which everything has been said.
+type quietError struct{ error }
+
+func (a *app) root() *cobra.Command {
+	c := &cobra.Command{
+		Use:           "bailiff",
+		Short:         "Enforce Rego policies in the kernel, before the act",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q", args[0])}
+			}
+			return c.Help()
+		},
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "text" && a.output != "json" {
+				return usageError{fmt.Errorf("output %q is not one of text, json", a.output)}
+			}
+			return nil
+		},
+	}
+	c.SetOut(a.out)
+	c.SetErr(a.err)
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	f := c.PersistentFlags()
+	f.StringVar(&a.socket, "socket", defaultSocket, "unix socket of the agent")
+	f.StringVarP(&a.output, "output", "o", "text", "text, or json")
+	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with NO_COLOR set (they are only for terminals anyway)")
+	c.AddCommand(a.runCmd(), a.eventsCmd(), a.statusCmd(), a.modeCmd(), a.reloadCmd(),
+		a.explainCmd(), a.checkCmd(), a.doctorCmd(), a.versionCmd())
+	for _, sub := range c.Commands() {
+		sub.Args = usage(sub.Args)
+	}
+	return c
+}
+
+// usage makes what a command says about its arguments a usage error.
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if check == nil {
+			return nil
+		}
+		if err := check(c, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// paint returns how to colour: nothing unless a person looks.
+func (a *app) paint() paint {
+	return paint{on: a.terminal && !a.noColor && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"}
+}

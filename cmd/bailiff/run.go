@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/bpf"
+	"example.com/bailiff/enforcer"
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/server"
+)
+
+func (a *app) runCmd() *cobra.Command {
+	var cfg config
+	var file string
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run the agent",
+		Long: `Run the agent until SIGTERM or SIGINT. SIGHUP and any change of the bundle make
+it read the bundle again. Flags go before the configuration file, which has the
+same settings (docs/operating.md).`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file != "" {
+				if err := cfg.load(file, c.Flags()); err != nil {
+					return err
+				}
+			}
+			if cfg.Socket == "" || c.Flags().Changed("socket") {
+				cfg.Socket = a.socket
+			}
+			if err := cfg.validate(); err != nil {
+				return err
+			}
+			return a.run(c.Context(), &cfg)
+		},
+	}
+	c.Flags().StringVarP(&file, "config", "c", "", "configuration file (YAML)")
+	cfg.flags(c.Flags())
+	return c
+}
+
+// run is the wiring: it makes the parts, starts them from the inside out, and
+// stops them from the outside in.
+func (a *app) run(ctx context.Context, cfg *config) error {
+	log := hclog.New(&hclog.LoggerOptions{
+		Name: "bailiff", Output: a.err, Level: hclog.LevelFromString(cfg.Log.Level), JSONFormat: cfg.Log.Format == "json",
+	})
+	mode, err := event.ParseMode(cfg.Mode)
+	if err != nil {
+		return err
+	}
+	id, err := newIdentity()
+	if err != nil {
+		return err
+	}
+	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: source(cfg.Bundle), explicit: cfg.Backend != bpf.BackendAuto}
+
+	p, report, err := ag.bundle.load(ctx)
+	if err != nil {
+		return err
+	}
+	logReport(log, report)
+	ag.policy = p
+
+	// The socket is taken before the kernel is touched: a second agent ends here.
+	hub := server.NewHub(id)
+	srv, err := server.New(ctx, server.Options{
+		Agent: ag, Hub: hub, Log: log, Socket: cfg.Socket, Listen: cfg.Listen.Address,
+		TLS: server.TLS{Cert: cfg.Listen.Cert, Key: cfg.Listen.Key, ClientCA: cfg.Listen.ClientCA, Operators: cfg.Listen.Operators},
+	})
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+
+	kernel, err := bpf.Open(ctx, bpf.Options{
+		Backend: cfg.Backend, Mode: event.ModeAudit, Scope: cfg.Scope, Rescue: cfg.Rescue,
+		AllOpens: cfg.Events.AllOpens, Env: cfg.Events.Env, RingBytes: cfg.RingSize, Log: log.Named("bpf"),
+	})
+	if err != nil {
+		return &userError{Code: "kernel", Why: err.Error(), Hint: "run `bailiff doctor` to see what this kernel allows"}
+	}
+	defer closeKernel(kernel, log)
+
+	stats := &decisions{}
+	ag.Enforcer, err = enforcer.New(enforcer.Options{
+		Kernel: kernel, Policy: p, Mode: mode, Sinks: []enforcer.Sink{stats, hub}, Log: log,
+		Backend: kernel.Backend(), Scope: cfg.Scope,
+	})
+	if err != nil {
+		return err
+	}
+	if kernel.Backend() == bpf.BackendTracepoint && !ag.explicit {
+		ag.why = whyNotBetter(bpf.Probe(ctx))
+	}
+	if err := ag.mayEnforce(mode); err != nil {
+		return err
+	}
+	return serve(ctx, cfg, ag, srv, stats)
+}
+
+// serve runs the parts. The enforcer is the innermost: it stops first, so that
+// its last words still reach the subscribers.
+func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stats *decisions) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServer()
+
+	enforced := make(chan error, 1)
+	go func() { enforced <- ag.Run(ctx) }()
+	select {
+	case <-ag.Ready():
+	case err := <-enforced:
+		return err
+	}
+	ag.tellLimits()
+	srv.SetServing(true)
+
+	served := make(chan error, 1)
+	go func() {
+		err := srv.Serve(serverCtx)
+		if err != nil {
+			stop()
+		}
+		served <- err
+	}()
+	aside := make(chan error, 2)
+	go func() { aside <- failing(stop, serveMetrics(ctx, cfg.Metrics, ag, stats, ag.log)) }()
+	go func() { aside <- failing(stop, followBundle(ctx, ag)) }()
+
+	err := <-enforced
+	if err == nil && ctx.Err() == nil {
+		err = errors.New("run agent: the kernel side has ended")
+	}
+	stop()
+	srv.SetServing(false)
+	stopServer()
+	return errors.Join(err, <-served, <-aside, <-aside)
+}
+
+// failing stops the agent if a part of it cannot do its work.
+func failing(stop func(), err error) error {
+	if err != nil {
+		stop()
+	}
+	return err
+}
+
+// followBundle reads the bundle again when it changes and on SIGHUP.
+func followBundle(ctx context.Context, ag *agent) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, unix.SIGHUP)
+	defer signal.Stop(hup)
+	if ag.bundle != "" {
+		w, err := newWatcher(string(ag.bundle), ag.log.Named("watch"))
+		if err != nil {
+			return err
+		}
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			w.run(ctx, func() { ag.reloadFor(ctx, "change of the bundle") })
+		}()
+		defer func() { <-watched }()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			ag.reloadFor(ctx, "SIGHUP")
+		}
+	}
+}
+
+func newIdentity() (server.Identity, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return server.Identity{}, fmt.Errorf("read boot id: %w", err)
+	}
+	return server.Identity{Version: readVersion().Version, BootID: strings.TrimSpace(string(boot)), RunID: rand.Text()[:12]}, nil
+}
+
+// whyNotBetter says what stands in the way of the backends that can refuse.
+func whyNotBetter(features []bpf.Feature) string {
+	var out []string
+	for _, f := range features {
+		if (f.Name == bpf.BackendLSM || f.Name == bpf.BackendModifyReturn) && f.State != "yes" {
+			out = append(out, f.Name+": "+f.Why)
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(out, "; ") + ")"
+}
+
+func closeKernel(k *bpf.Kernel, log hclog.Logger) {
+	if err := k.Close(); err != nil {
+		log.Error("cannot detach everything", "error", err)
+		return
+	}
+	log.Info("detached, nothing stays behind")
+}

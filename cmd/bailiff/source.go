@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+
+	"example.com/bailiff/policy"
+	"example.com/bailiff/rules"
+)
+
+// source is where a bundle comes from: a directory, a tar.gz file, or, if
+// empty, the rules that are built in.
+type source string
+
+const embedded = "the embedded rules"
+
+func (s source) String() string {
+	if s == "" {
+		return embedded
+	}
+	return string(s)
+}
+
+func (s source) load(ctx context.Context) (*policy.Policy, *policy.Report, error) {
+	if s == "" {
+		return policy.LoadFS(ctx, rules.FS, policy.Options{})
+	}
+	return policy.Load(ctx, string(s), policy.Options{})
+}
+
+func sourceArg(args []string) source {
+	if len(args) == 0 {
+		return ""
+	}
+	return source(args[0])
+}
