@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -54,6 +55,7 @@ func (k *Kernel) load() error {
 	if k.reader, err = ringbuf.NewReader(k.coll.Maps["events"]); err != nil {
 		return fmt.Errorf("open ring buffer: %w", err)
 	}
+	k.reader.SetDeadline(time.Now().Add(pollEvery)) // without a first one Next would wait for an event, not for its context
 	if k.decoder, err = newDecoder(k); err != nil {
 		return err
 	}
