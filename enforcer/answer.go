@@ -32,7 +32,7 @@ func (in *installed) deferredPart(h event.Hook, whole *event.Decision) (part *an
 			part.others = append(part.others, *f.ref)
 			continue
 		}
-		part.verdict, part.rule = f.r.Verdict, f.ref
+		part.verdict, part.rule, part.mixed = f.r.Verdict, f.ref, f.r.mixed
 		part.blocks = f.r.Verdict == event.VerdictDeny && !f.r.Audit
 		part.kill = part.blocks && f.r.Kill
 	}

@@ -130,3 +130,17 @@ type weakKernel struct{ *fakeKernel }
 func (weakKernel) Weakened(Generation) map[event.Hook][]int {
 	return map[event.Hook][]int{event.HookExec: {0}}
 }
+
+// A rule that the kernel decides by one clause and leaves open by another: what
+// the first says is not a function of the kernel's key.
+func TestMixedAlertIsNotRemembered(t *testing.T) {
+	rule := deferred("mixed", event.VerdictAlert, "/maybe/", "/maybe/x")
+	rule.rule.Clauses = append(rule.rule.Clauses, lowered("", event.VerdictAlert, "/y").rule.Clauses...)
+	r := start(t, &fakePolicy{revision: "r1", rules: []fakeRule{rule}}, nil)
+	r.kernel.act(execOf(2, "/maybe/x"))
+	r.kernel.act(execOf(3, "/maybe/z"))
+	r.stop()
+	if _, ok := r.kernel.remembered["1 /maybe/x"]; ok || r.kernel.remembered["1 /maybe/z"] != event.VerdictAllow {
+		t.Errorf("remembered %v", r.kernel.remembered)
+	}
+}

@@ -14,6 +14,7 @@ type answer struct {
 	rule    *event.RuleRef
 	others  []event.RuleRef
 	blocks  bool // a deny that may refuse the act, not one that only audits
+	mixed   bool // the deciding rule may hold by what is not in the kernel's key
 	kill    bool // the deciding rule asks for the offender to be killed
 }
 

@@ -40,6 +40,7 @@ type knownRule struct {
 	*ir.Rule
 	order    int
 	deferred bool // the kernel cannot always decide it
+	mixed    bool // but for some acts it can
 }
 
 // RuleCount says how the rules of a program are decided.
@@ -63,8 +64,9 @@ func (e *Enforcer) newInstalled(p Policy, g Generation) *installed {
 	for hook, rules := range p.Program().Rules {
 		for i := range rules {
 			r := &rules[i]
-			maybe, always := false, false
+			maybe, certain, always := false, false, false
 			for _, c := range r.Clauses {
+				certain = certain || !c.Maybe
 				maybe = maybe || c.Maybe
 				always = always || (c.Maybe && len(c.When) == 0)
 			}
@@ -77,7 +79,7 @@ func (e *Enforcer) newInstalled(p Policy, g Generation) *installed {
 			default:
 				in.rules.Lowered++
 			}
-			in.known[keyOfRule(hook, &r.Ref)] = knownRule{r, i, maybe}
+			in.known[keyOfRule(hook, &r.Ref)] = knownRule{r, i, maybe, maybe && certain}
 		}
 	}
 	return in

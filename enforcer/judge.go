@@ -221,9 +221,12 @@ func (e *Enforcer) serve(w *task, part *answer) {
 
 // remember puts a verdict into the kernel, so that the next such act is
 // decided before it happens. A deny that only audits is not put there: the
-// kernel would refuse by it.
+// kernel would refuse by it. Nor is an alert of a rule of which the kernel
+// decides some clauses itself: its key covers the uncertain ones only, and the
+// alert may have come from the others. (A deny cannot: it would not be asked.)
 func (e *Enforcer) remember(t *task, part *answer) {
-	if e.active.Load() != t.in || (part.verdict == event.VerdictDeny && !part.blocks) {
+	if e.active.Load() != t.in || part.verdict == event.VerdictDeny && !part.blocks ||
+		part.verdict == event.VerdictAlert && part.mixed {
 		return
 	}
 	err := e.Kernel.Remember(t.in.gen, &t.ev, part.verdict)
