@@ -118,6 +118,9 @@ static __always_inline void fill_strings(struct exec_scratch *e, __u32 off, stru
 			off += n;
 		}
 	}
+	/* The compiler knows that off is small and would leave the mask out; the
+	 * verifiers of 6.1 and 6.12 have forgotten it by now. */
+	asm volatile("" : "+r"(off));
 	off &= 0x7fff;
 	if (off > EXEC_DATA)
 		off = EXEC_DATA;
@@ -159,12 +162,40 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	return 0;
 }
 
+/* The process is the new image from here on. A function of its own for the
+ * sake of the stack: kernels before 6.13 add up the frames of a call chain. */
+static __noinline int become(struct task_struct *t, struct proc *p, struct dentry *d, struct inode *inode, __u32 exe)
+{
+	__u32 generation = settings.generation, staging = settings.staging;
+
+	p->pending.valid = 0;
+	p->pending.script_exe = 0;
+	push_ancestor(p, p->exe_id);
+	p->exe_id = exe;
+	p->gen = 0;
+	p->class_gen = 0;
+	if (is_rescue(t, inode))
+		p->flags |= PROC_RESCUE;
+	else
+		p->flags &= ~PROC_RESCUE;
+	if (generation) {
+		classify_exe(exe, d, inode, generation, &p->class);
+		p->class_gen = generation;
+	}
+	if (staging && staging != generation) {
+		struct exe_class ahead;
+
+		classify_exe(exe, d, inode, staging, &ahead);
+	}
+	return 0;
+}
+
 /* After: the last word, then the process becomes the new image. */
 static __always_inline int exec_done(struct task_struct *t, struct linux_binprm *bprm)
 {
 	struct dentry *d = bprm->file->f_path.dentry;
 	struct inode *inode = bprm->file->f_inode;
-	__u32 tgid = t->tgid, generation, staging, exe;
+	__u32 tgid = t->tgid, exe;
 	struct judgement j = {};
 	struct object_ref o = {};
 	__u8 effect = EFFECT_NONE;
@@ -206,28 +237,8 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 		}
 		emit_exec(p, &j, bprm, id, effect);
 	}
-	p->pending.valid = 0;
-	p->pending.script_exe = 0;
-	push_ancestor(p, p->exe_id);
 	p->exec_id = id;
-	p->exe_id = exe;
-	p->gen = 0;
-	p->class_gen = 0;
-	if (is_rescue(t, inode))
-		p->flags |= PROC_RESCUE;
-	else
-		p->flags &= ~PROC_RESCUE;
-	generation = settings.generation;
-	staging = settings.staging;
-	if (generation) {
-		classify_exe(exe, d, inode, generation, &p->class);
-		p->class_gen = generation;
-	}
-	if (staging && staging != generation) {
-		struct exe_class ahead;
-
-		classify_exe(exe, d, inode, staging, &ahead);
-	}
+	become(t, p, d, inode, exe);
 	return 0;
 }
 

@@ -93,7 +93,8 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 	c->parent_exe_id = p->exe_id;
 	push_ancestor(c, p->exe_id);
 	c->flags &= ~(PROC_SEEDED | PROC_COUNTED);
-	if (child->tgid != 1 && parent->tgid == 1)
+	/* Init and the agent are spared themselves, not what they start. */
+	if (parent->tgid == 1 || parent->tgid == settings.agent)
 		c->flags &= ~PROC_RESCUE;
 	c->gen = 0;
 	c->pending.valid = 0;

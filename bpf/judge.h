@@ -153,26 +153,32 @@ __noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __
 	if (fields & KEY_OPEN)
 		k.open_flags = o->open_flags;
 	if (o->dentry && fields & (KEY_FILE | KEY_META)) {
-		struct wire_file f = {};
+		/* Filled in place: a wire_file more would be too much stack before 6.13. */
+		struct inode *inode = (void *)o->inode, *dir;
+		struct super_block *sb = BPF_CORE_READ(inode, i_sb);
 
 		d = (void *)o->dentry;
-		file_facts(&f, d, (void *)o->inode);
+		dir = BPF_CORE_READ(d, d_parent, d_inode);
 		if (fields & KEY_FILE) {
 			/* A name that does not fit is not a key. */
 			if (BPF_CORE_READ(d, d_name.len) >= NAME_KEY)
 				return VERDICT_NONE;
-			k.file = f.id;
-			k.dir = f.dir;
+			k.file.dev = BPF_CORE_READ(sb, s_dev);
+			k.file.gen = BPF_CORE_READ(inode, i_generation);
+			k.file.ino = BPF_CORE_READ(inode, i_ino);
+			k.dir.dev = BPF_CORE_READ(dir, i_sb, s_dev);
+			k.dir.gen = BPF_CORE_READ(dir, i_generation);
+			k.dir.ino = BPF_CORE_READ(dir, i_ino);
 			bpf_probe_read_kernel_str(k.name, sizeof(k.name), BPF_CORE_READ(d, d_name.name));
 		}
 		if (fields & KEY_META) {
-			k.mode = f.mode;
-			k.owner = f.uid;
-			k.group = f.gid;
-			k.nlink = f.nlink;
-			k.dir_mode = f.dir_mode;
-			k.dir_uid = f.dir_uid;
-			k.traits = f.traits;
+			k.mode = BPF_CORE_READ(inode, i_mode);
+			k.owner = BPF_CORE_READ(inode, i_uid.val);
+			k.group = BPF_CORE_READ(inode, i_gid.val);
+			k.nlink = BPF_CORE_READ(inode, i_nlink);
+			k.dir_mode = BPF_CORE_READ(dir, i_mode);
+			k.dir_uid = BPF_CORE_READ(dir, i_uid.val);
+			k.traits = traits_of(sb, k.mode, k.nlink, k.dir_mode);
 		}
 	}
 	/* A number of zero is no program in particular. */

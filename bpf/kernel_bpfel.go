@@ -323,6 +323,7 @@ const (
 	kernelMapExeInfos      = "exe_infos"
 	kernelMapExecScratch   = "exec_scratch"
 	kernelMapIdentified    = "identified"
+	kernelMapLongKey       = "long_key"
 	kernelMapLongNames     = "long_names"
 	kernelMapNames         = "names"
 	kernelMapObjects       = "objects"
@@ -427,6 +428,7 @@ type kernelMapSpecs struct {
 	ExeInfos    *ebpf.MapSpec `ebpf:"exe_infos"`
 	ExecScratch *ebpf.MapSpec `ebpf:"exec_scratch"`
 	Identified  *ebpf.MapSpec `ebpf:"identified"`
+	LongKey     *ebpf.MapSpec `ebpf:"long_key"`
 	LongNames   *ebpf.MapSpec `ebpf:"long_names"`
 	Names       *ebpf.MapSpec `ebpf:"names"`
 	Objects     *ebpf.MapSpec `ebpf:"objects"`
@@ -481,6 +483,7 @@ type kernelMaps struct {
 	ExeInfos    *ebpf.Map `ebpf:"exe_infos"`
 	ExecScratch *ebpf.Map `ebpf:"exec_scratch"`
 	Identified  *ebpf.Map `ebpf:"identified"`
+	LongKey     *ebpf.Map `ebpf:"long_key"`
 	LongNames   *ebpf.Map `ebpf:"long_names"`
 	Names       *ebpf.Map `ebpf:"names"`
 	Objects     *ebpf.Map `ebpf:"objects"`
@@ -508,6 +511,7 @@ func (m *kernelMaps) Close() error {
 		m.ExeInfos,
 		m.ExecScratch,
 		m.Identified,
+		m.LongKey,
 		m.LongNames,
 		m.Names,
 		m.Objects,

@@ -157,7 +157,7 @@ func sorted(s []string) []string {
 func TestAgreement(t *testing.T) {
 	k := open(t)
 	r := rand.New(rand.NewPCG(1, 2))
-	programs := 60
+	programs := 30
 	for n := range programs {
 		p := randomProgram(r)
 		gen, err := k.Stage(context.Background(), p)
@@ -219,7 +219,7 @@ func agree(t *testing.T, k *Kernel, gen event.Generation, p *ir.Program, r *rand
 	fitted := &ir.Program{Rules: k.gens[uint32(gen)].tables.fitted}
 	for _, h := range event.Judged {
 		var keys []*ir.Key
-		for range 600 {
+		for range 1200 {
 			keys = append(keys, randomKey(r, h))
 		}
 		answers, err := k.Try(gen, h, keys)

@@ -87,7 +87,7 @@ func (k *Kernel) configure() error {
 		c.Scope[i] = s
 		c.Scopes++
 	}
-	for _, p := range append([]string{"/proc/self/exe"}, k.opt.Rescue...) {
+	for _, p := range k.opt.Rescue {
 		ident, err := identifyPath(p, 0, k.identify)
 		if err != nil {
 			return fmt.Errorf("find rescue program %s: %w", p, err)

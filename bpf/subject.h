@@ -135,6 +135,29 @@ static __always_inline bool under_scope(struct task_struct *t)
 	return false;
 }
 
+/* The bits of input.file.traits, in the order of event.Traits. */
+static __always_inline __u32 traits_of(struct super_block *sb, __u32 mode, __u32 nlink, __u32 dir_mode)
+{
+	__u64 magic = BPF_CORE_READ(sb, s_magic);
+	__u32 traits = 0;
+
+	if ((magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC) && BPF_CORE_READ(sb, s_flags) & SB_KERNMOUNT)
+		traits |= 1;
+	if (nlink == 0)
+		traits |= 2;
+	if ((mode & S_IFMT) != S_IFDIR) {
+		if (mode & S_ISUID)
+			traits |= 4;
+		if (mode & S_ISGID)
+			traits |= 8;
+	}
+	if (mode & S_IWOTH && (mode & S_IFMT) != S_IFLNK)
+		traits |= 16;
+	if (dir_mode & S_IWOTH)
+		traits |= 32;
+	return traits;
+}
+
 /* Facts of a file for a record; path_* and exe_id are left to the caller. */
 static __always_inline void file_facts(struct wire_file *f, struct dentry *d, struct inode *inode)
 {
@@ -156,21 +179,7 @@ static __always_inline void file_facts(struct wire_file *f, struct dentry *d, st
 	f->dir_uid = BPF_CORE_READ(dir, i_uid.val);
 	f->fs_magic = magic;
 	bpf_probe_read_kernel_str(f->fs_type, sizeof(f->fs_type), BPF_CORE_READ(sb, s_type, name));
-	f->traits = 0;
-	if ((magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC) && BPF_CORE_READ(sb, s_flags) & SB_KERNMOUNT)
-		f->traits |= 1;
-	if (f->nlink == 0)
-		f->traits |= 2;
-	if ((f->mode & S_IFMT) != S_IFDIR) {
-		if (f->mode & S_ISUID)
-			f->traits |= 4;
-		if (f->mode & S_ISGID)
-			f->traits |= 8;
-	}
-	if (f->mode & S_IWOTH && (f->mode & S_IFMT) != S_IFLNK)
-		f->traits |= 16;
-	if (f->dir_mode & S_IWOTH)
-		f->traits |= 32;
+	f->traits = traits_of(sb, f->mode, f->nlink, f->dir_mode);
 }
 
 /* The number of a program: the file and the place where it was found. 0 if the
@@ -252,7 +261,7 @@ static __always_inline bool is_rescue(struct task_struct *t, struct inode *inode
 {
 	struct file_id id;
 
-	if (t->tgid == 1)
+	if (t->tgid == 1 || t->tgid == settings.agent)
 		return true;
 	if (!inode)
 		return false;

@@ -18,6 +18,14 @@
 /* No rule lists this name or an ending of it. */
 #define CLASS_NO_NAME 3
 
+/* Where a long name is made into a key; written and read within one hook. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct long_name_key);
+} long_key SEC(".maps");
+
 struct place {
 	__u32 path;
 	__u32 name;
@@ -70,6 +78,9 @@ static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 i
 	return class ? *class : CLASS_NO_NAME;
 }
 
+/* The name could not be looked up: the path is unresolved. */
+#define NAME_UNKNOWN 0xffffffff
+
 /* Class of a file by (directory, name); 0 if no rule names it so. */
 static __noinline __u32 named_class(struct file_id *dir, const unsigned char *name, __u32 len, __u32 index)
 {
@@ -84,12 +95,23 @@ static __noinline __u32 named_class(struct file_id *dir, const unsigned char *na
 			return 0;
 		class = bpf_map_lookup_elem(map, &k);
 	} else {
-		struct long_name_key k = { .dir = *dir };
+		/* Too long for the stack: kernels before 6.13 allow 512 bytes to a
+		 * whole call chain. A thread is in one hook at a time. */
+		struct task_struct *t = bpf_get_current_task_btf();
+		struct long_name_key *k = bpf_task_storage_get(&long_key, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 
 		map = bpf_map_lookup_elem(&long_names, &index);
-		if (!map || bpf_probe_read_kernel_str(k.name, LONG_NAME, name) < 0)
+		if (!map)
 			return 0;
-		class = bpf_map_lookup_elem(map, &k);
+		if (!k) {
+			count(COUNT_FAIL_CLOSED_PATH);
+			return NAME_UNKNOWN;
+		}
+		__builtin_memset(k->name, 0, sizeof(k->name));
+		k->dir = *dir;
+		if (bpf_probe_read_kernel_str(k->name, LONG_NAME, name) < 0)
+			return 0;
+		class = bpf_map_lookup_elem(map, k);
 	}
 	return class ? *class : 0;
 }
@@ -156,7 +178,7 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 				if (i == 0 && o->flags & OBJECT_NAMES) {
 					class = named_class(&id, d->d_name.name, d->d_name.len, index);
 					if (class)
-						return class;
+						return class == NAME_UNKNOWN ? CLASS_UNRESOLVED : class;
 				}
 				if (o->flags & OBJECT_PREFIX)
 					return o->below;
