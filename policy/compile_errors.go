@@ -41,6 +41,10 @@ func explainCompile(e *ast.Error) (code, why, hint string) {
 		path := strings.TrimPrefix(ref, "input.")
 		return CodeType, "there is no field input." + path, nearest(path)
 	}
+	if e.Message == "match error" {
+		why = "the two sides have types that are never equal"
+		return CodeType, why, typesOf(e)
+	}
 	switch e.Code {
 	case ast.ParseErr:
 		code = CodeParse
@@ -50,9 +54,20 @@ func explainCompile(e *ast.Error) (code, why, hint string) {
 		code = CodeCompile
 	}
 	if e.Details != nil && e.Code != ast.ParseErr {
-		hint = strings.Join(e.Details.Lines(), ", ")
+		hint = typesOf(e)
 	}
 	return code, e.Message, hint
+}
+
+func typesOf(e *ast.Error) string {
+	if e.Details == nil {
+		return ""
+	}
+	var parts []string
+	for _, l := range e.Details.Lines() {
+		parts = append(parts, strings.Join(strings.Fields(strings.Replace(l, " :", ":", 1)), " "))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // nearest names the field that is closest to a misspelt one.

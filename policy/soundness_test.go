@@ -244,7 +244,7 @@ func TestSoundHandwritten(t *testing.T) {
 			if p == nil {
 				continue
 			}
-			w := newWorld(rand.New(rand.NewSource(1)))
+			w := newWorld(newRand(1))
 			for range 3 {
 				w.learn(p)
 			}
@@ -284,7 +284,7 @@ func TestSoundRandom(t *testing.T) {
 }
 
 func soundSeed(t testing.TB, seed int64, events int, n *tally) bool {
-	r := rand.New(rand.NewSource(seed))
+	r := newRand(seed)
 	hook := event.Judged[r.Intn(len(event.Judged))]
 	g := &author{r: r, v2: seed%2 == 1}
 	fsys := fstest.MapFS{
@@ -296,7 +296,7 @@ func soundSeed(t testing.TB, seed int64, events int, n *tally) bool {
 		if p == nil {
 			return false
 		}
-		w := newWorld(rand.New(rand.NewSource(seed)))
+		w := newWorld(newRand(seed))
 		for range events {
 			if !n.compare(t, p, w.event(hook)) {
 				return true
@@ -317,3 +317,5 @@ func FuzzLower(f *testing.F) {
 		soundSeed(t, seed, 10, &n)
 	})
 }
+
+func newRand(seed int64) *rand.Rand { return rand.New(rand.NewSource(seed)) }

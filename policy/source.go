@@ -135,7 +135,8 @@ func readPath(path string, limit int64) (*files, *bundle.Bundle, error) {
 }
 
 func readFS(fsys fs.FS, limit int64) (*files, *bundle.Bundle, error) {
-	return readFrom(bundle.NewFSLoaderWithRoot(fsys, "."), limit)
+	// Passthrough: with root "." the other formats cut the dot of hidden files.
+	return readFrom(bundle.NewFSLoaderWithRoot(fsys, ".").WithPathFormat(bundle.Passthrough), limit)
 }
 
 func readFrom(l bundle.DirectoryLoader, limit int64) (*files, *bundle.Bundle, error) {

@@ -153,6 +153,9 @@ func (t *translator) group(g ast.Body) formula {
 	if name := nondeterministic(g); name != "" {
 		return t.unknown(CodeTime, "the answer depends on "+name, g, g.Loc())
 	}
+	if comprehends(g) {
+		return t.unknown(CodeComprehension, "a comprehension over input has no kernel form", g, g.Loc())
+	}
 	return t.unknown(CodeJoined, "these statements are joined by a variable, the kernel can only test fields one by one", g, g.Loc())
 }
 

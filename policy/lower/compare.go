@@ -64,6 +64,9 @@ func (t *translator) compare(e *ast.Expr, op string, a, b *ast.Term) formula {
 	if name := nondeterministic(e); name != "" {
 		return t.unknown(CodeTime, "the answer depends on "+name, e, e.Location)
 	}
+	if comprehends(e) {
+		return t.unknown(CodeComprehension, "a comprehension over input has no kernel form", e, e.Location)
+	}
 	if c, ok := a.Value.(ast.Call); ok {
 		return t.unknown(CodeBuiltin, "the kernel has no form of "+c[0].String(), e, e.Location)
 	}

@@ -82,7 +82,7 @@ func (t *translator) positive(e *ast.Expr) formula {
 	}
 	switch x := e.Terms.(type) {
 	case *ast.Every:
-		return t.every(x, e)
+		return t.unknown(CodeEvery, "`every` over a list that the kernel cannot walk", e, e.Location)
 	case *ast.Not:
 		return neg(t.body(x.Body))
 	case *ast.LogicalOr:
@@ -99,10 +99,17 @@ func (t *translator) positive(e *ast.Expr) formula {
 	return t.unknown(CodeStatement, "this kind of statement has no kernel form", e, e.Location)
 }
 
-// every over a closed list of the kernel is "no element fails the body", which
-// can be tested when the failing elements can.
-func (t *translator) every(x *ast.Every, e *ast.Expr) formula {
-	return t.unknown(CodeEvery, "`every` over a list that the kernel cannot walk", e, e.Location)
+// comprehends reports whether a statement has a comprehension.
+func comprehends(x any) bool {
+	found := false
+	ast.WalkClosures(x, func(c any) bool {
+		switch c.(type) {
+		case *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
+			found = true
+		}
+		return found
+	})
+	return found
 }
 
 // ground evaluates a statement that reads neither input nor unknown data nor

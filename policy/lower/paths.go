@@ -3,6 +3,7 @@ package lower
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -22,6 +23,8 @@ func (t *translator) strings(e *ast.Expr, op ir.Op, f event.Field, vals ...strin
 		return t.notHeld(e, f)
 	case f.Kind == event.KindString:
 		return t.name(e, op, f, vals)
+	case f.Kind == event.KindPaths && op != ir.OpIn && slices.Contains(vals, ""):
+		return t.notEmpty(f, e) // every element has that, but there must be one
 	}
 	switch op {
 	case ir.OpIn:

@@ -87,7 +87,14 @@ func (r *reader) rule(rule *ast.Rule) {
 // input adds the fields that a reference covers: one field, the field that it
 // reads a part of, or all fields below it.
 func (r *reader) input(ref ast.Ref) {
-	path := dotted(ref.ConstantPrefix())
+	n := 1
+	for n < len(ref) {
+		if _, ok := ref[n].Value.(ast.String); !ok {
+			break
+		}
+		n++
+	}
+	path := dotted(ref[:n])
 	found := false
 	for _, f := range r.t.target.Fields {
 		if f.Path == path || strings.HasPrefix(path, f.Path+".") || strings.HasPrefix(f.Path, path+".") && path != "" {

@@ -39,6 +39,9 @@ func (t *translator) glob(e *ast.Expr, f event.Field, pattern string, delimiters
 	if tail != "" {
 		necessary = append(necessary, t.strings(e, ir.OpSuffix, f, tail))
 	}
+	if pattern == "**" {
+		return t.strings(e, ir.OpPrefix, f, "")
+	}
 	if middle == "**" && (head == "" || tail == "") {
 		return conj(necessary...)
 	}

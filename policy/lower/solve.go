@@ -191,7 +191,7 @@ func (t *translator) generator(b ast.Body, p *problem) (ast.Body, ir.Op, bool) {
 				}
 			case "startswith", "endswith", "strings.any_prefix_match", "strings.any_suffix_match":
 				if p.uses != 1 {
-					return nil, op, false
+					break // a filter on values that another statement lists
 				}
 				op = ir.OpPrefix
 				if strings.HasSuffix(name, "suffix_match") || name == "endswith" {
