@@ -222,7 +222,7 @@ static long name_(__u64 i, struct path_walk *w)						\
 	__u32 off = w->off;								\
 	long n;										\
 											\
-	if (parent == d)								\
+	if (parent == d && i)								\
 		return 1;								\
 	if (off > (max_) - 256) {							\
 		w->cut = 1;								\
@@ -231,6 +231,12 @@ static long name_(__u64 i, struct path_walk *w)						\
 	n = bpf_probe_read_kernel_str(w->buf + off, 256, BPF_CORE_READ(d, d_name.name));\
 	if (n > 0 && n <= 256)								\
 		w->off = off + n;							\
+	if (parent == d) {								\
+		/* A root: nothing above. Only files without a tree have a name there. */ \
+		if (n == 2)								\
+			w->off = off;							\
+		return 1;								\
+	}										\
 	w->dentry = (__u64)parent;							\
 	return 0;									\
 }
