@@ -37,6 +37,7 @@ type Hub struct {
 	lastSeq  atomic.Uint64
 	lost     atomic.Uint64
 	streamed atomic.Uint64
+	opened   atomic.Uint64
 }
 
 // subscriber is one client of the stream.
@@ -84,6 +85,7 @@ func (h *Hub) subscribe(f Filter, buffer uint32) (*subscriber, *bailiffv1.Start,
 		return nil, nil, status.Errorf(codes.ResourceExhausted, "there are %d subscribers already", MaxSubscribers)
 	}
 	h.subs[s] = struct{}{}
+	h.opened.Add(1)
 	return s, &bailiffv1.Start{
 		AgentVersion: h.Version, BootId: h.BootID, RunId: h.RunID, AfterSeq: h.lastSeq.Load(), Buffer: buffer,
 	}, nil
@@ -115,10 +117,11 @@ func (h *Hub) Subscribers() int {
 	return len(h.subs)
 }
 
-// Counters returns what the hub counted: stream_events and stream_lost, events
-// sent to and lost by subscribers, each subscriber counted for itself.
+// Counters returns what the hub counted: stream_opened, subscriptions so far;
+// stream_events and stream_lost, events sent to and lost by subscribers, each
+// subscriber counted for itself.
 func (h *Hub) Counters() map[string]uint64 {
-	return map[string]uint64{"stream_events": h.streamed.Load(), "stream_lost": h.lost.Load()}
+	return map[string]uint64{"stream_opened": h.opened.Load(), "stream_events": h.streamed.Load(), "stream_lost": h.lost.Load()}
 }
 
 var errStopping = status.Error(codes.Unavailable, "the agent stops")
