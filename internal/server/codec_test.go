@@ -42,7 +42,8 @@ func TestEventsSurviveTheWire(t *testing.T) {
 }
 
 // TestEveryFieldTravels fails when a field of the vocabulary is added and not
-// sent: it sets each to something that is not zero.
+// sent: it sets each to something that is not zero. What is kept out of JSON
+// is the agent's own.
 func TestEveryFieldTravels(t *testing.T) {
 	e := &event.Event{}
 	fill(reflect.ValueOf(e).Elem())
@@ -60,7 +61,9 @@ func fill(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(v.Field(i))
+			if v.Type().Field(i).Tag.Get("json") != "-" {
+				fill(v.Field(i))
+			}
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
