@@ -74,13 +74,22 @@ int BPF_PROG(track_exec, struct task_struct *t, int old_pid, struct linux_binprm
 SEC("lsm/file_open")
 int BPF_PROG(lsm_open, struct file *file, int ret)
 {
-	REFUSE_IF(open_check(file, 1));
+	REFUSE_IF(open_check(file));
 }
 
 SEC("fmod_ret/security_file_open")
 int BPF_PROG(mod_open, struct file *file, int ret)
 {
-	REFUSE_IF(open_check(file, 1));
+	REFUSE_IF(open_check(file));
+}
+
+/* sys_exit_open, openat, openat2, creat, open_by_handle_at: attached with the
+ * tracepoint backend while there are rules on opens. O_CREAT and its like are
+ * gone from the flags by then. */
+SEC("tracepoint")
+int track_open(struct sys_exit *ctx)
+{
+	return open_report(ctx->ret);
 }
 
 SEC("tp_btf/sched_process_exit")

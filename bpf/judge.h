@@ -18,6 +18,46 @@ struct object_ref {
 	__u64 procs;
 };
 
+/* The same for a program that has the file only as a number: every read costs
+ * a call. Used where nothing can be refused anyway. */
+__noinline __u32 path_class_far(const struct object_ref *ref, __u32 index)
+{
+	void *map = bpf_map_lookup_elem(&objects, &index);
+	struct far_walk w = { .index = index };
+	struct dentry *d, *parent;
+	struct inode *inode;
+	struct file_id id;
+	struct object *o;
+	__u32 class;
+
+	if (!map || !ref)
+		return CLASS_UNRESOLVED;
+	w.dentry = ref->dentry;
+	d = (void *)ref->dentry;
+	parent = BPF_CORE_READ(d, d_parent);
+	inode = (void *)ref->inode;
+	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	id.gen = BPF_CORE_READ(inode, i_generation);
+	id.ino = BPF_CORE_READ(inode, i_ino);
+	o = bpf_map_lookup_elem(map, &id);
+	if (o && o->flags & OBJECT_FILE)
+		return o->class;
+	inode = BPF_CORE_READ(parent, d_inode);
+	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	id.gen = BPF_CORE_READ(inode, i_generation);
+	id.ino = BPF_CORE_READ(inode, i_ino);
+	o = bpf_map_lookup_elem(map, &id);
+	if (o && o->flags & OBJECT_NAMES && parent != d) {
+		class = named_class(&id, BPF_CORE_READ(d, d_name.name), BPF_CORE_READ(d, d_name.len), index);
+		if (class)
+			return class;
+	}
+	bpf_loop(FAR_STEPS, far_step, &w, 0);
+	if (w.class == CLASS_UNRESOLVED)
+		count(COUNT_FAIL_CLOSED_PATH);
+	return w.class;
+}
+
 /* Classes of a program in the generation at index, path in the low half. */
 __noinline __u64 exe_classes_of(__u32 index, __u32 exe_id)
 {
@@ -232,7 +272,8 @@ static __always_inline bool current_vectors(const struct proc *p, struct task_st
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the
- * generation that answered, 0 if none did. d is NULL for fork. */
+ * generation that answered, 0 if none did. d is NULL for
+ * fork, and where the object is known by numbers only. */
 static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object_ref *o, struct task_struct *t,
 				 struct dentry *d, struct inode *inode, __u32 h)
 {
@@ -246,9 +287,9 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 		return 0;
 	if (!p->vec[h].sum)
 		return generation;
-	if (d && (s->hook[h].uses_path || s->hook[h].uses_name)) {
-		o->place.path = path_class(d, inode, s, index);
-		o->place.name = s->uses_names ? place_name(o->place.path, d, index) : CLASS_WHOLE;
+	if (o->dentry && (s->hook[h].uses_path || s->hook[h].uses_name)) {
+		o->place.path = d ? path_class(d, inode, s, index) : path_class_far(o, index);
+		o->place.name = s->uses_names ? place_name(o->place.path, (void *)o->dentry, index) : CLASS_WHOLE;
 	}
 	if (look_up(p, o, index, h, a))
 		return 0;
@@ -330,8 +371,10 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 
 	if (!settings.generation || p->flags & PROC_RESCUE || h >= NUM_JUDGED)
 		return 0;
-	o->dentry = (__u64)d;
-	o->inode = (__u64)inode;
+	if (d) {
+		o->dentry = (__u64)d;
+		o->inode = (__u64)inode;
+	}
 	j->generation = ask(&a, p, o, t, d, inode, h);
 	/* A policy change came in between: the vectors may be of the next generation. */
 	if (j->generation && p->gen != j->generation)

@@ -59,6 +59,9 @@ struct cred___old { struct kernel_cap___old cap_effective; };
 struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; };
 #pragma clang attribute pop
 
+/* What the tracepoints sys_exit_* give. */
+struct sys_exit { __u64 common; __s32 nr; __u32 pad; __s64 ret; };
+
 #define PF_KTHREAD	0x00200000
 #define SB_KERNMOUNT	(1 << 22)
 #define TMPFS_MAGIC	0x01021994

@@ -350,6 +350,7 @@ const (
 	kernelProgTrackExec    = "track_exec"
 	kernelProgTrackExit    = "track_exit"
 	kernelProgTrackFork    = "track_fork"
+	kernelProgTrackOpen    = "track_open"
 	kernelVarLastExe       = "last_exe"
 	kernelVarSettings      = "settings"
 	kernelVarWireTypes     = "wire_types"
@@ -411,6 +412,7 @@ type kernelProgramSpecs struct {
 	TrackExec    *ebpf.ProgramSpec `ebpf:"track_exec"`
 	TrackExit    *ebpf.ProgramSpec `ebpf:"track_exit"`
 	TrackFork    *ebpf.ProgramSpec `ebpf:"track_fork"`
+	TrackOpen    *ebpf.ProgramSpec `ebpf:"track_open"`
 }
 
 // kernelMapSpecs contains maps before they are loaded into the kernel.
@@ -554,6 +556,7 @@ type kernelPrograms struct {
 	TrackExec    *ebpf.Program `ebpf:"track_exec"`
 	TrackExit    *ebpf.Program `ebpf:"track_exit"`
 	TrackFork    *ebpf.Program `ebpf:"track_fork"`
+	TrackOpen    *ebpf.Program `ebpf:"track_open"`
 }
 
 func (p *kernelPrograms) Close() error {
@@ -572,6 +575,7 @@ func (p *kernelPrograms) Close() error {
 		p.TrackExec,
 		p.TrackExit,
 		p.TrackFork,
+		p.TrackOpen,
 	)
 }
 

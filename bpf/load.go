@@ -21,7 +21,7 @@ var (
 		BackendModifyReturn: {"mod_fork", "mod_exec", "mod_open"},
 		BackendTracepoint:   {},
 	}
-	offHook = []string{"identify", "decide_trials", "seed_all"}
+	offHook = []string{"identify", "decide_trials", "seed_all", "track_open"}
 )
 
 // load puts the programs of this backend and the maps into the kernel.

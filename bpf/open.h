@@ -7,53 +7,92 @@
 #ifndef BAILIFF_OPEN_H
 #define BAILIFF_OPEN_H
 
-static __always_inline __u32 open_flags(struct file *f)
+static __always_inline __u32 flags_of(unsigned int mode, unsigned int flags)
 {
-	unsigned int mode = f->f_mode, flags = f->f_flags;
-
 	return (mode & FMODE_READ ? 1 : 0) | (mode & FMODE_WRITE ? 2 : 0) | (flags & O_APPEND ? 4 : 0) |
 	       (flags & O_CREAT ? 8 : 0) | (flags & O_TRUNC ? 16 : 0) | (flags & O_EXCL ? 32 : 0) |
 	       (flags & O_DIRECTORY ? 64 : 0);
 }
 
-static __noinline int open_slow(struct proc *p, struct file *f, int can_refuse)
+static __always_inline __u32 open_flags(struct file *f)
+{
+	return flags_of(f->f_mode, f->f_flags);
+}
+
+static __noinline int open_judged(struct proc *p, struct judgement *j, struct object_ref *o, int can_refuse)
+{
+	__u32 effect = EFFECT_NONE;
+
+	count(COUNT_SEEN_OPEN);
+	if (j->blocks && can_refuse) {
+		effect = EFFECT_REFUSED;
+		count(COUNT_DENIED);
+	}
+	if (j->blocks && j->kills && !bpf_send_signal(SIGKILL)) {
+		if (!can_refuse)
+			effect = EFFECT_KILLED;
+		count(COUNT_KILLED);
+	}
+	emit_file(p, j, o, HOOK_OPEN, effect);
+	return effect == EFFECT_REFUSED ? -EPERM : 0;
+}
+
+static __noinline int open_slow(struct proc *p, struct file *f)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct judgement j = {};
-	struct object_ref o = {};
-	__u8 effect = EFFECT_NONE;
 	struct dentry *d = f->f_path.dentry;
 	struct inode *inode = f->f_inode;
+	struct judgement j = {};
+	struct object_ref o = {};
 
 	o.dentry = (__u64)d;
 	o.inode = (__u64)inode;
 	o.open_flags = open_flags(f);
 	if (!judge(&j, t, p, &o, d, inode, HOOK_OPEN) && !settings.all_opens)
 		return 0;
-	count(COUNT_SEEN_OPEN);
-	if (j.blocks && can_refuse) {
-		effect = EFFECT_REFUSED;
-		count(COUNT_DENIED);
-	}
-	if (j.blocks && j.kills && !bpf_send_signal(SIGKILL)) {
-		if (!can_refuse)
-			effect = EFFECT_KILLED;
-		count(COUNT_KILLED);
-	}
-	emit_file(p, &j, &o, HOOK_OPEN, effect);
-	return effect == EFFECT_REFUSED ? -EPERM : 0;
+	return open_judged(p, &j, &o, 1);
 }
 
-static __always_inline int open_check(struct file *f, int can_refuse)
+/* Does any rule on opens, or the operator, want to know what this process opens? */
+static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
+{
+	if (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE)
+		return false;
+	return p->vec[HOOK_OPEN - 1].sum || settings.all_opens || !current_vectors(p, t, settings.generation);
+}
+
+static __always_inline int open_check(struct file *f)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct proc *p = current_proc(t);
 
-	if (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE)
+	return open_concerns(t, p) ? open_slow(p, f) : 0;
+}
+
+/* Where no hook can be had: after the system call, by the descriptor it
+ * returned. Reported, and the process killed where the rule asks. */
+static __always_inline int open_report(long fd)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct proc *p = current_proc(t);
+	struct judgement j = {};
+	struct object_ref o = {};
+	struct file *f, **fds;
+
+	if (fd < 0 || !open_concerns(t, p))
 		return 0;
-	if (!p->vec[HOOK_OPEN - 1].sum && !settings.all_opens && current_vectors(p, t, settings.generation))
+	fds = BPF_CORE_READ(t, files, fdt, fd);
+	if (bpf_probe_read_kernel(&f, sizeof(f), fds + fd) || !f)
 		return 0;
-	return open_slow(p, f, can_refuse);
+	o.dentry = (__u64)BPF_CORE_READ(f, f_path.dentry);
+	o.inode = (__u64)BPF_CORE_READ(f, f_inode);
+	o.open_flags = flags_of(BPF_CORE_READ(f, f_mode), BPF_CORE_READ(f, f_flags));
+	if (!o.dentry || !o.inode)
+		return 0;
+	if (!judge(&j, t, p, &o, NULL, NULL, HOOK_OPEN) && !settings.all_opens)
+		return 0;
+	open_judged(p, &j, &o, 0);
+	return 0;
 }
 
 #endif

@@ -204,7 +204,7 @@ static __always_inline __u32 place_name(__u32 path, struct dentry *d, __u32 inde
 
 	if (c && c->pad)
 		return CLASS_WHOLE;
-	return name_class(d->d_name.name, d->d_name.len, index);
+	return name_class(BPF_CORE_READ(d, d_name.name), BPF_CORE_READ(d, d_name.len), index);
 }
 
 /* Components of the path within its filesystem, last first, each ended by NUL. */
