@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"example.com/bailiff/bpf"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
 )
@@ -33,6 +34,7 @@ func TestMain(m *testing.M) {
 //	emit FILE          when one more has subscribed: the events of FILE, one JSON object a line
 //	stopagent          ends it
 //	await REGEXP CMD   runs CMD until its output matches
+//	cgroup             makes an empty cgroup, $CGROUP, until the script ends
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -42,13 +44,19 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "cgroup2":
+				return cgroupMount() != "", nil
+			case "canrefuse":
+				best := bestBackend(bpf.Probe(t.Context()))
+				return best == bpf.BackendLSM || best == bpf.BackendModifyReturn, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"agent": startAgent, "refuse": refuse, "emit": emit, "stopagent": stopAgent, "await": await,
+			"agent": startAgent, "refuse": refuse, "emit": emit, "stopagent": stopAgent, "await": await, "cgroup": cgroup,
 		},
 	})
 }
@@ -121,6 +129,13 @@ func emit(ts *testscript.TestScript, _ bool, args []string) {
 		e.Seq = a.seq
 		a.hub.Emit(e)
 	}
+}
+
+func cgroup(ts *testscript.TestScript, _ bool, _ []string) {
+	dir, err := os.MkdirTemp(cgroupMount(), "bailiff-cli-")
+	ts.Check(err)
+	ts.Setenv("CGROUP", dir)
+	ts.Defer(func() { ts.Check(os.Remove(dir)) })
 }
 
 func await(ts *testscript.TestScript, _ bool, args []string) {

@@ -214,7 +214,8 @@ func (p *printer) last(e *bailiffv1.Event) bool {
 // escaped as it was sent, and the fields where that is so are listed.
 type jsonEvent struct {
 	*event.Event
-	Escaped []string `json:"escaped,omitempty"`
+	Process *event.Process `json:"process,omitempty"` // a notice has none
+	Escaped []string       `json:"escaped,omitempty"`
 }
 
 // jsonGap and jsonStart are the other lines that a reader of JSON may see.
@@ -271,7 +272,10 @@ func (p *printer) print(r *bailiffv1.Record) error {
 func encodeEvent(e *bailiffv1.Event) jsonEvent {
 	escaped := e.GetEscaped()
 	e.Escaped = nil // so that Decode leaves the text as it is
-	out := jsonEvent{server.Decode(e), escaped}
+	out := jsonEvent{Event: server.Decode(e), Escaped: escaped}
+	if e.GetProcess() != nil {
+		out.Process = &out.Event.Process
+	}
 	e.Escaped = escaped
 	return out
 }
