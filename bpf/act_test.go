@@ -165,3 +165,29 @@ func TestKill(t *testing.T) {
 		t.Errorf("hard link: canonical path %s, want %s", evs[1].File.Path, touch)
 	}
 }
+
+// TestOpenReported: the tracepoint backend cannot refuse an open, but sees it,
+// by identity, whatever name was used.
+func TestOpenReported(t *testing.T) {
+	w := newWorld(t, Options{})
+	dir := t.TempDir()
+	secret := copyFile(t, "/etc/hostname", filepath.Join(dir, "secret"))
+	link := filepath.Join(dir, "other")
+	if err := os.Link(secret, link); err != nil {
+		t.Fatal(err)
+	}
+	w.enforce(&ir.Program{Revision: "test", Rules: map[event.Hook][]ir.Rule{event.HookOpen: {{
+		Ref: event.RuleRef{ID: "test-open"}, Verdict: event.VerdictDeny,
+		Clauses: []ir.Clause{{When: []ir.Cond{{Field: event.FieldPath, Op: ir.OpIn, Strs: []string{secret}}}}},
+	}}}})
+	if _, err := w.run("/bin/cat", link); err != nil {
+		t.Fatal(err)
+	}
+	ev := w.events(event.HookOpen, 1)[0]
+	if ev.Decision.Verdict != event.VerdictDeny || ev.Decision.Effect != event.EffectNone || ev.File.Path != secret {
+		t.Errorf("verdict %s effect %s file %v", ev.Decision.Verdict, ev.Decision.Effect, ev.File.Names)
+	}
+	if ev.Process.Exe.Path != "/usr/bin/cat" {
+		t.Errorf("program %q", ev.Process.Exe.Path)
+	}
+}

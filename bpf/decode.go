@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -31,7 +32,7 @@ type decoder struct {
 	cgroups *cgroupNames
 	mounts  *mountTable
 	offset  int64 // wall clock minus boot clock, ns
-	damaged uint64
+	damaged atomic.Uint64
 	checked time.Time
 }
 

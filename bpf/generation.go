@@ -262,12 +262,10 @@ func (k *Kernel) Activate(gen event.Generation) error {
 		return fmt.Errorf("activate generation %d: %w", number, err)
 	}
 	k.active.Store(g)
+	// What follows does not undo the change, so it is no error of Activate.
 	k.config.Staging = 0
-	if err := k.writeConfig(); err != nil {
-		return fmt.Errorf("activate generation %d: %w", number, err)
-	}
-	if err := k.fillExes(g, nil); err != nil {
-		k.log.Warn("programs were not all classified", "generation", number, "error", err)
+	if err := errors.Join(k.writeConfig(), k.fillExes(g, nil), k.watchOpens(g)); err != nil {
+		k.log.Warn("the new generation is in force, with a flaw", "generation", number, "error", err)
 	}
 	return nil
 }

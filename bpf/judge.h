@@ -80,6 +80,35 @@ __noinline __u64 ancestor_bits(__u32 index, __u32 exe_id)
 	return c ? c->ancestor : 0;
 }
 
+static __noinline int push_ancestor(struct proc *p, __u32 exe)
+{
+	__u32 generation = settings.generation;
+
+	if (!exe)
+		return 0;
+	for (int i = 0; i < MAX_ANCESTORS; i++) {
+		if (i >= p->ancestors)
+			break;
+		if (p->ancestor[i] == exe)
+			return 0;
+	}
+	/* Nearest first. When full the farthest goes, but not what it proves: a
+	 * chain of many programs must not shake off the one that started it. */
+	if (p->ancestors == MAX_ANCESTORS && generation) {
+		__u64 bits = ancestor_bits(generation % NUM_SLOTS, p->ancestor[MAX_ANCESTORS - 1]);
+
+		count(COUNT_ANCESTORS_CUT);
+		p->dropped = bits | (p->dropped_gen == generation ? p->dropped : 0);
+		p->dropped_gen = generation;
+	}
+	for (int i = MAX_ANCESTORS - 1; i > 0; i--)
+		p->ancestor[i] = p->ancestor[i - 1];
+	p->ancestor[0] = exe;
+	if (p->ancestors < MAX_ANCESTORS)
+		p->ancestors++;
+	return 0;
+}
+
 /* Makes the subject's vectors current. Two threads may do it at once: they
  * write the same words, and whoever reads checks the generation afterwards. */
 __noinline int refresh(struct proc *p, __u32 generation, __u32 index)
@@ -110,6 +139,8 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index)
 			break;
 		ancestor |= ancestor_bits(index, p->ancestor[i]);
 	}
+	if (p->dropped_gen == generation)
+		ancestor |= p->dropped;
 	for (int h = 0; h < NUM_JUDGED; h++) {
 		const struct hook_conf *hc = &s->hook[h];
 		struct vec *out = &p->vec[h];
@@ -379,8 +410,11 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 	/* A policy change came in between: the vectors may be of the next generation. */
 	if (j->generation && p->gen != j->generation)
 		j->generation = ask(&a, p, o, t, d, inode, h);
-	if (!j->generation)
+	if (!j->generation) {
+		/* Tables that are in force could not be read: fail open, counted. */
+		count(COUNT_FAIL_OPEN_TABLES);
 		return 0;
+	}
 	return conclude(j, p, o, &a, hook);
 }
 

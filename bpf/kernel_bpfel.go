@@ -65,7 +65,9 @@ const (
 	kernelCounterCOUNT_EXE_TABLE_FULL      kernelCounter = 17
 	kernelCounterCOUNT_CACHE_HIT           kernelCounter = 18
 	kernelCounterCOUNT_PATH_CUT            kernelCounter = 19
-	kernelCounterCOUNT_MAX                 kernelCounter = 20
+	kernelCounterCOUNT_FAIL_OPEN_TABLES    kernelCounter = 20
+	kernelCounterCOUNT_ANCESTORS_CUT       kernelCounter = 21
+	kernelCounterCOUNT_MAX                 kernelCounter = 22
 )
 
 type kernelDim struct {

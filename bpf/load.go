@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/event"
 )
 
 // Programs by backend. The tracking programs are attached with every backend.
@@ -126,6 +129,57 @@ func (k *Kernel) attach() error {
 		}
 		k.links = append(k.links, l)
 	}
+	return nil
+}
+
+// openCalls are the system calls whose return the tracepoint backend watches.
+var openCalls = []string{"sys_exit_open", "sys_exit_openat", "sys_exit_openat2", "sys_exit_creat", "sys_exit_open_by_handle_at"}
+
+// watchOpens attaches or detaches the tracepoints on opens: they make every
+// system call of the machine slower, so they are there only when they are of use.
+func (k *Kernel) watchOpens(g *generation) error {
+	if k.CanRefuse() {
+		return nil
+	}
+	if len(g.tables.hooks[event.HookOpen-1].bits) == 0 && !k.opt.AllOpens {
+		var errs []error
+		for _, l := range k.openLinks {
+			errs = append(errs, l.Close())
+		}
+		k.openLinks = nil
+		return errors.Join(errs...)
+	}
+	if len(k.openLinks) > 0 {
+		return nil
+	}
+	if err := k.mountTracefs(); err != nil {
+		return err
+	}
+	for _, call := range openCalls {
+		l, err := link.Tracepoint("syscalls", call, k.coll.Programs["track_open"], nil)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // this architecture has no such call
+		}
+		if err != nil {
+			return fmt.Errorf("attach %s: %w (opens are not reported)", call, err)
+		}
+		k.openLinks = append(k.openLinks, l)
+	}
+	return nil
+}
+
+const tracefs = "/sys/kernel/tracing"
+
+// mountTracefs mounts what numbers tracepoints, where nobody has; Close
+// unmounts it again.
+func (k *Kernel) mountTracefs() error {
+	if _, err := os.Stat(tracefs + "/events/syscalls"); err == nil {
+		return nil
+	}
+	if err := unix.Mount("tracefs", tracefs, "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount tracefs: %w (opens are not reported)", err)
+	}
+	k.mountedTracefs = true
 	return nil
 }
 

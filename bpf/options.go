@@ -20,6 +20,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"example.com/bailiff/internal/event"
 )
@@ -52,7 +53,10 @@ type Kernel struct {
 	backend string
 	coll    *ebpf.Collection
 	links   []link.Link
-	reader  *ringbuf.Reader
+	// openLinks are the tracepoints on opens, attached while rules ask; under mu.
+	openLinks      []link.Link
+	mountedTracefs bool
+	reader         *ringbuf.Reader
 
 	mu         sync.Mutex // stage, activate, retire, rebind
 	identifyMu sync.Mutex
@@ -115,6 +119,12 @@ func (k *Kernel) Close() error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for _, l := range k.openLinks {
+		errs = append(errs, l.Close())
+	}
+	if k.mountedTracefs {
+		errs = append(errs, unix.Unmount(tracefs, unix.MNT_DETACH))
+	}
 	for _, g := range k.gens {
 		g.close()
 	}

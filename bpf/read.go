@@ -32,7 +32,7 @@ func (k *Kernel) Next(ctx context.Context) (*event.Event, error) {
 			ev, err := k.decoder.decode(rec.RawSample)
 			if err != nil {
 				k.log.Error("a record was dropped", "error", err)
-				k.decoder.damaged++
+				k.decoder.damaged.Add(1)
 				continue
 			}
 			return ev, nil
@@ -53,7 +53,7 @@ var counterNames = []string{
 	"drop_ring_full_exec", "drop_ring_full_fork", "drop_ring_full_open", "drop_ring_full_exit",
 	"seen_exec", "seen_fork", "seen_open", "denied", "killed",
 	"fail_open_context", "fail_open_undecided", "fail_closed_path", "fail_closed_exe",
-	"exe_table_full", "cache_hit", "path_cut",
+	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut",
 }
 
 // Counters returns what the kernel side counted since Open, by name.
@@ -69,7 +69,7 @@ func (k *Kernel) Counters() (map[string]uint64, error) {
 			out[name] += n
 		}
 	}
-	out["drop_damaged"] = k.decoder.damaged
+	out["drop_damaged"] = k.decoder.damaged.Load()
 	return out, nil
 }
 
@@ -83,7 +83,7 @@ func (k *Kernel) Remember(gen event.Generation, e *event.Event, v event.Verdict)
 	}
 	key, ok := e.Handle.(*kernelVerdictKey)
 	if !ok {
-		return nil // not an undecided act, or one whose answer may not be stored
+		return fmt.Errorf("remember verdict: no key for this act: %w", errors.ErrUnsupported)
 	}
 	if err := k.coll.Maps["verdicts"].Put(key, uint32(v)); err != nil {
 		return fmt.Errorf("remember verdict: %w", err)

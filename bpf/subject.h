@@ -43,6 +43,9 @@ struct proc {
 	__u32 flags;
 	__u32 ancestors;
 	__u32 ancestor[MAX_ANCESTORS];
+	__u64 dropped;			/* tests met by ancestors that no longer fit, in generation dropped_gen */
+	__u32 dropped_gen;
+	__u32 pad;
 	struct exe_class class;		/* of the program, in generation class_gen */
 	__u32 class_gen;
 	/* Vectors of the subject in generation gen, for these credentials. */
@@ -280,24 +283,6 @@ static __always_inline void count_proc(struct proc *p)
 		__sync_fetch_and_add(n, 1);
 	else
 		bpf_map_update_elem(&cgroup_procs, &p->cgroup, &one, BPF_NOEXIST);
-}
-
-static __always_inline void push_ancestor(struct proc *p, __u32 exe)
-{
-	if (!exe)
-		return;
-	for (int i = 0; i < MAX_ANCESTORS; i++) {
-		if (i >= p->ancestors)
-			break;
-		if (p->ancestor[i] == exe)
-			return;
-	}
-	/* Nearest first; when full the farthest goes. */
-	for (int i = MAX_ANCESTORS - 1; i > 0; i--)
-		p->ancestor[i] = p->ancestor[i - 1];
-	p->ancestor[0] = exe;
-	if (p->ancestors < MAX_ANCESTORS)
-		p->ancestors++;
 }
 
 static __always_inline __u32 exe_of(struct task_struct *t, struct inode **inode)

@@ -349,6 +349,8 @@ enum counter {
 	COUNT_EXE_TABLE_FULL,
 	COUNT_CACHE_HIT,
 	COUNT_PATH_CUT,
+	COUNT_FAIL_OPEN_TABLES,		/* the active tables could not be read */
+	COUNT_ANCESTORS_CUT,		/* a process has more ancestors than fit */
 	COUNT_MAX,
 };
 
