@@ -174,3 +174,24 @@ func FuzzClause(f *testing.F) {
 		}
 	})
 }
+
+func TestValidate(t *testing.T) {
+	if err := program().Validate(); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []Cond{
+		{Field: event.FieldNone, Op: OpIn},
+		cond(event.FieldPath, OpIn, "relative"), cond(event.FieldPath, OpIn, "/a/../b"), cond(event.FieldPath, OpIn, "/b", "/a"),
+		cond(event.FieldPath, OpIn), cond(event.FieldPath, OpPrefix, "/usr/bin/py"), cond(event.FieldPath, OpSuffix, ".so"),
+		cond(event.FieldName, OpPrefix, "a"), cond(event.FieldName, OpSuffix, "/a"), cond(event.FieldName, OpSuffix, strings.Repeat("a", 25)),
+		cond(event.FieldName, OpIn, "a/b"), cond(event.FieldUID, OpLess, 0), cond(event.FieldUID, OpLess, 1, 2), cond(event.FieldUID, OpIn, "a"),
+		mask(event.FieldMode, OpMaskEq, 1, 2), mask(event.FieldMode, OpMaskAny, 0), mask(event.FieldPath, OpMaskAny, 1),
+		{Field: event.FieldUID, Op: OpSame, Other: event.FieldPath}, {Field: event.FieldUID, Op: OpSame, Other: event.FieldUID},
+		{Field: event.FieldUID, Op: Op(99)}, cond(event.FieldTraits, OpIn, 1), cond(event.FieldCloneFlags, OpIn, 1),
+	} {
+		p := &Program{Rules: map[event.Hook][]Rule{event.HookExec: {{Clauses: []Clause{{When: []Cond{c}}}}}}}
+		if p.Validate() == nil {
+			t.Errorf("%s is accepted", c.String())
+		}
+	}
+}

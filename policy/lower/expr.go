@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -174,7 +175,10 @@ func (t *translator) truthy(x *ast.Term, e *ast.Expr) formula {
 
 // notEmpty: some element of the list exists.
 func (t *translator) notEmpty(f event.Field, e *ast.Expr) formula {
-	if f.Kind == event.KindFlags {
+	switch {
+	case !slices.Contains(f.Hooks, t.hook):
+		return constant(false)
+	case f.Kind == event.KindFlags:
 		return maskAny(f, 1<<len(f.Bits)-1)
 	}
 	return t.unknown(CodeList, "the kernel cannot count the elements of input."+f.Path, e, e.Location)

@@ -34,6 +34,9 @@ func Lower(ctx context.Context, src Source, rules []Rule, t Target) (*ir.Program
 		p.Rules[r.Hook] = append(p.Rules[r.Hook], lowered)
 		all = append(all, deferred...)
 	}
+	if err := p.Validate(); err != nil {
+		return nil, nil, err // a fault of this package, caught before it reaches a kernel
+	}
 	return p, all, nil
 }
 

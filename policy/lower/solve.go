@@ -3,6 +3,7 @@ package lower
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -21,6 +22,9 @@ func (t *translator) solve(b ast.Body) (formula, bool) {
 	p, ok := t.solvable(b)
 	if !ok {
 		return nil, false
+	}
+	if !slices.Contains(p.field.Hooks, t.hook) {
+		return constant(false), true // an element of a list that is empty on this hook
 	}
 	if p.field.Kind == event.KindFlags {
 		return t.solveFlags(b, p)

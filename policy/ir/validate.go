@@ -1,0 +1,115 @@
+package ir
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"example.com/bailiff/internal/event"
+)
+
+// Validate reports the first condition that has no meaning in kernel tables:
+// a test that does not belong to the kind of its field, a prefix that is no
+// directory, values that are not sorted. A program made by package lower never
+// has one; a backend may check before it builds tables.
+func (p *Program) Validate() error {
+	for _, h := range event.Judged {
+		for i := range p.Rules[h] {
+			r := &p.Rules[h][i]
+			for j := range r.Clauses {
+				for k := range r.Clauses[j].When {
+					if err := r.Clauses[j].When[k].validate(h); err != nil {
+						return fmt.Errorf("validate %s rule %s, clause %d: %w", h, r.Ref.ID, j, err)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// suffixBytes is the longest suffix of a name that kernel tables hold.
+const suffixBytes = 24
+
+func (c *Cond) validate(h event.Hook) error {
+	f := event.FieldByID(c.Field)
+	if f.ID == event.FieldNone || f.Part == event.PartUser {
+		return fmt.Errorf("field %d is not in the kernel", c.Field)
+	}
+	if !slices.Contains(f.Hooks, h) {
+		return fmt.Errorf("%s does not apply to %s", f.Path, h)
+	}
+	bad := func(what string) error { return fmt.Errorf("%s: %s", c.String(), what) }
+	if !sortedUnique(c.Strs) || !sortedUnique(c.Nums) {
+		return bad("values are not sorted")
+	}
+	isPath := f.Kind == event.KindPath || f.Kind == event.KindPaths
+	switch c.Op {
+	case OpIn:
+		return c.validateIn(f, isPath, bad)
+	case OpPrefix:
+		if !isPath || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool {
+			return s != "/" && (!strings.HasPrefix(s, "/") || path.Clean(s)+"/" != s)
+		}) {
+			return bad("wants directories of a path field")
+		}
+	case OpSuffix:
+		if f.Kind != event.KindString || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool {
+			return s == "" || len(s) > suffixBytes || strings.Contains(s, "/")
+		}) {
+			return bad("wants short ends of a name")
+		}
+	case OpLess:
+		if f.Kind != event.KindInt || len(c.Nums) != 1 || c.Nums[0] == 0 || c.Nums[0] >= 1<<63 {
+			return bad("wants one bound within the range of numbers")
+		}
+	case OpMaskEq:
+		if f.Kind != event.KindInt || len(c.Nums) != 1 || c.Nums[0]&^c.Mask != 0 || c.Mask == 0 {
+			return bad("wants a value within its mask")
+		}
+	case OpMaskAny:
+		if f.Kind != event.KindInt && f.Kind != event.KindFlags || c.Mask == 0 {
+			return bad("wants a mask of a number or of flags")
+		}
+	case OpSame:
+		o := event.FieldByID(c.Other)
+		if f.Kind != event.KindInt || o.Kind != event.KindInt || o.ID == event.FieldNone || c.Other == c.Field {
+			return bad("wants two number fields")
+		}
+	default:
+		return bad("unknown test")
+	}
+	return nil
+}
+
+func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) error {
+	switch {
+	case f.Kind == event.KindInt:
+		if len(c.Strs) > 0 || len(c.Nums) == 0 || c.Nums[len(c.Nums)-1] >= 1<<63 {
+			return bad("wants numbers")
+		}
+	case isPath:
+		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool {
+			return !strings.HasPrefix(s, "/") || path.Clean(s) != s
+		}) {
+			return bad("wants clean absolute paths")
+		}
+	case f.Kind == event.KindString:
+		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool { return strings.Contains(s, "/") }) {
+			return bad("wants names")
+		}
+	default:
+		return bad("is no test of this kind of field")
+	}
+	return nil
+}
+
+func sortedUnique[T string | uint64](l []T) bool {
+	for i := 1; i < len(l); i++ {
+		if l[i-1] >= l[i] {
+			return false
+		}
+	}
+	return true
+}
