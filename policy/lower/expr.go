@@ -14,7 +14,9 @@ import (
 // what is shown.
 func (t *translator) unknown(code Code, why string, x any, at *ast.Location) formula {
 	u := &unknown{code: code, why: why, at: at, fields: t.reads(x)}
-	if s, ok := x.(interface{ String() string }); ok {
+	if at != nil && len(at.Text) > 0 { // what the author wrote, not what OPA made of it
+		u.expr = shorten(strings.TrimPrefix(string(at.Text), "not "))
+	} else if s, ok := x.(interface{ String() string }); ok {
 		u.expr = shorten(strings.TrimPrefix(s.String(), "not "))
 	}
 	return u
