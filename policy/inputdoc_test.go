@@ -51,6 +51,21 @@ An object may have several canonical names (hard links and directory aliases tha
 decides whole takes a test as met if it is met under any of the names, and a negated test only if it is met under none. A
 rule with a part for OPA is asked under each choice of names.
 
+A rule is a member of ` + "`deny` or `alert` in `bailiff.exec`, `bailiff.open` or `bailiff.fork`" + `. Deny overrides alert; if no rule
+fires, the act is allowed. The head may be a string or an object with ` + "`message`" + `. Annotations of rule scope say more:
+
+| annotation | values | meaning |
+| --- | --- | --- |
+| ` + "`title`" + ` | text | what people read |
+| ` + "`custom.id`" + ` | name | stable name in events; default: package, set, file and line |
+| ` + "`custom.severity`" + ` | info, low, medium, high, critical | for the SIEM |
+| ` + "`custom.attack`" + ` | list | ATT&CK technique ids |
+| ` + "`custom.mode`" + ` | enforce (default), audit | audit: a deny that never blocks |
+| ` + "`custom.response`" + ` | refuse (default), kill | kill: the offender is killed besides |
+| ` + "`custom.undecided`" + ` | allow (default), deny | what happens while a deferred rule has no verdict |
+| ` + "`custom.always`" + ` | true | the rule may fire for every act of its hook |
+| ` + "`custom.x-...`" + ` | anything | yours; other keys are warned about |
+
 `
 
 func inputDoc() []byte {
