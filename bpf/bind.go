@@ -20,11 +20,12 @@ type binding struct {
 	named   map[boundName]truth
 	namedBy map[boundName][]string // the policy's paths for that name
 
-	filePaths map[kernelFileId][]string // inode -> the policy's names for it
-	dirAlias  []alias                   // where a policy's directory is a symlink
-	linkAlias map[string][]string       // resolved path -> the policy's names for it
-	missing   []string                  // paths whose directory does not exist: not bound yet
-	watch     map[string]bool           // directories in which a change may ask for binding again
+	filePaths map[kernelFileId][]string  // inode -> the policy's names for it
+	dirAlias  []alias                    // where a policy's directory is a symlink
+	linkAlias map[string][]string        // resolved path -> the policy's names for it
+	missing   []string                   // paths whose directory does not exist: not bound yet
+	watch     map[string]map[string]bool // directory -> names in it whose change asks for binding again
+	mounts    *mountTable
 }
 
 type boundObject struct {
@@ -51,9 +52,13 @@ const (
 type identifier func(fd int) (kernelIdentity, error)
 
 // bind resolves every path of the tests in the agent's mount namespace.
-func bind(ts *tests, mounts *mountTable, id identifier) (*binding, error) {
+func bind(ts *tests, id identifier) (*binding, error) {
+	mounts, err := readMounts()
+	if err != nil {
+		return nil, err
+	}
 	b := &binding{objects: map[kernelFileId]*boundObject{}, named: map[boundName]truth{}, namedBy: map[boundName][]string{},
-		filePaths: map[kernelFileId][]string{}, linkAlias: map[string][]string{}, watch: map[string]bool{}}
+		filePaths: map[kernelFileId][]string{}, linkAlias: map[string][]string{}, watch: map[string]map[string]bool{}, mounts: mounts}
 	dirs, err := b.bindDirs(ts, mounts, id)
 	if err != nil {
 		return nil, err
@@ -100,7 +105,8 @@ func (b *binding) bindDirs(ts *tests, mounts *mountTable, id identifier) (*dirTr
 		if r != dir {
 			b.dirAlias = append(b.dirAlias, alias{real: r, name: dir})
 		}
-		b.watch[path.Dir(strings.TrimSuffix(dir, "/"))] = true
+		b.watchFor(strings.TrimSuffix(dir, "/"))
+		b.watchFor(strings.TrimSuffix(r, "/"))
 	}
 	slices.SortFunc(b.dirAlias, func(x, y alias) int { return strings.Compare(x.real+x.name, y.real+y.name) })
 	b.bindRoots(d, mounts, real, id)
@@ -181,7 +187,6 @@ func (b *binding) bindName(p, dir, name string, met truth, d *dirTruths, id iden
 			parent = &ident
 			o := b.object(ident.Id)
 			o.flags |= objectNames
-			b.watch[dir] = true
 		case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG):
 		default:
 			return fmt.Errorf("bind %s: %w", p, err)
@@ -192,6 +197,7 @@ func (b *binding) bindName(p, dir, name string, met truth, d *dirTruths, id iden
 		b.isMissing(p)
 		return nil
 	}
+	b.watchName(dir, name)
 	key := boundName{parent.Id, name}
 	b.named[key] = union(b.named[key], met, d.below(parent.Chain[:parent.Depth]))
 	b.namedBy[key] = append(b.namedBy[key], p)
@@ -202,13 +208,30 @@ func (b *binding) bindName(p, dir, name string, met truth, d *dirTruths, id iden
 // it in which something must appear first.
 func (b *binding) isMissing(p string) {
 	b.missing = append(b.missing, p)
-	for dir := path.Dir(strings.TrimSuffix(p, "/")); ; dir = path.Dir(dir) {
+	p = strings.TrimSuffix(p, "/")
+	next := path.Base(p)
+	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		var st unix.Stat_t
 		if unix.Stat(dir, &st) == nil || dir == "/" {
-			b.watch[dir] = true
+			b.watchName(dir, next)
 			return
 		}
+		next = path.Base(dir)
 	}
+}
+
+// watchFor notes that a path matters under its own name.
+func (b *binding) watchFor(p string) {
+	if p != "" {
+		b.watchName(path.Dir(p), path.Base(p))
+	}
+}
+
+func (b *binding) watchName(dir, name string) {
+	if b.watch[dir] == nil {
+		b.watch[dir] = map[string]bool{}
+	}
+	b.watch[dir][name] = true
 }
 
 func (b *binding) object(id kernelFileId) *boundObject {

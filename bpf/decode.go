@@ -222,7 +222,7 @@ func (d *decoder) file(w *kernelWireFile, rawPath []byte, g *generation) *event.
 	within := joinReversed(rawPath)
 	f.Path = d.place(w.Id.Dev, within, g)
 	if g != nil {
-		f.Names = g.binding.names(w.Id, f.Path)
+		f.Names = g.bound().names(w.Id, f.Path)
 		f.Path = f.Names[0]
 	} else {
 		f.Names = []string{f.Path}
@@ -233,8 +233,8 @@ func (d *decoder) file(w *kernelWireFile, rawPath []byte, g *generation) *event.
 // place reads the mount table again when a filesystem is not in it.
 func (d *decoder) place(dev uint32, within string, g *generation) string {
 	if g != nil {
-		if _, ok := g.mounts.byDev[dev]; ok {
-			return g.mounts.place(dev, within)
+		if _, ok := g.bound().mounts.byDev[dev]; ok {
+			return g.bound().mounts.place(dev, within)
 		}
 	}
 	if _, ok := d.mounts.byDev[dev]; !ok && time.Since(d.checked) > time.Second {

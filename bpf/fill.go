@@ -8,11 +8,10 @@ import (
 )
 
 // fill writes all tables of a generation and puts them into the outer maps.
-func (k *Kernel) fill(g *generation, objects map[kernelFileId]kernelObject, names map[kernelNameKey]uint32,
-	long map[kernelLongNameKey]uint32, exes map[uint32]kernelExeClass) error {
-	t := g.tables
+func (k *Kernel) fill(g *generation, exes map[uint32]kernelExeClass) error {
+	t, e := g.tables, &g.entries
 	sizes := map[string]int{
-		"objects": 2*len(objects) + 1024, "names": 2*len(names) + 1024, "long_names": 2*len(long) + 64,
+		"objects": 2*len(e.objects) + 1024, "names": 2*len(e.names) + 1024, "long_names": 2*len(e.long) + 64,
 		"basenames": len(t.basenames) + 1, "suffixes": len(t.suffixes) + 1,
 		"classes": len(t.classes) + spare, "vecs": len(t.vecs) + spare, "bounds": len(t.bounds) + 1,
 		"exe_classes": 65536,
@@ -46,15 +45,20 @@ func (k *Kernel) fill(g *generation, objects map[kernelFileId]kernelObject, name
 		suffixes[kernelSuffixKey{Bits: uint32(len(s) * 8), Tail: [24]int8(chars(string(rev), 24))}] = c
 	}
 	err := errors.Join(
-		putAll(g.inner["objects"], objects), putAll(g.inner["names"], names), putAll(g.inner["long_names"], long),
+		putAll(g.inner["objects"], e.objects), putAll(g.inner["names"], e.names), putAll(g.inner["long_names"], e.long),
 		putAll(g.inner["basenames"], basenames), putEach(g.inner["suffixes"], suffixes),
 		putList(g.inner["classes"], t.classes), putList(g.inner["vecs"], t.vecs), putList(g.inner["bounds"], t.bounds),
 		putAll(g.inner["exe_classes"], exes))
 	if err != nil {
 		return err
 	}
-	slot := kernelSlot{Generation: g.number, Hook: t.conf, Filter: g.filter}
-	if t.usesNames {
+	return k.writeSlot(g)
+}
+
+// writeSlot stores the constants of a generation.
+func (k *Kernel) writeSlot(g *generation) error {
+	slot := kernelSlot{Generation: g.number, Hook: g.tables.conf, Filter: g.entries.filter}
+	if g.tables.usesNames {
 		slot.UsesNames = 1
 	}
 	if err := k.coll.Maps["slots"].Put(g.slot(), slot); err != nil {
@@ -123,14 +127,14 @@ func putList[V any](m *ebpf.Map, values []V) error {
 }
 
 // verify reads back what was written: counts, and every class and vector.
-func (k *Kernel) verify(g *generation, objects, names int) error {
-	for name, want := range map[string]int{"objects": objects, "basenames": len(g.tables.basenames)} {
+func (k *Kernel) verify(g *generation) error {
+	for name, want := range map[string]int{"objects": len(g.entries.objects), "basenames": len(g.tables.basenames)} {
 		if got := countEntries(g.inner[name]); got != want {
 			return fmt.Errorf("verify %s: %d entries, want %d", name, got, want)
 		}
 	}
-	if got := countEntries(g.inner["names"]) + countEntries(g.inner["long_names"]); got != names {
-		return fmt.Errorf("verify names: %d entries, want %d", got, names)
+	if got := countEntries(g.inner["names"]) + countEntries(g.inner["long_names"]); got != len(g.entries.names)+len(g.entries.long) {
+		return fmt.Errorf("verify names: %d entries, want %d", got, len(g.entries.names)+len(g.entries.long))
 	}
 	for i, want := range g.tables.vecs {
 		var got kernelVec

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -24,11 +25,12 @@ const spare = 256
 type generation struct {
 	number  uint32
 	tables  *tables
-	binding *binding
-	mounts  *mountTable
+	binding atomic.Pointer[binding] // changes while the generation is active: see rebind.go
+	entries entries                 // as written; under Kernel.mu
 	inner   map[string]*ebpf.Map
-	filter  [1024]uint64
 }
+
+func (g *generation) bound() *binding { return g.binding.Load() }
 
 func (g *generation) slot() uint32 { return g.number % numSlots }
 
@@ -62,14 +64,12 @@ func (k *Kernel) Stage(ctx context.Context, p *ir.Program) (event.Generation, er
 }
 
 func (k *Kernel) stage(ctx context.Context, g *generation, p *ir.Program) error {
-	var err error
-	if g.mounts, err = readMounts(); err != nil {
-		return err
-	}
 	g.tables = compile(p)
-	if g.binding, err = bind(&g.tables.tests, g.mounts, k.identify); err != nil {
+	b, err := bind(&g.tables.tests, k.identify)
+	if err != nil {
 		return err
 	}
+	g.binding.Store(b)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -81,11 +81,11 @@ func (k *Kernel) stage(ctx context.Context, g *generation, p *ir.Program) error 
 	for id, info := range infos {
 		classes[id] = k.classOf(g, &info)
 	}
-	objects, names, long := g.entries()
-	if err := k.fill(g, objects, names, long, classes); err != nil {
+	g.entries = g.tables.entriesOf(b)
+	if err := k.fill(g, classes); err != nil {
 		return err
 	}
-	if err := k.verify(g, len(objects), len(names)+len(long)); err != nil {
+	if err := k.verify(g); err != nil {
 		return err
 	}
 	// From now on the kernel classifies new programs for this generation too;
@@ -139,34 +139,39 @@ func (k *Kernel) growClasses(g *generation, from int) error {
 	return nil
 }
 
-// entries turns a binding into map entries and the filter in front of them.
-func (g *generation) entries() (objects map[kernelFileId]kernelObject, names map[kernelNameKey]uint32, long map[kernelLongNameKey]uint32) {
-	objects = map[kernelFileId]kernelObject{}
-	names = map[kernelNameKey]uint32{}
-	long = map[kernelLongNameKey]uint32{}
-	for id, o := range g.binding.objects {
-		e := kernelObject{Flags: o.flags}
+// entries are the map entries of a binding and the filter in front of them.
+type entries struct {
+	objects map[kernelFileId]kernelObject
+	names   map[kernelNameKey]uint32
+	long    map[kernelLongNameKey]uint32
+	filter  [1024]uint64
+}
+
+func (t *tables) entriesOf(b *binding) entries {
+	e := entries{objects: map[kernelFileId]kernelObject{}, names: map[kernelNameKey]uint32{}, long: map[kernelLongNameKey]uint32{}}
+	for id, o := range b.objects {
+		k := kernelObject{Flags: o.flags}
 		if o.flags&objectFile != 0 {
-			e.Class = g.tables.wholeClass(o.met, baseNames(o.paths))
+			k.Class = t.wholeClass(o.met, baseNames(o.paths))
 		}
 		if o.flags&objectPrefix != 0 {
-			e.Below = g.tables.pathClass(o.below)
+			k.Below = t.pathClass(o.below)
 		}
 		if o.flags&(objectPrefix|objectNames) != 0 {
 			bit := dirBit(id)
-			g.filter[bit>>6] |= 1 << (bit & 63)
+			e.filter[bit>>6] |= 1 << (bit & 63)
 		}
-		objects[id] = e
+		e.objects[id] = k
 	}
-	for n, met := range g.binding.named {
-		class := g.tables.wholeClass(met, baseNames(g.binding.namedBy[n]))
+	for n, met := range b.named {
+		class := t.wholeClass(met, baseNames(b.namedBy[n]))
 		if len(n.name) < 64 {
-			names[kernelNameKey{Dir: n.dir, Name: [64]int8(chars(n.name, 64))}] = class
+			e.names[kernelNameKey{Dir: n.dir, Name: [64]int8(chars(n.name, 64))}] = class
 		} else if len(n.name) < 256 {
-			long[kernelLongNameKey{Dir: n.dir, Name: [256]int8(chars(n.name, 256))}] = class
+			e.long[kernelLongNameKey{Dir: n.dir, Name: [256]int8(chars(n.name, 256))}] = class
 		}
 	}
-	return objects, names, long
+	return e
 }
 
 // dirBit is where the filter has the bit of a directory: walk.h computes the same.
@@ -208,19 +213,19 @@ func (k *Kernel) classOf(g *generation, info *kernelExeInfo) kernelExeClass {
 	if info.File.Unresolved != 0 {
 		return kernelExeClass{Path: classUnresolved, Name: classWhole}
 	}
-	if o := g.binding.objects[info.File.Id]; o != nil && o.flags&objectFile != 0 {
+	if o := g.bound().objects[info.File.Id]; o != nil && o.flags&objectFile != 0 {
 		return kernelExeClass{Path: g.tables.wholeClass(o.met, baseNames(o.paths)), Name: classWhole}
 	}
 	within := joinReversed(rawChars(info.Path[:info.PathLen]))
-	placed := g.mounts.place(info.File.Id.Dev, within)
+	placed := g.bound().mounts.place(info.File.Id.Dev, within)
 	key := boundName{info.File.Dir, path.Base(placed)}
-	if met, ok := g.binding.named[key]; ok {
-		return kernelExeClass{Path: g.tables.wholeClass(met, baseNames(g.binding.namedBy[key])), Name: classWhole}
+	if met, ok := g.bound().named[key]; ok {
+		return kernelExeClass{Path: g.tables.wholeClass(met, baseNames(g.bound().namedBy[key])), Name: classWhole}
 	}
 	// By its names: for a directory that the policy knows by a symlink there
 	// are several, and all tests that one of them meets are met.
 	var met []truth
-	for _, n := range g.binding.names(info.File.Id, placed) {
+	for _, n := range g.bound().names(info.File.Id, placed) {
 		met = append(met, g.tables.tests.below(path.Dir(n)+"/"))
 	}
 	return kernelExeClass{Path: g.tables.pathClass(union(met...)), Name: g.tables.nameClassOf(path.Base(placed))}
@@ -264,7 +269,7 @@ func (k *Kernel) Activate(gen event.Generation) error {
 	k.active.Store(g)
 	// What follows does not undo the change, so it is no error of Activate.
 	k.config.Staging = 0
-	if err := errors.Join(k.writeConfig(), k.fillExes(g, nil), k.watchOpens(g)); err != nil {
+	if err := errors.Join(k.writeConfig(), k.fillExes(g, nil), k.watchOpens(g), k.rebinder.follow(g.bound())); err != nil {
 		k.log.Warn("the new generation is in force, with a flaw", "generation", number, "error", err)
 	}
 	return nil

@@ -65,8 +65,10 @@ type Kernel struct {
 	active     atomic.Pointer[generation]
 	config     kernelConfig // as last written; under mu
 
-	decoder *decoder
-	closed  atomic.Bool
+	decoder  *decoder
+	rebinder *rebinder
+	rebinds  atomic.Uint64
+	closed   atomic.Bool
 }
 
 // Backend returns the name of the backend in use.
@@ -97,6 +99,11 @@ func Open(ctx context.Context, opt Options) (*Kernel, error) {
 		k.Close()
 		return nil, err
 	}
+	var rerr error
+	if k.rebinder, rerr = startRebinder(k); rerr != nil {
+		k.Close()
+		return nil, rerr
+	}
 	if err := k.selfTest(); err != nil {
 		k.Close()
 		return nil, err
@@ -108,6 +115,9 @@ func Open(ctx context.Context, opt Options) (*Kernel, error) {
 func (k *Kernel) Close() error {
 	if k.closed.Swap(true) {
 		return nil
+	}
+	if k.rebinder != nil {
+		k.rebinder.close()
 	}
 	var errs []error
 	// Refusing hooks go first: from then on nothing is denied.

@@ -69,6 +69,7 @@ func (k *Kernel) Counters() (map[string]uint64, error) {
 			out[name] += n
 		}
 	}
+	out["rebinds"] = k.rebinds.Load()
 	out["drop_damaged"] = k.decoder.damaged.Load()
 	return out, nil
 }
