@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"example.com/bailiff/internal/event"
@@ -114,7 +115,8 @@ func (ev *evaluation) failsClosed(h event.Hook, i int) bool {
 
 func (ev *evaluation) query(body ast.Body, input *ast.Term) *topdown.Query {
 	return topdown.NewQuery(body).WithCompiler(ev.p.src.Compiler).WithStore(ev.p.src.Store).WithTransaction(ev.p.src.Txn).
-		WithInput(input).WithCancel(ev.cancel).WithIndexing(true).WithInterQueryBuiltinValueCache(ev.p.cache)
+		WithInput(input).WithCancel(ev.cancel).WithIndexing(true).WithInterQueryBuiltinValueCache(ev.p.cache).
+		WithMetrics(metrics.NoOp())
 }
 
 // any reports whether a rule set of the hook has a member.

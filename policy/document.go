@@ -94,6 +94,7 @@ type node struct {
 	value    value
 	zero     *ast.Term
 	children []*node
+	empty    map[event.Hook]*ast.Term // the whole object on hooks where no field below applies
 }
 
 // documentTree puts the fields into the shape of the input document.
@@ -107,7 +108,34 @@ func documentTree(fields []event.Field) *node {
 		}
 		n.field, n.value, n.zero = f, vals[f.Path], zero(f.Kind)
 	}
+	for _, h := range []event.Hook{event.HookExec, event.HookFork, event.HookOpen} {
+		root.fold(h)
+	}
 	return root
+}
+
+// fold builds once what is the same for all events of a hook; nil if n is not.
+func (n *node) fold(h event.Hook) *ast.Term {
+	if n.value != nil {
+		if slices.Contains(n.field.Hooks, h) {
+			return nil
+		}
+		return n.zero
+	}
+	constant := true
+	items := make([][2]*ast.Term, len(n.children))
+	for i, c := range n.children {
+		items[i] = [2]*ast.Term{c.key, c.fold(h)}
+		constant = constant && items[i][1] != nil
+	}
+	if !constant {
+		return nil
+	}
+	if n.empty == nil {
+		n.empty = map[event.Hook]*ast.Term{}
+	}
+	n.empty[h] = ast.ObjectTerm(items...)
+	return n.empty[h]
 }
 
 func (n *node) child(key string) *node {
@@ -124,6 +152,9 @@ func (n *node) child(key string) *node {
 func (n *node) build(v *view) *ast.Term {
 	if n.value != nil {
 		return n.leaf(v)
+	}
+	if t := n.empty[v.e.Hook]; t != nil {
+		return t
 	}
 	items := make([][2]*ast.Term, len(n.children))
 	for i, c := range n.children {
