@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/enforcer"
@@ -65,6 +63,10 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	}
 	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: source(cfg.Bundle), explicit: cfg.Backend != bpf.BackendAuto}
 
+	// Changes are noticed from here on: what is read below is not missed when
+	// it changes while the rest starts.
+	ch := noticeChanges(ag.bundle, log)
+	defer ch.close()
 	p, report, err := ag.bundle.load(ctx)
 	if err != nil {
 		return err
@@ -106,12 +108,12 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err := ag.mayEnforce(mode); err != nil {
 		return err
 	}
-	return serve(ctx, cfg, ag, srv, stats)
+	return serve(ctx, cfg, ag, srv, stats, ch)
 }
 
 // serve runs the parts. The enforcer is the innermost: it stops first, so that
 // its last words still reach the subscribers.
-func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stats *decisions) error {
+func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stats *decisions, ch *changes) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
@@ -135,9 +137,19 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 		}
 		served <- err
 	}()
-	aside := make(chan error, 2)
-	go func() { aside <- failing(stop, serveMetrics(ctx, cfg.Metrics, ag, stats, ag.log)) }()
-	go func() { aside <- failing(stop, followBundle(ctx, ag)) }()
+	measured := make(chan error, 1)
+	go func() {
+		err := serveMetrics(ctx, cfg.Metrics, ag, stats, ag.log)
+		if err != nil {
+			stop()
+		}
+		measured <- err
+	}()
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		ch.follow(ctx, ag)
+	}()
 
 	err := <-enforced
 	if err == nil && ctx.Err() == nil {
@@ -146,42 +158,8 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 	stop()
 	srv.SetServing(false)
 	stopServer()
-	return errors.Join(err, <-served, <-aside, <-aside)
-}
-
-// failing stops the agent if a part of it cannot do its work.
-func failing(stop func(), err error) error {
-	if err != nil {
-		stop()
-	}
-	return err
-}
-
-// followBundle reads the bundle again when it changes and on SIGHUP.
-func followBundle(ctx context.Context, ag *agent) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, unix.SIGHUP)
-	defer signal.Stop(hup)
-	if ag.bundle != "" {
-		w, err := newWatcher(string(ag.bundle), ag.log.Named("watch"))
-		if err != nil {
-			return err
-		}
-		watched := make(chan struct{})
-		go func() {
-			defer close(watched)
-			w.run(ctx, func() { ag.reloadFor(ctx, "change of the bundle") })
-		}()
-		defer func() { <-watched }()
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-hup:
-			ag.reloadFor(ctx, "SIGHUP")
-		}
-	}
+	<-followed
+	return errors.Join(err, <-served, <-measured)
 }
 
 func newIdentity() (server.Identity, error) {

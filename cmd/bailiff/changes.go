@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+)
+
+// changes are the reasons to read the bundle again: it has changed, or the
+// operator says so by SIGHUP.
+type changes struct {
+	hup   chan os.Signal
+	watch *watcher // nil: the rules are embedded, or cannot be watched
+}
+
+// noticeChanges begins to notice; follow acts on it. A bundle that cannot be
+// watched is no reason not to enforce it.
+func noticeChanges(bundle source, log hclog.Logger) *changes {
+	c := &changes{hup: make(chan os.Signal, 1)}
+	signal.Notify(c.hup, unix.SIGHUP)
+	if bundle == "" {
+		return c
+	}
+	w, err := newWatcher(string(bundle), log.Named("watch"))
+	if err != nil {
+		log.Error("changes of the bundle are not seen, use SIGHUP or bailiff reload", "bundle", string(bundle), "error", err)
+		return c
+	}
+	c.watch = w
+	return c
+}
+
+func (c *changes) close() {
+	signal.Stop(c.hup)
+	if c.watch != nil {
+		c.watch.fs.Close()
+	}
+}
+
+// follow reads the bundle again at each change until the context ends.
+func (c *changes) follow(ctx context.Context, ag *agent) {
+	if c.watch != nil {
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			c.watch.run(ctx, func() { ag.reloadFor(ctx, "change of the bundle") })
+		}()
+		defer func() { <-watched }()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.hup:
+			ag.reloadFor(ctx, "SIGHUP")
+		}
+	}
+}
