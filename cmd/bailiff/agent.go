@@ -30,8 +30,8 @@ type agent struct {
 	why      string // why no better backend works, when this one cannot refuse
 
 	reload sync.Mutex // one at a time
-	mu     sync.Mutex
-	policy *policy.Policy // in force
+	mu    sync.Mutex
+	rules []policy.ExplainedRule // in force
 }
 
 // Status implements server.Agent.
@@ -43,7 +43,7 @@ func (a *agent) Status() server.Status {
 		Revision: s.Revision, Generation: uint32(s.Generation), PolicySource: a.bundle.String(), PolicyLoaded: s.Since,
 		RuleClasses: map[string]uint32{}, Counters: s.Counters,
 	}
-	for _, r := range a.inForce().Explain() {
+	for _, r := range a.inForce() {
 		out.RuleClasses[r.Class.String()]++
 	}
 	for _, c := range s.Conditions {
@@ -58,7 +58,7 @@ func (a *agent) Status() server.Status {
 func (a *agent) Policy() server.Policy {
 	s := a.Enforcer.Status()
 	out := server.Policy{Revision: s.Revision, Generation: uint32(s.Generation), Source: a.bundle.String(), Loaded: s.Since}
-	for _, r := range a.inForce().Explain() {
+	for _, r := range a.inForce() {
 		rule := server.Rule{
 			Ref: r.Rule, Hook: r.Hook, Verdict: r.Verdict, Audit: r.Audit, Class: r.Class.String(), Undecided: r.Undecided, Response: "refuse",
 		}
@@ -73,10 +73,18 @@ func (a *agent) Policy() server.Policy {
 	return out
 }
 
-func (a *agent) inForce() *policy.Policy {
+// setRules keeps what people ask for, so that asking costs nothing.
+func (a *agent) setRules(p *policy.Policy) {
+	rules := p.Explain()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.policy
+	a.rules = rules
+}
+
+func (a *agent) inForce() []policy.ExplainedRule {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rules
 }
 
 // SetMode implements server.Agent.
@@ -109,9 +117,7 @@ func (a *agent) ReloadPolicy(ctx context.Context, by string) error {
 	if err := a.Enforcer.SetPolicy(ctx, p); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	a.policy = p
-	a.mu.Unlock()
+	a.setRules(p)
 	logReport(a.log, report)
 	a.tellLimits()
 	return nil
@@ -141,7 +147,7 @@ func (a *agent) mayEnforce(m event.Mode) error {
 func (a *agent) tellLimits() {
 	var weak []string
 	if a.Mode() == event.ModeEnforce && a.Backend == bpf.BackendTracepoint {
-		for _, r := range a.inForce().Explain() {
+		for _, r := range a.inForce() {
 			if r.Hook != event.HookExec && r.Verdict == event.VerdictDeny && !r.Audit {
 				weak = append(weak, r.Rule.ID)
 			}

@@ -72,7 +72,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 		return err
 	}
 	logReport(log, report)
-	ag.policy = p
+	ag.setRules(p)
 
 	// The socket is taken before the kernel is touched: a second agent ends here.
 	hub := server.NewHub(id)
