@@ -30,8 +30,8 @@ type agent struct {
 	why      string // why no better backend works, when this one cannot refuse
 
 	reload sync.Mutex // one at a time
-	mu    sync.Mutex
-	rules []policy.ExplainedRule // in force
+	mu     sync.Mutex
+	rules  []policy.ExplainedRule // in force
 }
 
 // Status implements server.Agent.
