@@ -127,8 +127,8 @@ func guestScript(env map[string]string, args string) string {
 // progress shows what a guest does while it does it: guests take minutes, and
 // go test shows the output of a test only after it.
 func progress(series, line string) {
-	if _, framed, ok := strings.Cut(line, "\x16"); ok && testing.Verbose() {
-		fmt.Fprintf(os.Stderr, "guest %s: %s\n", series, framed)
+	if testing.Verbose() {
+		fmt.Fprintf(os.Stderr, "guest %s: %s\n", series, strings.TrimPrefix(line, "\x16"))
 	}
 }
 

@@ -120,7 +120,9 @@ func TestRestart(t *testing.T) {
 			// time after the process is gone.
 			eventually(t, "nothing is denied after "+how, func() bool { return !w.try(w.actor(), tg) })
 			if inGuest() {
-				eventually(t, "no program, map or link remains after "+how, func() bool { return slices.Equal(before, kernelObjects(t)) })
+				eventually(t, "no program, map or link remains after "+how, func() bool {
+					return !slices.ContainsFunc(kernelObjects(t), func(o kernelObject) bool { return !slices.Contains(before, o) })
+				})
 			}
 		}
 	})
@@ -205,22 +207,27 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// kernelObjects lists the ids of all BPF programs, maps and links.
-func kernelObjects(t *testing.T) (ids []uint32) {
+// kernelObject is one BPF program, map or link. Ids are not used again.
+type kernelObject struct {
+	kind uintptr
+	id   uint32
+}
+
+// kernelObjects lists what BPF objects there are.
+func kernelObjects(t *testing.T) (all []kernelObject) {
 	t.Helper()
-	for _, next := range []uintptr{unix.BPF_PROG_GET_NEXT_ID, unix.BPF_MAP_GET_NEXT_ID, unix.BPF_LINK_GET_NEXT_ID} {
+	for _, kind := range []uintptr{unix.BPF_PROG_GET_NEXT_ID, unix.BPF_MAP_GET_NEXT_ID, unix.BPF_LINK_GET_NEXT_ID} {
 		attr := struct{ start, next, flags uint32 }{}
 		for {
-			_, _, errno := unix.Syscall(unix.SYS_BPF, next, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+			_, _, errno := unix.Syscall(unix.SYS_BPF, kind, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
 			if errno == unix.ENOENT {
 				break
 			} else if errno != 0 {
 				t.Fatalf("list BPF objects: %v", errno)
 			}
-			ids = append(ids, attr.next)
+			all = append(all, kernelObject{kind, attr.next})
 			attr.start = attr.next
 		}
-		ids = append(ids, 0) // ends one kind
 	}
-	return ids
+	return all
 }
