@@ -224,9 +224,10 @@ func (t *tables) dim(hb *hookBits, d numberDim) kernelDim {
 	kd := kernelDim{Mask: d.mask, Base: uint32(len(t.bounds)), Count: uint32(len(cuts)), Field: uint8(d.field), Other: uint8(d.other)}
 	for _, from := range cuts {
 		id := t.vecWhere(hb, func(i int) bool {
-			when := hb.bits[i].clause.When
-			for k := range when {
-				if d.answers(&when[k]) && t.numberHolds(&when[k], d, from) == when[k].Negated {
+			b := &hb.bits[i]
+			for k := range b.clause.When {
+				c := &b.clause.When[k]
+				if d.answers(c) && t.numberHolds(c, b.tests[k], d, from) == c.Negated {
 					return false
 				}
 			}
@@ -254,9 +255,9 @@ func (d numberDim) answers(c *ir.Cond) bool {
 	return d.mask == ^uint64(0)
 }
 
-func (t *tables) numberHolds(c *ir.Cond, d numberDim, v uint64) bool {
+func (t *tables) numberHolds(c *ir.Cond, test int, d numberDim, v uint64) bool {
 	if c.Field == event.FieldAncestors {
-		bit := uint64(1) << slices.Index(t.tests.ancestors, t.tests.ids[condKey(c)])
+		bit := uint64(1) << slices.Index(t.tests.ancestors, test)
 		if bit&d.mask == 0 {
 			return !c.Negated // another dimension has this bit
 		}

@@ -47,6 +47,7 @@ const (
 type clauseBit struct {
 	rule   int // index into prog.Rules[hook]
 	clause ir.Clause
+	tests  []int // for each condition: the number of its test on paths or names, -1 if it is none
 }
 
 // hookBits orders the clauses of one hook as the kernel expects them: certain
@@ -90,7 +91,7 @@ func order(h event.Hook, rules []ir.Rule) hookBits {
 		for i := range rules {
 			for _, c := range rules[i].Clauses {
 				if want(&rules[i], &c) {
-					hb.bits = append(hb.bits, clauseBit{i, c})
+					hb.bits = append(hb.bits, clauseBit{rule: i, clause: c})
 					hb.kill = append(hb.kill, rules[i].Kill)
 				}
 			}

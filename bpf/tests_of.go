@@ -27,8 +27,9 @@ func collectTests(hooks []hookBits) tests {
 	for i := range hooks {
 		for j := range hooks[i].bits {
 			when := hooks[i].bits[j].clause.When
+			hooks[i].bits[j].tests = make([]int, len(when))
 			for k := range when {
-				ts.add(&when[k])
+				hooks[i].bits[j].tests[k] = ts.add(&when[k])
 			}
 		}
 	}
@@ -43,10 +44,11 @@ func condKey(c *ir.Cond) string {
 	return kind + string(rune('0'+c.Op)) + strings.Join(c.Strs, "\x00")
 }
 
-func (ts *tests) add(c *ir.Cond) {
+// add returns the number of a condition's test, the same for equal tests.
+func (ts *tests) add(c *ir.Cond) int {
 	f := event.FieldByID(c.Field)
 	if f.Kind != event.KindPath && f.Kind != event.KindPaths && f.Kind != event.KindString {
-		return
+		return -1
 	}
 	key := condKey(c)
 	id, known := ts.ids[key]
@@ -70,6 +72,7 @@ func (ts *tests) add(c *ir.Cond) {
 	if c.Field == event.FieldAncestors && !slices.Contains(ts.ancestors, id) {
 		ts.ancestors = append(ts.ancestors, id)
 	}
+	return id
 }
 
 // below returns the prefix tests that a path below dir meets; dir ends in "/".
@@ -117,10 +120,10 @@ func (ts *tests) suffixTruth(end string) truth {
 
 // fieldHolds reports whether all conditions of a clause on one path or name
 // field hold for an object that meets these tests.
-func (ts *tests) fieldHolds(c *ir.Clause, field event.FieldID, met truth) bool {
-	for i := range c.When {
-		cond := &c.When[i]
-		if cond.Field == field && met.has(ts.ids[condKey(cond)]) == cond.Negated {
+func (b *clauseBit) fieldHolds(field event.FieldID, met truth) bool {
+	for i := range b.clause.When {
+		cond := &b.clause.When[i]
+		if cond.Field == field && met.has(b.tests[i]) == cond.Negated {
 			return false
 		}
 	}
@@ -147,8 +150,8 @@ func (t *tables) makeClass(met truth, names []string, whole bool) kernelClass {
 	}
 	row := func(hb *hookBits, f [2]event.FieldID) uint32 {
 		return t.vecWhere(hb, func(i int) bool {
-			cl := &hb.bits[i].clause
-			return t.tests.fieldHolds(cl, f[0], met) && (!whole || t.tests.fieldHolds(cl, f[1], met))
+			b := &hb.bits[i]
+			return b.fieldHolds(f[0], met) && (!whole || b.fieldHolds(f[1], met))
 		})
 	}
 	for i := range t.hooks {
@@ -220,7 +223,7 @@ func (t *tables) nameClasses() {
 func (t *tables) nameRow(met truth) kernelClass {
 	var c kernelClass
 	row := func(hb *hookBits, f event.FieldID) uint32 {
-		return t.vecWhere(hb, func(i int) bool { return t.tests.fieldHolds(&hb.bits[i].clause, f, met) })
+		return t.vecWhere(hb, func(i int) bool { return hb.bits[i].fieldHolds(f, met) })
 	}
 	for i := range t.hooks {
 		c.File[i] = row(&t.hooks[i], event.FieldName)
