@@ -68,7 +68,7 @@ static const struct record no_record;
 static __noinline int emit_file(struct proc *p, struct judgement *j, struct object_ref *o, __u32 hook, __u32 effect)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct path_walk w = {};
+	struct path_walk w = { .off = unknown_zero };
 	struct path_record *e;
 
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);

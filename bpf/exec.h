@@ -69,7 +69,7 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 
 static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, struct dentry *d, __u32 *cut)
 {
-	struct path_walk w = { .dentry = (__u64)d };
+	struct path_walk w = { .dentry = (__u64)d, .off = unknown_zero };
 
 	if (off > EXEC_DATA - PATH_ROOM)
 		return off;

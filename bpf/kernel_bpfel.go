@@ -355,6 +355,7 @@ const (
 	kernelProgTrackOpen    = "track_open"
 	kernelVarLastExe       = "last_exe"
 	kernelVarSettings      = "settings"
+	kernelVarUnknownZero   = "unknown_zero"
 	kernelVarWireTypes     = "wire_types"
 )
 
@@ -451,9 +452,10 @@ type kernelMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelVariableSpecs struct {
-	LastExe   *ebpf.VariableSpec `ebpf:"last_exe"`
-	Settings  *ebpf.VariableSpec `ebpf:"settings"`
-	WireTypes *ebpf.VariableSpec `ebpf:"wire_types"`
+	LastExe     *ebpf.VariableSpec `ebpf:"last_exe"`
+	Settings    *ebpf.VariableSpec `ebpf:"settings"`
+	UnknownZero *ebpf.VariableSpec `ebpf:"unknown_zero"`
+	WireTypes   *ebpf.VariableSpec `ebpf:"wire_types"`
 }
 
 // kernelObjects contains all objects after they have been loaded into the kernel.
@@ -535,9 +537,10 @@ func (m *kernelMaps) Close() error {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelVariables struct {
-	LastExe   *ebpf.Variable `ebpf:"last_exe"`
-	Settings  *ebpf.Variable `ebpf:"settings"`
-	WireTypes *ebpf.Variable `ebpf:"wire_types"`
+	LastExe     *ebpf.Variable `ebpf:"last_exe"`
+	Settings    *ebpf.Variable `ebpf:"settings"`
+	UnknownZero *ebpf.Variable `ebpf:"unknown_zero"`
+	WireTypes   *ebpf.Variable `ebpf:"wire_types"`
 }
 
 // kernelPrograms contains all programs after they have been loaded into the kernel.

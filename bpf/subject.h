@@ -190,7 +190,7 @@ static __always_inline void file_facts(struct wire_file *f, struct dentry *d, st
 static __noinline __u32 intern_exe(struct dentry *d, struct inode *inode)
 {
 	struct exe_key k = {};
-	struct path_walk w = {};
+	struct path_walk w = { .off = unknown_zero };
 	struct exe_info *info;
 	__u32 id, *known;
 

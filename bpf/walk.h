@@ -207,6 +207,13 @@ static __always_inline __u32 place_name(__u32 path, struct dentry *d, __u32 inde
 	return name_class(BPF_CORE_READ(d, d_name.name), BPF_CORE_READ(d, d_name.len), index);
 }
 
+/*
+ * Zero, but the verifier does not know it. Before 6.7 it follows the callback
+ * of a loop once, with what it knows at that time: from a known offset of zero
+ * it never sees the buffer fill up, and takes what follows from that for dead.
+ */
+__u32 unknown_zero;
+
 /* Components of the path within its filesystem, last first, each ended by NUL. */
 struct path_walk {
 	__u64 dentry;
