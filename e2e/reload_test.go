@@ -26,6 +26,7 @@ func TestReload(t *testing.T) {
 		}
 		w.policy(data(always), map[string]string{"open": openPolicy})
 		w.start(event.ModeEnforce)
+		_ = w.stream.Close() // a guest has one processor: it is for the load and the agent
 
 		type result struct {
 			o   *harness.Outcome
@@ -40,7 +41,7 @@ func TestReload(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		const changes = 6
+		const changes = 4
 		for i := range changes {
 			if i%2 == 0 {
 				w.policy(data(always, changing), nil)
@@ -67,6 +68,6 @@ func TestReload(t *testing.T) {
 		if h.Wrong != 0 || h.Changes > changes || h.Changes == 0 || h.Last != "allowed" {
 			t.Errorf("got %+v, want no wrong answer and at most %d changes, the last to allowed", h, changes)
 		}
-		w.stop()
+		w.stopOnly()
 	})
 }

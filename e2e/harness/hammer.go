@@ -44,7 +44,7 @@ func stepHammer(args []string) (string, error) {
 		}
 		h.Last = last
 		// A guest has one processor, and the agent needs some of it.
-		_ = unix.Nanosleep(&unix.Timespec{Nsec: 500_000}, nil)
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: 2_000_000}, nil)
 	}
 	b, err := json.Marshal(h)
 	return string(b), err

@@ -9,11 +9,12 @@ import (
 	"unsafe"
 )
 
-// A measurement is the minimum of so many rounds of so many operations: in a
-// guest that counts instructions the minimum is the same in each run.
+// A measurement is the minimum of so many rounds of so many operations. A round
+// is shorter than the pause between two clock ticks, and than what the agent
+// sleeps: the minimum is a round in which nothing else ran.
 const (
-	measureRounds = 15
-	measureOps    = 500
+	measureRounds = 200
+	measureOps    = 50
 	atCwd         = ^uintptr(99) // AT_FDCWD
 )
 
