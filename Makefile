@@ -70,7 +70,7 @@ bench: ## the figures of docs/performance.md
 .PHONY: lint
 lint: ## formatting, vet, staticcheck and the rules of the repository
 	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)" || { echo "Not formatted: run 'make fmt'." >&2; exit 1; }
-	@if command -v clang-format-19 >/dev/null && [ -n "$(C_FILES)" ]; then clang-format-19 --dry-run -Werror $(C_FILES); fi
+	@if [ -f .clang-format ] && command -v clang-format-19 >/dev/null; then clang-format-19 --dry-run -Werror $(C_FILES); fi
 	$(GO) vet ./...
 	$(GO) test ./internal/lint
 	$(GO) run $(STATICCHECK) ./...
@@ -78,7 +78,7 @@ lint: ## formatting, vet, staticcheck and the rules of the repository
 .PHONY: fmt
 fmt: ## format Go and C
 	gofmt -w $$(git ls-files '*.go')
-	@if command -v clang-format-19 >/dev/null && [ -n "$(C_FILES)" ]; then clang-format-19 -i $(C_FILES); fi
+	@if [ -f .clang-format ] && command -v clang-format-19 >/dev/null; then clang-format-19 -i $(C_FILES); fi
 
 .PHONY: clean
 clean: ## remove what was built

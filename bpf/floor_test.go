@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"example.com/bailiff/e2e/harness"
 )
@@ -31,6 +32,7 @@ func TestFloor(t *testing.T) {
 	}
 	bare := measure()
 	t.Logf("no program: %d", bare)
+	measureWatched(t, measure, bare)
 	for name, spec := range map[string]ebpf.ProgramSpec{
 		"empty LSM program":           {Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: "file_open"},
 		"empty modify-return program": {Type: ebpf.Tracing, AttachType: ebpf.AttachModifyReturn, AttachTo: "security_file_open"},
@@ -55,4 +57,19 @@ func TestFloor(t *testing.T) {
 		l.Close()
 		p.Close()
 	}
+}
+
+// measureWatched measures what it costs an open that somebody watches another
+// directory of the same filesystem, as the agent does for the paths of a policy.
+func measureWatched(t *testing.T, measure func() int64, bare int64) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, t.TempDir(), unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+		t.Fatal(err)
+	}
+	n := measure()
+	t.Logf("no program, another directory of the filesystem is watched: %d (%+d)", n, n-bare)
 }

@@ -55,7 +55,8 @@ func TestInstructions(t *testing.T) {
 			w.must(os.MkdirAll(filepath.Dir(subject), 0o755))
 			w.must(copyFile(self, subject))
 			files := map[string]string{
-				"shallow":      w.path("shallow"),
+				"shallow":      w.path("plain/shallow"),
+				"watched":      w.path("watched"), // a rule names something in this directory
 				"deep":         w.path("1/2/3/4/5/6/7/file"),
 				"deep, judged": w.path("vault/2/3/4/5/6/7/file"),
 			}
@@ -102,6 +103,7 @@ func TestInstructions(t *testing.T) {
 			}
 			if verdict == "deny" {
 				report("process not concerned", other, "shallow")
+				report("process not concerned", other, "watched")
 				report("process not concerned", other, "deep, judged")
 				report("concerned, file is not", concerned, "shallow")
 				report("concerned, file is not", concerned, "deep")
