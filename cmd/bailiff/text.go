@@ -45,15 +45,6 @@ func visibleLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// words shows a list, each as a word.
-func words(list []string) string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = word(s)
-	}
-	return strings.Join(out, " ")
-}
-
 // jsonLine is v as one line of JSON in which every character is printable:
 // what encoding/json leaves as it is (C1 controls, direction marks) would act
 // on the terminal of whoever looks at it.

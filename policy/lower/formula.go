@@ -110,24 +110,6 @@ func leaves(f formula, fn func(formula)) {
 	}
 }
 
-// fieldsOf lists what a formula reads, as if all of it were unknown.
-func fieldsOf(f formula) []string {
-	var out []string
-	leaves(f, func(l formula) {
-		switch l := l.(type) {
-		case *unknown:
-			out = append(out, l.fields...)
-		case *atom:
-			out = append(out, event.FieldByID(l.Field).Path)
-			if l.Op == ir.OpSame {
-				out = append(out, event.FieldByID(l.Other).Path)
-			}
-		}
-	})
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
 func in(f event.Field, strs ...string) formula {
 	slices.Sort(strs)
 	if strs = slices.Compact(strs); len(strs) == 0 {

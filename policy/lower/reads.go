@@ -67,7 +67,7 @@ func (r *reader) ref(ref ast.Ref) {
 		r.input(ref)
 	case ref.HasPrefix(ast.DefaultRootRef):
 		for _, rule := range slices.Concat(r.t.support[ref.ConstantPrefix().String()],
-			r.t.Compiler.GetRules(ref.ConstantPrefix()), r.t.Compiler.GetRulesDynamic(ref)) {
+			r.t.Compiler.GetRules(ref.ConstantPrefix()), r.t.Compiler.GetRulesDynamicWithOpts(ref, ast.RulesOptions{})) {
 			r.rule(rule)
 		}
 	}
