@@ -31,6 +31,9 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* One line for the section, one for the program. */
+/* clang-format off */
+
 /* An earlier program's refusal stands. -EPERM is written out on a branch of its
  * own: the verifier wants to see a constant. */
 #define REFUSE_IF(check) do { if (ret) return ret; return (check) ? -EPERM : 0; } while (0)
@@ -113,4 +116,5 @@ int seed_all(struct bpf_iter__task *ctx)
 	return 0;
 }
 
+/* clang-format on */
 #include "offhook.h"

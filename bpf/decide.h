@@ -11,11 +11,12 @@
 #define BAILIFF_DECIDE_H
 
 struct answer {
-	__u32 first;	/* first certain clause, or NO_CLAUSE */
-	__u32 maybe;	/* first uncertain clause, or NO_CLAUSE */
+	__u32 first; /* first certain clause, or NO_CLAUSE */
+	__u32 maybe; /* first uncertain clause, or NO_CLAUSE */
 };
 
-/* Index of the lowest bit of w != 0, without branches: they multiply verifier states. */
+/* Index of the lowest bit of w != 0, without branches: they multiply verifier
+ * states. */
 static __always_inline __u32 lowest_bit(__u64 w)
 {
 	__u32 n = __builtin_popcountll((w & -w) - 1);
@@ -80,14 +81,16 @@ __noinline int and_id(struct vec *acc, __u32 index, __u32 id)
 	return 0;
 }
 
-/* The four path dimensions of a subject: exe path, exe name, parent path, parent name. */
+/* The four path dimensions of a subject: exe path, exe name, parent path,
+ * parent name. */
 struct subject_classes {
 	__u32 class[4];
 };
 
 /* Vector of a subject for one hook, before its numbers: all clauses, ANDed with
  * what the program and its parent's program satisfy. */
-__noinline int subject_paths(struct vec *out, const struct subject_classes *sc, __u32 index, __u32 h)
+__noinline int subject_paths(struct vec *out, const struct subject_classes *sc, __u32 index,
+			     __u32 h)
 {
 	void *classes_map = bpf_map_lookup_elem(&classes, &index);
 	void *vecs_map = bpf_map_lookup_elem(&vecs, &index);
@@ -123,8 +126,8 @@ struct object_vecs {
 };
 
 /* ANDs subject and object and finds the first clauses of both kinds. */
-__noinline int match(struct answer *a, const struct vec *subject, const struct object_vecs *ov, __u32 index,
-		     __u32 h)
+__noinline int match(struct answer *a, const struct vec *subject, const struct object_vecs *ov,
+		     __u32 index, __u32 h)
 {
 	const struct vec *v[2 + MAX_OBJECT_DIMS], *ones;
 	__u32 zero = VEC_ONES, maybe_from, dims;
@@ -176,7 +179,8 @@ __noinline int match(struct answer *a, const struct vec *subject, const struct o
 		base = i * 64;
 		if (a->first == NO_CLAUSE && base + lowest_bit(w) < maybe_from)
 			a->first = base + lowest_bit(w);
-		/* The last certain clauses and the first uncertain ones may share a word. */
+		/* The last certain clauses and the first uncertain ones may share a word.
+     */
 		if (maybe_from >= base + 64)
 			continue;
 		if (maybe_from > base)

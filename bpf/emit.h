@@ -14,15 +14,23 @@ struct path_record {
 	char data[PATH_ROOM];
 };
 
-/* Wake the reader at once only for verdicts; the rest waits for its next poll. */
-static __always_inline __u64 wakeup(__u8 verdict)
+/* The reader looks by itself every few milliseconds. It is woken for a verdict,
+ * but not more often than this (ns), and when much is waiting. */
+#define WAKE_EVERY 1000000
+static volatile __u64 last_wake;
+
+static __always_inline __u64 wakeup(__u8 verdict, __u64 now)
 {
-	if (verdict >= VERDICT_ALERT)
+	if (verdict >= VERDICT_ALERT && now - last_wake > WAKE_EVERY) {
+		last_wake = now;
 		return BPF_RB_FORCE_WAKEUP;
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > 2 << 20 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	}
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > 2 << 20 ? BPF_RB_FORCE_WAKEUP
+								       : BPF_RB_NO_WAKEUP;
 }
 
-static __always_inline void fill_subject(struct wire_subject *w, struct task_struct *t, struct proc *p)
+static __always_inline void fill_subject(struct wire_subject *w, struct task_struct *t,
+					 struct proc *p)
 {
 	const struct cred *c = t->cred;
 
@@ -37,21 +45,21 @@ static __always_inline void fill_subject(struct wire_subject *w, struct task_str
 	w->caps = effective_caps(c);
 	w->pid = t->tgid;
 	w->tid = t->pid;
-	w->ppid = BPF_CORE_READ(t, real_parent, tgid);
+	w->ppid = t->real_parent->tgid;
 	w->uid = c->uid.val;
 	w->euid = c->euid.val;
 	w->gid = c->gid.val;
 	w->egid = c->egid.val;
 	w->loginuid = loginuid_of(t);
 	w->tty = tty_of(t);
-	w->mnt_ns = BPF_CORE_READ(t, nsproxy, mnt_ns, ns.inum);
-	w->pid_ns = BPF_CORE_READ(t, nsproxy, pid_ns_for_children, ns.inum);
-	w->user_ns = BPF_CORE_READ(c, user_ns, ns.inum);
+	w->mnt_ns = t->nsproxy->mnt_ns->ns.inum;
+	w->pid_ns = t->nsproxy->pid_ns_for_children->ns.inum;
+	w->user_ns = c->user_ns->ns.inum;
 	w->pad = 0;
 	bpf_probe_read_kernel(w->comm, sizeof(w->comm), t->comm);
 }
 
-static __always_inline void fill_decision(struct record *r, const struct judgement *j, __u8 effect)
+static __always_inline void fill_decision(struct record *r, const struct judgement *j)
 {
 	r->verdict = j->verdict;
 	r->source = j->source;
@@ -59,16 +67,48 @@ static __always_inline void fill_decision(struct record *r, const struct judgeme
 	r->flags = j->flags;
 	r->generation = j->generation;
 	r->clause = j->clause;
-	r->effect = effect;
+	r->effect = j->effect;
 }
 
 static const struct record no_record;
 
-/* A record with one file, and for exec the string that the caller gave. */
-static __noinline int emit_file(struct proc *p, struct judgement *j, struct object_ref *o, __u32 hook, __u32 effect)
+/* The first components of a path, read without calls; returns where the rest
+ * is to be written, and in *d where the walk stopped, NULL at the root. */
+static __always_inline __u32 near_path(char *data, struct dentry **at)
+{
+	struct dentry *d = *at, *parent;
+	__u32 off = 0;
+	long n;
+
+	for (int i = 0; i < NEAR_STEPS; i++) {
+		parent = d->d_parent;
+		if (parent == d && i) {
+			*at = NULL;
+			return off;
+		}
+		if (off > PATH_BYTES - 256)
+			break;
+		n = bpf_probe_read_kernel_str(data + off, 256, d->d_name.name);
+		if (n > 0 && n <= 256)
+			off += n;
+		if (parent == d) {
+			*at = NULL;
+			return n == 2 ? 0 : off; /* "/" is no name */
+		}
+		d = parent;
+	}
+	*at = d;
+	return off;
+}
+
+/* A record with one file. d and inode are NULL where the object is known by
+ * numbers only, and for fork. */
+static __noinline int emit_file(struct proc *p, struct judgement *j, struct object_ref *o,
+				struct dentry *d, struct inode *inode)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct path_walk w = { .off = unknown_zero };
+	struct path_walk w = {.off = unknown_zero};
+	__u32 hook = j->hook;
 	struct path_record *e;
 
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
@@ -76,26 +116,32 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 		count(COUNT_DROP_EXEC + hook - 1);
 		return 0;
 	}
-	bpf_probe_read_kernel(&e->r, sizeof(e->r), &no_record);
+	__builtin_memset(&e->r, 0, sizeof(e->r));
 	e->r.time = bpf_ktime_get_boot_ns();
 	e->r.hook = hook;
 	fill_subject(&e->r.subject, t, p);
-	fill_decision(&e->r, j, effect);
+	fill_decision(&e->r, j);
 	e->r.open_flags = o->open_flags;
-	if (o->dentry) {
+	if (d && inode) {
+		file_facts_near(&e->r.file, d, inode);
+		w.off = near_path(e->data, &d);
+		w.dentry = (__u64)d;
+	} else if (o->dentry) {
 		file_facts(&e->r.file, (void *)o->dentry, (void *)o->inode);
 		w.dentry = o->dentry;
+	}
+	if (w.dentry) {
 		w.buf = e->data;
 		bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
-		e->r.file.path_len = w.off;
 		e->r.file.unresolved = w.cut;
 		if (w.cut)
 			count(COUNT_PATH_CUT);
 	}
+	e->r.file.path_len = w.off;
 	e->r.fork_flags = o->clone_flags;
 	e->r.cgroup_procs = o->procs;
 	count(COUNT_EXEC + hook - 1);
-	bpf_ringbuf_submit(e, wakeup(j->verdict));
+	bpf_ringbuf_submit(e, wakeup(j->verdict, e->r.time));
 	return 0;
 }
 

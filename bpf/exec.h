@@ -55,7 +55,9 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	if (j.blocks) {
 		count(COUNT_DENIED);
 		count(COUNT_SEEN_EXEC);
-		emit_file(p, &j, &o, HOOK_EXEC, EFFECT_REFUSED);
+		j.hook = HOOK_EXEC;
+		j.effect = EFFECT_REFUSED;
+		emit_file(p, &j, &o, d, inode);
 		if (j.kills)
 			bpf_send_signal(SIGKILL);
 		return -EPERM;
@@ -67,9 +69,10 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	return 0;
 }
 
-static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, struct dentry *d, __u32 *cut)
+static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, struct dentry *d,
+					 __u32 *cut)
 {
-	struct path_walk w = { .dentry = (__u64)d, .off = unknown_zero };
+	struct path_walk w = {.dentry = (__u64)d, .off = unknown_zero};
 
 	if (off > EXEC_DATA - PATH_ROOM)
 		return off;
@@ -79,7 +82,8 @@ static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, stru
 	return off + (w.off & 0x1fff);
 }
 
-static __always_inline void fill_strings(struct exec_scratch *e, __u32 off, struct mm_struct *mm, struct linux_binprm *bprm)
+static __always_inline void fill_strings(struct exec_scratch *e, __u32 off, struct mm_struct *mm,
+					 struct linux_binprm *bprm)
 {
 	unsigned long from = mm->arg_start, bytes = mm->arg_end - mm->arg_start, len;
 	long n;
@@ -119,19 +123,19 @@ static __always_inline void fill_strings(struct exec_scratch *e, __u32 off, stru
 		}
 	}
 	/* The compiler knows that off is small and would leave the mask out; the
-	 * verifiers of 6.1 and 6.12 have forgotten it by now. */
+   * verifiers of 6.1 and 6.12 have forgotten it by now. */
 	asm volatile("" : "+r"(off));
 	off &= 0x7fff;
 	if (off > EXEC_DATA)
 		off = EXEC_DATA;
-	if (bpf_ringbuf_output(&events, e, sizeof(e->r) + off, wakeup(e->r.verdict)))
+	if (bpf_ringbuf_output(&events, e, sizeof(e->r) + off, wakeup(e->r.verdict, e->r.time)))
 		count(COUNT_DROP_EXEC);
 	else
 		count(COUNT_EXEC);
 }
 
-static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linux_binprm *bprm, __u64 new_id,
-				__u32 effect)
+static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linux_binprm *bprm,
+				__u64 new_id)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct dentry *d = bprm->file->f_path.dentry;
@@ -146,10 +150,10 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	e->r.hook = HOOK_EXEC;
 	fill_subject(&e->r.subject, t, p);
 	/* The credentials of the caller are gone; these are the new image's. */
-	fill_decision(&e->r, j, effect);
+	fill_decision(&e->r, j);
 	e->r.new_exec_id = new_id;
 	bpf_probe_read_kernel(e->r.comm, sizeof(e->r.comm), t->comm);
-	file_facts(&e->r.file, d, bprm->file->f_inode);
+	file_facts_near(&e->r.file, d, bprm->file->f_inode);
 	off = append_path(e, 0, d, &cut);
 	e->r.file.path_len = off;
 	e->r.file.unresolved = cut;
@@ -164,7 +168,8 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 
 /* The process is the new image from here on. A function of its own for the
  * sake of the stack: kernels before 6.13 add up the frames of a call chain. */
-static __noinline int become(struct task_struct *t, struct proc *p, struct dentry *d, struct inode *inode, __u32 exe)
+static __noinline int become(struct task_struct *t, struct proc *p, struct dentry *d,
+			     struct inode *inode, __u32 exe)
 {
 	__u32 generation = settings.generation, staging = settings.staging;
 
@@ -198,7 +203,6 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 	__u32 tgid = t->tgid, exe;
 	struct judgement j = {};
 	struct object_ref o = {};
-	__u8 effect = EFFECT_NONE;
 	struct proc *p, *old;
 	__u64 id;
 
@@ -230,12 +234,12 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 		} else {
 			judge(&j, t, p, &o, d, inode, HOOK_EXEC);
 			if (j.blocks && !bpf_send_signal(SIGKILL)) {
-				effect = EFFECT_KILLED;
+				j.effect = EFFECT_KILLED;
 				count(COUNT_DENIED);
 				count(COUNT_KILLED);
 			}
 		}
-		emit_exec(p, &j, bprm, id, effect);
+		emit_exec(p, &j, bprm, id);
 	}
 	p->exec_id = id;
 	become(t, p, d, inode, exe);

@@ -20,7 +20,7 @@ static __noinline int emit_exit(struct proc *p)
 	code = BPF_CORE_READ(t, signal, group_exit_code);
 	r->exit_code = code ? code : t->exit_code;
 	count(COUNT_EXIT);
-	bpf_ringbuf_submit(r, wakeup(VERDICT_NONE));
+	bpf_ringbuf_submit(r, wakeup(VERDICT_NONE, r->time));
 	return 0;
 }
 
@@ -37,7 +37,8 @@ static __always_inline int exit_done(struct task_struct *t)
 	if (!p || !p->exec_id)
 		return 0;
 	if (BPF_CORE_READ(t, signal, live.counter) > 0) {
-		/* The leader goes before its threads: one of them may exec and take its place. */
+		/* The leader goes before its threads: one of them may exec and take its
+     * place. */
 		if (t->pid == t->tgid)
 			bpf_map_update_elem(&orphans, &tgid, p, BPF_ANY);
 		return 0;

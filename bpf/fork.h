@@ -18,7 +18,7 @@ static __always_inline int fork_check(__u64 clone_flags)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct judgement j = {};
-	struct object_ref o = { .clone_flags = clone_flags };
+	struct object_ref o = {.clone_flags = clone_flags};
 	struct proc *p;
 
 	if (clone_flags & CLONE_THREAD)
@@ -28,16 +28,19 @@ static __always_inline int fork_check(__u64 clone_flags)
 		return 0;
 	o.procs = procs_in(p->cgroup);
 	if (!judge(&j, t, p, &o, NULL, NULL, HOOK_FORK) || !j.blocks)
-		return 0;	/* what does not block is told when the fork has succeeded */
+		return 0; /* what does not block is told when the fork has succeeded */
 	count(COUNT_DENIED);
 	count(COUNT_SEEN_FORK);
-	emit_file(p, &j, &o, HOOK_FORK, EFFECT_REFUSED);
+	j.hook = HOOK_FORK;
+	j.effect = EFFECT_REFUSED;
+	emit_file(p, &j, &o, NULL, NULL);
 	if (j.kills)
 		bpf_send_signal(SIGKILL);
 	return -EPERM;
 }
 
-static __noinline int emit_fork(struct proc *p, struct judgement *j, struct object_ref *o, struct proc *c, __u32 effect)
+static __noinline int emit_fork(struct proc *p, struct judgement *j, struct object_ref *o,
+				struct proc *c)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct record *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
@@ -50,12 +53,12 @@ static __noinline int emit_fork(struct proc *p, struct judgement *j, struct obje
 	r->time = bpf_ktime_get_boot_ns();
 	r->hook = HOOK_FORK;
 	fill_subject(&r->subject, t, p);
-	fill_decision(r, j, effect);
+	fill_decision(r, j);
 	r->child = o->child;
 	r->new_exec_id = c->exec_id;
 	r->cgroup_procs = o->procs;
 	count(COUNT_FORK);
-	bpf_ringbuf_submit(r, wakeup(j->verdict));
+	bpf_ringbuf_submit(r, wakeup(j->verdict, r->time));
 	return 0;
 }
 
@@ -63,14 +66,13 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 {
 	struct judgement j = {};
 	struct object_ref o = {};
-	__u8 effect = EFFECT_NONE;
 	struct proc *p, *c;
 
 	if (child->pid != child->tgid)
 		return 0;
 	p = current_proc(parent);
 	if (!p)
-		return 0;	/* of a kernel thread: seeded when it first acts */
+		return 0; /* of a kernel thread: seeded when it first acts */
 	c = bpf_task_storage_get(&procs, child, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!c) {
 		count(COUNT_FAIL_OPEN_CONTEXT);
@@ -82,7 +84,7 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 		count(COUNT_SEEN_FORK);
 		judge(&j, parent, p, &o, NULL, NULL, HOOK_FORK);
 		if (j.blocks && !settings.backend && j.kills && !bpf_send_signal(SIGKILL)) {
-			effect = EFFECT_KILLED;
+			j.effect = EFFECT_KILLED;
 			count(COUNT_KILLED);
 		}
 	}
@@ -103,7 +105,7 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 		c->flags |= PROC_SCOPE;
 	count_proc(c);
 	if (p->flags & PROC_SCOPE)
-		emit_fork(p, &j, &o, c, effect);
+		emit_fork(p, &j, &o, c);
 	return 0;
 }
 

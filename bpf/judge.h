@@ -13,7 +13,7 @@ struct object_ref {
 	__u64 inode;
 	struct place place;
 	__u32 open_flags;
-	__u32 child;		/* fork: tgid of the new process */
+	__u32 child; /* fork: tgid of the new process */
 	__u64 clone_flags;
 	__u64 procs;
 };
@@ -23,7 +23,7 @@ struct object_ref {
 __noinline __u32 path_class_far(const struct object_ref *ref, __u32 index)
 {
 	void *map = bpf_map_lookup_elem(&objects, &index);
-	struct far_walk w = { .index = index };
+	struct far_walk w = {.index = index};
 	struct dentry *d, *parent;
 	struct inode *inode;
 	struct file_id id;
@@ -48,7 +48,8 @@ __noinline __u32 path_class_far(const struct object_ref *ref, __u32 index)
 	id.ino = BPF_CORE_READ(inode, i_ino);
 	o = bpf_map_lookup_elem(map, &id);
 	if (o && o->flags & OBJECT_NAMES && parent != d) {
-		class = named_class(&id, BPF_CORE_READ(d, d_name.name), BPF_CORE_READ(d, d_name.len), index);
+		class = named_class(&id, BPF_CORE_READ(d, d_name.name),
+				    BPF_CORE_READ(d, d_name.len), index);
 		if (class)
 			return class;
 	}
@@ -93,7 +94,7 @@ static __noinline int push_ancestor(struct proc *p, __u32 exe)
 			return 0;
 	}
 	/* Nearest first. When full the farthest goes, but not what it proves: a
-	 * chain of many programs must not shake off the one that started it. */
+   * chain of many programs must not shake off the one that started it. */
 	if (p->ancestors == MAX_ANCESTORS && generation) {
 		__u64 bits = ancestor_bits(generation % NUM_SLOTS, p->ancestor[MAX_ANCESTORS - 1]);
 
@@ -131,7 +132,8 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index)
 		c = exe_classes_of(index, p->exe_id);
 	sc.class[0] = c;
 	sc.class[1] = c >> 32;
-	c = p->parent_exe_id ? exe_classes_of(index, p->parent_exe_id) : (__u64)CLASS_NO_NAME << 32 | CLASS_OTHER;
+	c = p->parent_exe_id ? exe_classes_of(index, p->parent_exe_id)
+			     : (__u64)CLASS_NO_NAME << 32 | CLASS_OTHER;
 	sc.class[2] = c;
 	sc.class[3] = c >> 32;
 	for (int i = 0; i < MAX_ANCESTORS; i++) {
@@ -171,8 +173,8 @@ __noinline __u64 object_number(const struct object_ref *o, __u32 field)
 	if (!o)
 		return 0;
 	switch (field) {
-	case FIELD_OPEN_FLAGS:		return o->open_flags;
-	case FIELD_FORK_FLAGS:		return o->clone_flags;
+	case FIELD_OPEN_FLAGS: return o->open_flags;
+	case FIELD_FORK_FLAGS: return o->clone_flags;
 	case FIELD_PROCESS_CGROUP_PROCESSES: return o->procs;
 	}
 	if (!o->dentry)
@@ -181,10 +183,10 @@ __noinline __u64 object_number(const struct object_ref *o, __u32 field)
 	inode = (void *)o->inode;
 	dir = BPF_CORE_READ(d, d_parent, d_inode);
 	switch (field) {
-	case FIELD_FILE_MODE:	return BPF_CORE_READ(inode, i_mode);
-	case FIELD_FILE_UID:	return BPF_CORE_READ(inode, i_uid.val);
-	case FIELD_FILE_GID:	return BPF_CORE_READ(inode, i_gid.val);
-	case FIELD_FILE_NLINK:	return BPF_CORE_READ(inode, i_nlink);
+	case FIELD_FILE_MODE: return BPF_CORE_READ(inode, i_mode);
+	case FIELD_FILE_UID: return BPF_CORE_READ(inode, i_uid.val);
+	case FIELD_FILE_GID: return BPF_CORE_READ(inode, i_gid.val);
+	case FIELD_FILE_NLINK: return BPF_CORE_READ(inode, i_nlink);
 	case FIELD_FILE_FS_MAGIC: return BPF_CORE_READ(inode, i_sb, s_magic);
 	case FIELD_FILE_DIR_MODE: return BPF_CORE_READ(dir, i_mode);
 	case FIELD_FILE_DIR_UID: return BPF_CORE_READ(dir, i_uid.val);
@@ -198,11 +200,13 @@ __noinline __u64 object_number(const struct object_ref *o, __u32 field)
 	return 0;
 }
 
-/* Looks for a verdict of user space under the fields that deferred rules read. */
-__noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __u32 generation, __u32 hook, __u32 fields)
+/* Looks for a verdict of user space under the fields that deferred rules read.
+ */
+__noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __u32 generation,
+			    __u32 hook, __u32 fields)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct verdict_key k = { .generation = generation, .hook = hook };
+	struct verdict_key k = {.generation = generation, .hook = hook};
 	const struct cred *c = t->cred;
 	struct dentry *d;
 	__u32 *verdict;
@@ -240,7 +244,8 @@ __noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __
 			k.dir.dev = BPF_CORE_READ(dir, i_sb, s_dev);
 			k.dir.gen = BPF_CORE_READ(dir, i_generation);
 			k.dir.ino = BPF_CORE_READ(dir, i_ino);
-			bpf_probe_read_kernel_str(k.name, sizeof(k.name), BPF_CORE_READ(d, d_name.name));
+			bpf_probe_read_kernel_str(k.name, sizeof(k.name),
+						  BPF_CORE_READ(d, d_name.name));
 		}
 		if (fields & KEY_META) {
 			k.mode = BPF_CORE_READ(inode, i_mode);
@@ -249,7 +254,8 @@ __noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __
 			k.nlink = BPF_CORE_READ(inode, i_nlink);
 			k.dir_mode = BPF_CORE_READ(dir, i_mode);
 			k.dir_uid = BPF_CORE_READ(dir, i_uid.val);
-			k.traits = traits_of(sb, k.mode, k.nlink, k.dir_mode);
+			k.traits = traits_of(BPF_CORE_READ(sb, s_magic), BPF_CORE_READ(sb, s_flags),
+					     k.mode, k.nlink, k.dir_mode);
 		}
 	}
 	/* A number of zero is no program in particular. */
@@ -260,7 +266,8 @@ __noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __
 }
 
 /* The answer of the tables for one act, whose place has been looked up. */
-__noinline int look_up(const struct proc *p, const struct object_ref *o, __u32 index, __u32 h, struct answer *a)
+__noinline int look_up(const struct proc *p, const struct object_ref *o, __u32 index, __u32 h,
+		       struct answer *a)
 {
 	struct object_vecs ov = {};
 	struct slot *s = bpf_map_lookup_elem(&slots, &index);
@@ -295,18 +302,21 @@ __noinline int look_up(const struct proc *p, const struct object_ref *o, __u32 i
 }
 
 /* Are the subject's vectors those of this generation and these credentials? */
-static __always_inline bool current_vectors(const struct proc *p, struct task_struct *t, __u32 generation)
+static __always_inline bool current_vectors(const struct proc *p, struct task_struct *t,
+					    __u32 generation)
 {
 	const struct cred *c = t->cred;
 
-	return p->gen == generation && p->cred == (__u64)c && p->euid == c->euid.val && p->uid == c->uid.val;
+	return p->gen == generation && p->cred == (__u64)c && p->euid == c->euid.val &&
+	       p->uid == c->uid.val;
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the
  * generation that answered, 0 if none did. d is NULL for
  * fork, and where the object is known by numbers only. */
-static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object_ref *o, struct task_struct *t,
-				 struct dentry *d, struct inode *inode, __u32 h)
+static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object_ref *o,
+				 struct task_struct *t, struct dentry *d, struct inode *inode,
+				 __u32 h)
 {
 	__u32 generation = settings.generation, index;
 	struct slot *s = slot_of(generation, &index);
@@ -320,7 +330,8 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 		return generation;
 	if (o->dentry && (s->hook[h].uses_path || s->hook[h].uses_name)) {
 		o->place.path = d ? path_class(d, inode, s, index) : path_class_far(o, index);
-		o->place.name = s->uses_names ? place_name(o->place.path, (void *)o->dentry, index) : CLASS_WHOLE;
+		o->place.name = s->uses_names ? place_name(o->place.path, (void *)o->dentry, index)
+					      : CLASS_WHOLE;
 	}
 	if (look_up(p, o, index, h, a))
 		return 0;
@@ -394,8 +405,9 @@ block:
 }
 
 /* Fills j. Returns 0 when nobody needs to hear of it. */
-static __always_inline int judge(struct judgement *j, struct task_struct *t, struct proc *p, struct object_ref *o,
-				 struct dentry *d, struct inode *inode, __u32 hook)
+static __always_inline int judge(struct judgement *j, struct task_struct *t, struct proc *p,
+				 struct object_ref *o, struct dentry *d, struct inode *inode,
+				 __u32 hook)
 {
 	struct answer a;
 	__u32 h = hook - 1;
@@ -407,7 +419,8 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 		o->inode = (__u64)inode;
 	}
 	j->generation = ask(&a, p, o, t, d, inode, h);
-	/* A policy change came in between: the vectors may be of the next generation. */
+	/* A policy change came in between: the vectors may be of the next generation.
+   */
 	if (j->generation && p->gen != j->generation)
 		j->generation = ask(&a, p, o, t, d, inode, h);
 	if (!j->generation) {

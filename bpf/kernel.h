@@ -2,43 +2,143 @@
 /* The kernel state Bailiff reads, and nothing else (CO-RE relocated). */
 #ifndef BAILIFF_KERNEL_H
 #define BAILIFF_KERNEL_H
-#include <linux/types.h>
 #include <linux/bpf.h>
+#include <linux/types.h>
 #include <stdbool.h>
 
-typedef struct { __u32 val; } kuid_t;
-typedef struct { __u32 val; } kgid_t;
+typedef struct {
+	__u32 val;
+} kuid_t;
+typedef struct {
+	__u32 val;
+} kgid_t;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct qstr { __u32 hash; __u32 len; const unsigned char *name; };
-struct file_system_type { const char *name; };
-struct super_block { __u32 s_dev; unsigned long s_flags; unsigned long s_magic; struct file_system_type *s_type; struct dentry *s_root; };
-struct inode { unsigned short i_mode; kuid_t i_uid; kgid_t i_gid; unsigned int i_nlink; unsigned long i_ino; struct super_block *i_sb; __u32 i_generation; };
-struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; };
-struct vfsmount { struct dentry *mnt_root; };
-struct path { struct vfsmount *mnt; struct dentry *dentry; };
-struct file { struct path f_path; struct inode *f_inode; unsigned int f_flags; unsigned int f_mode; };
-struct linux_binprm { struct file *executable; struct file *file; struct mm_struct *mm; const char *filename; const char *interp; int argc; };
-struct mm_struct { struct file *exe_file; unsigned long arg_start; unsigned long arg_end; unsigned long env_start; unsigned long env_end; };
-struct ns_common { unsigned int inum; };
-struct user_namespace { struct ns_common ns; };
-struct mnt_namespace { struct ns_common ns; };
-struct pid_namespace { struct ns_common ns; };
-struct nsproxy { struct mnt_namespace *mnt_ns; struct pid_namespace *pid_ns_for_children; };
-typedef struct { __u64 val; } kernel_cap_t;
-struct cred { kuid_t uid; kgid_t gid; kuid_t euid; kgid_t egid; kernel_cap_t cap_effective; struct user_namespace *user_ns; };
-struct fs_struct { struct path pwd; };
-struct fdtable { unsigned int max_fds; struct file **fd; };
-struct files_struct { struct fdtable *fdt; };
-struct tty_driver { int major; int minor_start; };
-struct tty_struct { struct tty_driver *driver; int index; };
-typedef struct { int counter; } atomic_t;
-struct signal_struct { atomic_t live; int group_exit_code; struct tty_struct *tty; };
-struct kernfs_node { __u64 id; };
-struct cgroup { struct kernfs_node *kn; int level; struct cgroup *ancestors[]; };
-struct css_set { struct cgroup *dfl_cgrp; };
+struct qstr {
+	__u32 hash;
+	__u32 len;
+	const unsigned char *name;
+};
+struct file_system_type {
+	const char *name;
+};
+struct super_block {
+	__u32 s_dev;
+	unsigned long s_flags;
+	unsigned long s_magic;
+	struct file_system_type *s_type;
+	struct dentry *s_root;
+};
+struct inode {
+	unsigned short i_mode;
+	kuid_t i_uid;
+	kgid_t i_gid;
+	unsigned int i_nlink;
+	unsigned long i_ino;
+	struct super_block *i_sb;
+	__u32 i_generation;
+};
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+};
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+	unsigned int f_flags;
+	unsigned int f_mode;
+};
+struct linux_binprm {
+	struct file *executable;
+	struct file *file;
+	struct mm_struct *mm;
+	const char *filename;
+	const char *interp;
+	int argc;
+};
+struct mm_struct {
+	struct file *exe_file;
+	unsigned long arg_start;
+	unsigned long arg_end;
+	unsigned long env_start;
+	unsigned long env_end;
+};
+struct ns_common {
+	unsigned int inum;
+};
+struct user_namespace {
+	struct ns_common ns;
+};
+struct mnt_namespace {
+	struct ns_common ns;
+};
+struct pid_namespace {
+	struct ns_common ns;
+};
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+	struct pid_namespace *pid_ns_for_children;
+};
+typedef struct {
+	__u64 val;
+} kernel_cap_t;
+struct cred {
+	kuid_t uid;
+	kgid_t gid;
+	kuid_t euid;
+	kgid_t egid;
+	kernel_cap_t cap_effective;
+	struct user_namespace *user_ns;
+};
+struct fs_struct {
+	struct path pwd;
+};
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
+struct tty_driver {
+	int major;
+	int minor_start;
+};
+struct tty_struct {
+	struct tty_driver *driver;
+	int index;
+};
+typedef struct {
+	int counter;
+} atomic_t;
+struct signal_struct {
+	atomic_t live;
+	int group_exit_code;
+	struct tty_struct *tty;
+};
+struct kernfs_node {
+	__u64 id;
+};
+struct cgroup {
+	struct kernfs_node *kn;
+	int level;
+	struct cgroup *ancestors[];
+};
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
 struct task_struct {
-	int pid; int tgid; int exit_code;
+	int pid;
+	int tgid;
+	int exit_code;
 	unsigned int flags;
 	__u64 start_boottime;
 	char comm[16];
@@ -54,18 +154,30 @@ struct task_struct {
 	kuid_t loginuid;
 };
 /* Kernels before 6.3 keep capabilities as two words. */
-struct kernel_cap___old { __u32 cap[2]; };
-struct cred___old { struct kernel_cap___old cap_effective; };
-struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; };
+struct kernel_cap___old {
+	__u32 cap[2];
+};
+struct cred___old {
+	struct kernel_cap___old cap_effective;
+};
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
 #pragma clang attribute pop
 
 /* What the tracepoints sys_exit_* give. */
-struct sys_exit { __u64 common; __s32 nr; __u32 pad; __s64 ret; };
+struct sys_exit {
+	__u64 common;
+	__s32 nr;
+	__u32 pad;
+	__s64 ret;
+};
 
 #define PF_KTHREAD	0x00200000
 #define SB_KERNMOUNT	(1 << 22)
 #define TMPFS_MAGIC	0x01021994
-#define HUGETLBFS_MAGIC	0x958458f6
+#define HUGETLBFS_MAGIC 0x958458f6
 #define S_IFMT		0170000
 #define S_IFDIR		0040000
 #define S_IFLNK		0120000

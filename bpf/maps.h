@@ -93,17 +93,18 @@ struct exe_classes_inner {
 	__type(value, struct exe_class);
 };
 
-#define GENERATIONS(name_, inner_)			\
-struct {						\
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);	\
-	__uint(max_entries, NUM_SLOTS);			\
-	__type(key, __u32);				\
-	__array(values, struct inner_);			\
-} name_ SEC(".maps")
+#define GENERATIONS(name_, inner_)                        \
+	struct {                                          \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); \
+		__uint(max_entries, NUM_SLOTS);           \
+		__type(key, __u32);                       \
+		__array(values, struct inner_);           \
+	} name_ SEC(".maps")
 
 /* identity -> class: files that rules name, directories that rules name. */
 GENERATIONS(objects, objects_inner);
-/* (directory, name) -> class: files that rules name, even if they do not exist yet. */
+/* (directory, name) -> class: files that rules name, even if they do not exist
+ * yet. */
 GENERATIONS(names, names_inner);
 GENERATIONS(long_names, long_names_inner);
 /* last component -> class of names; exact, then by suffix. */
@@ -112,7 +113,8 @@ GENERATIONS(suffixes, suffixes_inner);
 GENERATIONS(classes, classes_inner);
 GENERATIONS(vecs, vecs_inner);
 GENERATIONS(bounds, bounds_inner);
-/* exe id -> classes of that program; user space when staging, the kernel at exec. */
+/* exe id -> classes of that program; user space when staging, the kernel at
+ * exec. */
 GENERATIONS(exe_classes, exe_classes_inner);
 
 /* Verdicts that user space gave for what was not lowered. Not an LRU: denies
@@ -151,7 +153,8 @@ struct {
 	__type(value, __u32);
 } rescue SEC(".maps");
 
-/* Processes in a cgroup, by cgroup id. Kernel only; entries go with the last process. */
+/* Processes in a cgroup, by cgroup id. Kernel only; entries go with the last
+ * process. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -173,7 +176,8 @@ struct {
 	__type(value, struct record);
 } events SEC(".maps");
 
-/* Map values and keys that no code touches whole would reach BTF as mere names. */
+/* Map values and keys that no code touches whole would reach BTF as mere names.
+ */
 const struct {
 	struct object object;
 	struct class class;

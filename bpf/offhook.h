@@ -3,7 +3,8 @@
 #ifndef BAILIFF_OFFHOOK_H
 #define BAILIFF_OFFHOOK_H
 
-/* What an open descriptor of the caller refers to, in the kernel's own terms. */
+/* What an open descriptor of the caller refers to, in the kernel's own terms.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -11,8 +12,10 @@ struct {
 	__type(value, struct identity);
 } identified SEC(".maps");
 
+/* clang-format off */
 SEC("syscall")
 int identify(struct identity_of *ctx)
+/* clang-format on */
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct dentry *d, *parent;
@@ -24,7 +27,8 @@ int identify(struct identity_of *ctx)
 	if (!arg)
 		return -1;
 	fds = BPF_CORE_READ(t, files, fdt, fd);
-	if (fd >= BPF_CORE_READ(t, files, fdt, max_fds) || bpf_probe_read_kernel(&f, sizeof(f), fds + fd) || !f)
+	if (fd >= BPF_CORE_READ(t, files, fdt, max_fds) ||
+	    bpf_probe_read_kernel(&f, sizeof(f), fds + fd) || !f)
 		return -1;
 	inode = BPF_CORE_READ(f, f_inode);
 	arg->id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
@@ -63,7 +67,8 @@ struct {
 	__type(value, struct trial);
 } trials SEC(".maps");
 
-/* The same decision without a hook: subject and object come as classes and numbers. */
+/* The same decision without a hook: subject and object come as classes and
+ * numbers. */
 __noinline int one_trial(struct trial *arg)
 {
 	struct subject_classes sc = {};
@@ -132,8 +137,10 @@ __noinline int one_trial(struct trial *arg)
 	return 0;
 }
 
+/* clang-format off */
 SEC("syscall")
 int decide_trials(void *ctx)
+/* clang-format on */
 {
 	for (__u32 i = 0; i < TRIALS; i++) {
 		__u32 key = i;
@@ -147,14 +154,18 @@ int decide_trials(void *ctx)
 }
 
 /* What attaching anything to a hook costs: the floor in docs/performance.md. */
+/* clang-format off */
 SEC("fmod_ret/security_file_open")
 int BPF_PROG(floor_mod, struct file *file, int ret)
+/* clang-format on */
 {
 	return ret;
 }
 
+/* clang-format off */
 SEC("lsm/file_open")
 int BPF_PROG(floor_open, struct file *file, int ret)
+/* clang-format on */
 {
 	return ret;
 }

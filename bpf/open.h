@@ -9,9 +9,9 @@
 
 static __always_inline __u32 flags_of(unsigned int mode, unsigned int flags)
 {
-	return (mode & FMODE_READ ? 1 : 0) | (mode & FMODE_WRITE ? 2 : 0) | (flags & O_APPEND ? 4 : 0) |
-	       (flags & O_CREAT ? 8 : 0) | (flags & O_TRUNC ? 16 : 0) | (flags & O_EXCL ? 32 : 0) |
-	       (flags & O_DIRECTORY ? 64 : 0);
+	return (mode & FMODE_READ ? 1 : 0) | (mode & FMODE_WRITE ? 2 : 0) |
+	       (flags & O_APPEND ? 4 : 0) | (flags & O_CREAT ? 8 : 0) | (flags & O_TRUNC ? 16 : 0) |
+	       (flags & O_EXCL ? 32 : 0) | (flags & O_DIRECTORY ? 64 : 0);
 }
 
 static __always_inline __u32 open_flags(struct file *f)
@@ -19,22 +19,26 @@ static __always_inline __u32 open_flags(struct file *f)
 	return flags_of(f->f_mode, f->f_flags);
 }
 
-static __noinline int open_judged(struct proc *p, struct judgement *j, struct object_ref *o, int can_refuse)
+/* What follows from a verdict, and the record. inode == NULL: after the call,
+ * where nothing can be refused. */
+static __always_inline int open_judged(struct proc *p, struct judgement *j, struct object_ref *o,
+				       struct dentry *d, struct inode *inode)
 {
-	__u32 effect = EFFECT_NONE;
+	bool can_refuse = inode != NULL;
 
+	j->hook = HOOK_OPEN;
 	count(COUNT_SEEN_OPEN);
 	if (j->blocks && can_refuse) {
-		effect = EFFECT_REFUSED;
+		j->effect = EFFECT_REFUSED;
 		count(COUNT_DENIED);
 	}
 	if (j->blocks && j->kills && !bpf_send_signal(SIGKILL)) {
 		if (!can_refuse)
-			effect = EFFECT_KILLED;
+			j->effect = EFFECT_KILLED;
 		count(COUNT_KILLED);
 	}
-	emit_file(p, j, o, HOOK_OPEN, effect);
-	return effect == EFFECT_REFUSED ? -EPERM : 0;
+	emit_file(p, j, o, d, inode);
+	return j->effect == EFFECT_REFUSED ? -EPERM : 0;
 }
 
 static __noinline int open_slow(struct proc *p, struct file *f)
@@ -50,15 +54,17 @@ static __noinline int open_slow(struct proc *p, struct file *f)
 	o.open_flags = open_flags(f);
 	if (!judge(&j, t, p, &o, d, inode, HOOK_OPEN) && !settings.all_opens)
 		return 0;
-	return open_judged(p, &j, &o, 1);
+	return open_judged(p, &j, &o, d, inode);
 }
 
-/* Does any rule on opens, or the operator, want to know what this process opens? */
+/* Does any rule on opens, or the operator, want to know what this process
+ * opens? */
 static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
 {
 	if (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE)
 		return false;
-	return p->vec[HOOK_OPEN - 1].sum || settings.all_opens || !current_vectors(p, t, settings.generation);
+	return p->vec[HOOK_OPEN - 1].sum || settings.all_opens ||
+	       !current_vectors(p, t, settings.generation);
 }
 
 static __always_inline int open_check(struct file *f)
@@ -91,7 +97,7 @@ static __always_inline int open_report(long fd)
 		return 0;
 	if (!judge(&j, t, p, &o, NULL, NULL, HOOK_OPEN) && !settings.all_opens)
 		return 0;
-	open_judged(p, &j, &o, 0);
+	open_judged(p, &j, &o, NULL, NULL);
 	return 0;
 }
 

@@ -6,30 +6,33 @@
 #ifndef BAILIFF_SUBJECT_H
 #define BAILIFF_SUBJECT_H
 
-#define PROC_SCOPE	1	/* in scope; stays so whatever cgroup it moves to */
-#define PROC_RESCUE	2	/* never denied */
-#define PROC_SEEDED	4	/* was there before the agent: program taken from mm->exe_file */
-#define PROC_COUNTED	8	/* counted in cgroup_procs */
+#define PROC_SCOPE   1 /* in scope; stays so whatever cgroup it moves to */
+#define PROC_RESCUE  2 /* never denied */
+#define PROC_SEEDED  4 /* was there before the agent: program taken from mm->exe_file */
+#define PROC_COUNTED 8 /* counted in cgroup_procs */
 
 /* A verdict on one act, and what follows from it. */
 struct judgement {
 	__u32 generation;
 	__u32 clause;
-	__u16 flags;		/* RECORD_* */
+	__u16 flags; /* RECORD_* */
 	__u8 verdict;
 	__u8 source;
 	__u8 mode;
-	__u8 blocks;		/* deny, and the mode and the rule say that it is acted upon */
+	__u8 blocks; /* deny, and the mode and the rule say that it is acted upon */
 	__u8 kills;
-	__u8 pad;
+	__u8 hook;   /* of the record */
+	__u8 effect; /* what was done */
+	__u8 pad[3];
 };
 
 /* A verdict taken before an exec, to be told when the exec has succeeded. */
 struct pending {
 	struct judgement j;
 	__u32 valid;
-	__u32 script_exe;	/* exe id of a script that was judged before its interpreter */
-	__u32 last_exe;		/* exe id of the file judged last */
+	__u32 script_exe; /* exe id of a script that was judged before its interpreter
+                     */
+	__u32 last_exe;	  /* exe id of the file judged last */
 	__u32 pad;
 };
 
@@ -43,15 +46,16 @@ struct proc {
 	__u32 flags;
 	__u32 ancestors;
 	__u32 ancestor[MAX_ANCESTORS];
-	__u64 dropped;			/* tests met by ancestors that no longer fit, in generation dropped_gen */
+	__u64 dropped; /* tests met by ancestors that no longer fit, in generation
+                    dropped_gen */
 	__u32 dropped_gen;
 	__u32 pad;
-	struct exe_class class;		/* of the program, in generation class_gen */
+	struct exe_class class; /* of the program, in generation class_gen */
 	__u32 class_gen;
 	/* Vectors of the subject in generation gen, for these credentials. */
 	__u32 gen;
 	__u32 uid, euid;
-	__u64 cred;			/* address, to compare */
+	__u64 cred; /* address, to compare */
 	struct pending pending;
 	struct vec vec[NUM_JUDGED];
 };
@@ -85,7 +89,8 @@ static __always_inline __u64 effective_caps(const struct cred *c)
 {
 	if (bpf_core_field_exists(struct cred___old, cap_effective.cap)) {
 		const struct cred___old *o = (const void *)c;
-		__u32 lo = BPF_CORE_READ(o, cap_effective.cap[0]), hi = BPF_CORE_READ(o, cap_effective.cap[1]);
+		__u32 lo = BPF_CORE_READ(o, cap_effective.cap[0]),
+		      hi = BPF_CORE_READ(o, cap_effective.cap[1]);
 
 		return (__u64)hi << 32 | lo;
 	}
@@ -105,7 +110,8 @@ static __always_inline __u32 tty_of(struct task_struct *t)
 	if (!tty)
 		return 0;
 	minor = BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
-	return (minor & 0xff) | (__u32)BPF_CORE_READ(tty, driver, major) << 8 | (minor & ~0xffU) << 12;
+	return (minor & 0xff) | (__u32)BPF_CORE_READ(tty, driver, major) << 8 |
+	       (minor & ~0xffU) << 12;
 }
 
 static __always_inline __u64 cgroup_of(struct task_struct *t)
@@ -139,12 +145,12 @@ static __always_inline bool under_scope(struct task_struct *t)
 }
 
 /* The bits of input.file.traits, in the order of event.Traits. */
-static __always_inline __u32 traits_of(struct super_block *sb, __u32 mode, __u32 nlink, __u32 dir_mode)
+static __always_inline __u32 traits_of(__u64 magic, __u64 sb_flags, __u32 mode, __u32 nlink,
+				       __u32 dir_mode)
 {
-	__u64 magic = BPF_CORE_READ(sb, s_magic);
 	__u32 traits = 0;
 
-	if ((magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC) && BPF_CORE_READ(sb, s_flags) & SB_KERNMOUNT)
+	if ((magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC) && sb_flags & SB_KERNMOUNT)
 		traits |= 1;
 	if (nlink == 0)
 		traits |= 2;
@@ -182,7 +188,27 @@ static __always_inline void file_facts(struct wire_file *f, struct dentry *d, st
 	f->dir_uid = BPF_CORE_READ(dir, i_uid.val);
 	f->fs_magic = magic;
 	bpf_probe_read_kernel_str(f->fs_type, sizeof(f->fs_type), BPF_CORE_READ(sb, s_type, name));
-	f->traits = traits_of(sb, f->mode, f->nlink, f->dir_mode);
+	f->traits = traits_of(magic, BPF_CORE_READ(sb, s_flags), f->mode, f->nlink, f->dir_mode);
+}
+
+/* The same, of a file that the program has as a typed pointer: plain loads. */
+static __always_inline void file_facts_near(struct wire_file *f, struct dentry *d,
+					    struct inode *inode)
+{
+	struct inode *dir = d->d_parent->d_inode;
+	struct super_block *sb = inode->i_sb;
+
+	id_of(&f->id, inode);
+	id_of(&f->dir, dir);
+	f->mode = inode->i_mode;
+	f->uid = inode->i_uid.val;
+	f->gid = inode->i_gid.val;
+	f->nlink = inode->i_nlink;
+	f->dir_mode = dir->i_mode;
+	f->dir_uid = dir->i_uid.val;
+	f->fs_magic = sb->s_magic;
+	bpf_probe_read_kernel_str(f->fs_type, sizeof(f->fs_type), sb->s_type->name);
+	f->traits = traits_of(sb->s_magic, sb->s_flags, f->mode, f->nlink, f->dir_mode);
 }
 
 /* The number of a program: the file and the place where it was found. 0 if the
@@ -190,7 +216,7 @@ static __always_inline void file_facts(struct wire_file *f, struct dentry *d, st
 static __noinline __u32 intern_exe(struct dentry *d, struct inode *inode)
 {
 	struct exe_key k = {};
-	struct path_walk w = { .off = unknown_zero };
+	struct path_walk w = {.off = unknown_zero};
 	struct exe_info *info;
 	__u32 id, *known;
 
@@ -312,7 +338,8 @@ static __noinline struct proc *seed(struct task_struct *leader)
 	p->start = leader->start_boottime;
 	p->exe_id = exe_of(leader, &inode);
 	p->cgroup = cgroup_of(leader);
-	p->flags = PROC_SEEDED | (under_scope(leader) ? PROC_SCOPE : 0) | (is_rescue(leader, inode) ? PROC_RESCUE : 0);
+	p->flags = PROC_SEEDED | (under_scope(leader) ? PROC_SCOPE : 0) |
+		   (is_rescue(leader, inode) ? PROC_RESCUE : 0);
 	up = leader->real_parent;
 	for (int i = 0; i < 8; i++) {
 		__u32 id;
@@ -332,7 +359,8 @@ static __noinline struct proc *seed(struct task_struct *leader)
 	return p;
 }
 
-/* The current process; NULL for kernel threads and when no storage can be had. */
+/* The current process; NULL for kernel threads and when no storage can be had.
+ */
 static __always_inline struct proc *current_proc(struct task_struct *t)
 {
 	struct task_struct *leader = t->group_leader;
@@ -356,18 +384,18 @@ __noinline __u64 subject_number(struct proc *p, __u64 ancestor, __u32 field)
 	if (!p)
 		return 0;
 	switch (field) {
-	case FIELD_PROCESS_ANCESTORS:	return ancestor;
-	case FIELD_PROCESS_UID:		return c->uid.val;
-	case FIELD_PROCESS_EUID:	return c->euid.val;
-	case FIELD_PROCESS_GID:		return c->gid.val;
-	case FIELD_PROCESS_EGID:	return c->egid.val;
-	case FIELD_PROCESS_LOGINUID:	return loginuid_of(t);
-	case FIELD_PROCESS_CAPS:	return effective_caps(c);
-	case FIELD_PROCESS_CGROUP_ID:	return p->cgroup;
-	case FIELD_PROCESS_NS_MNT:	return BPF_CORE_READ(t, nsproxy, mnt_ns, ns.inum);
-	case FIELD_PROCESS_NS_PID:	return BPF_CORE_READ(t, nsproxy, pid_ns_for_children, ns.inum);
-	case FIELD_PROCESS_NS_USER:	return BPF_CORE_READ(c, user_ns, ns.inum);
-	case FIELD_PROCESS_TTY:		return tty_of(t);
+	case FIELD_PROCESS_ANCESTORS: return ancestor;
+	case FIELD_PROCESS_UID: return c->uid.val;
+	case FIELD_PROCESS_EUID: return c->euid.val;
+	case FIELD_PROCESS_GID: return c->gid.val;
+	case FIELD_PROCESS_EGID: return c->egid.val;
+	case FIELD_PROCESS_LOGINUID: return loginuid_of(t);
+	case FIELD_PROCESS_CAPS: return effective_caps(c);
+	case FIELD_PROCESS_CGROUP_ID: return p->cgroup;
+	case FIELD_PROCESS_NS_MNT: return BPF_CORE_READ(t, nsproxy, mnt_ns, ns.inum);
+	case FIELD_PROCESS_NS_PID: return BPF_CORE_READ(t, nsproxy, pid_ns_for_children, ns.inum);
+	case FIELD_PROCESS_NS_USER: return BPF_CORE_READ(c, user_ns, ns.inum);
+	case FIELD_PROCESS_TTY: return tty_of(t);
 	}
 	return 0;
 }

@@ -49,7 +49,10 @@ static __always_inline bool maybe_named(const struct slot *s, const struct file_
 /* Class of a last component: exact, else by its longest suffix in a rule. */
 static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 index)
 {
-	struct { char name[NAME_KEY]; struct suffix_key suffix; } k = {};
+	struct {
+		char name[NAME_KEY];
+		struct suffix_key suffix;
+	} k = {};
 	void *map;
 	__u32 *class;
 	long n;
@@ -82,13 +85,14 @@ static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 i
 #define NAME_UNKNOWN 0xffffffff
 
 /* Class of a file by (directory, name); 0 if no rule names it so. */
-static __noinline __u32 named_class(struct file_id *dir, const unsigned char *name, __u32 len, __u32 index)
+static __noinline __u32 named_class(struct file_id *dir, const unsigned char *name, __u32 len,
+				    __u32 index)
 {
 	__u32 *class;
 	void *map;
 
 	if (len < NAME_KEY) {
-		struct name_key k = { .dir = *dir };
+		struct name_key k = {.dir = *dir};
 
 		map = bpf_map_lookup_elem(&names, &index);
 		if (!map || bpf_probe_read_kernel_str(k.name, NAME_KEY, name) < 0)
@@ -96,9 +100,10 @@ static __noinline __u32 named_class(struct file_id *dir, const unsigned char *na
 		class = bpf_map_lookup_elem(map, &k);
 	} else {
 		/* Too long for the stack: kernels before 6.13 allow 512 bytes to a
-		 * whole call chain. A thread is in one hook at a time. */
+     * whole call chain. A thread is in one hook at a time. */
 		struct task_struct *t = bpf_get_current_task_btf();
-		struct long_name_key *k = bpf_task_storage_get(&long_key, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		struct long_name_key *k =
+			bpf_task_storage_get(&long_key, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 
 		map = bpf_map_lookup_elem(&long_names, &index);
 		if (!map)
@@ -152,7 +157,7 @@ static long far_step(__u64 i, struct far_walk *w)
 
 /* Class of the path of an open or executed file in one generation. */
 static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const struct slot *s,
-					__u32 index)
+				   __u32 index)
 {
 	struct dentry *parent;
 	struct file_id id;
@@ -176,9 +181,11 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 			o = bpf_map_lookup_elem(map, &id);
 			if (o) {
 				if (i == 0 && o->flags & OBJECT_NAMES) {
-					class = named_class(&id, d->d_name.name, d->d_name.len, index);
+					class = named_class(&id, d->d_name.name, d->d_name.len,
+							    index);
 					if (class)
-						return class == NAME_UNKNOWN ? CLASS_UNRESOLVED : class;
+						return class == NAME_UNKNOWN ? CLASS_UNRESOLVED
+									     : class;
 				}
 				if (o->flags & OBJECT_PREFIX)
 					return o->below;
@@ -186,7 +193,7 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 		}
 		d = parent;
 	}
-	struct far_walk w = { .dentry = (__u64)d, .index = index };
+	struct far_walk w = {.dentry = (__u64)d, .index = index};
 
 	bpf_loop(FAR_STEPS, far_step, &w, 0);
 	/* Not found within the bound: no such tree, or somebody is at work. */
@@ -214,7 +221,8 @@ static __always_inline __u32 place_name(__u32 path, struct dentry *d, __u32 inde
  */
 __u32 unknown_zero;
 
-/* Components of the path within its filesystem, last first, each ended by NUL. */
+/* Components of the path within its filesystem, last first, each ended by NUL.
+ */
 struct path_walk {
 	__u64 dentry;
 	char *buf;
@@ -222,31 +230,32 @@ struct path_walk {
 	__u32 cut;
 };
 
-#define PATH_STEP(name_, max_)								\
-static long name_(__u64 i, struct path_walk *w)						\
-{											\
-	struct dentry *d = (void *)w->dentry, *parent = BPF_CORE_READ(d, d_parent);	\
-	__u32 off = w->off;								\
-	long n;										\
-											\
-	if (parent == d && i)								\
-		return 1;								\
-	if (off > (max_) - 256) {							\
-		w->cut = 1;								\
-		return 1;								\
-	}										\
-	n = bpf_probe_read_kernel_str(w->buf + off, 256, BPF_CORE_READ(d, d_name.name));\
-	if (n > 0 && n <= 256)								\
-		w->off = off + n;							\
-	if (parent == d) {								\
-		/* A root: nothing above. Only files without a tree have a name there. */ \
-		if (n == 2)								\
-			w->off = off;							\
-		return 1;								\
-	}										\
-	w->dentry = (__u64)parent;							\
-	return 0;									\
-}
+#define PATH_STEP(name_, max_)                                                                     \
+	static long name_(__u64 i, struct path_walk *w)                                            \
+	{                                                                                          \
+		struct dentry *d = (void *)w->dentry, *parent = BPF_CORE_READ(d, d_parent);        \
+		__u32 off = w->off;                                                                \
+		long n;                                                                            \
+                                                                                                   \
+		if (parent == d && i)                                                              \
+			return 1;                                                                  \
+		if (off > (max_) - 256) {                                                          \
+			w->cut = 1;                                                                \
+			return 1;                                                                  \
+		}                                                                                  \
+		n = bpf_probe_read_kernel_str(w->buf + off, 256, BPF_CORE_READ(d, d_name.name));   \
+		if (n > 0 && n <= 256)                                                             \
+			w->off = off + n;                                                          \
+		if (parent == d) {                                                                 \
+			/* A root: nothing above. Only files without a tree have a name there.   \
+       */ \
+			if (n == 2)                                                                \
+				w->off = off;                                                      \
+			return 1;                                                                  \
+		}                                                                                  \
+		w->dentry = (__u64)parent;                                                         \
+		return 0;                                                                          \
+	}
 PATH_STEP(path_step, PATH_BYTES)
 PATH_STEP(exe_path_step, EXE_PATH)
 

@@ -11,23 +11,23 @@
 #ifndef BAILIFF_WIRE_H
 #define BAILIFF_WIRE_H
 
-#define MAX_CLAUSES	4096	/* bits of a vector: clauses of one hook */
-#define VEC_WORDS	(MAX_CLAUSES / 64)
+#define MAX_CLAUSES	 4096 /* bits of a vector: clauses of one hook */
+#define VEC_WORDS	 (MAX_CLAUSES / 64)
 #define MAX_SUBJECT_DIMS 12
-#define MAX_OBJECT_DIMS	8
-#define MAX_ANCESTORS	16
-#define NUM_SLOTS	4	/* generations that can exist side by side */
-#define FILTER_WORDS	1024	/* 65,536 bits in front of the objects map */
-#define NAME_KEY	64	/* names of this length and more are in long_names */
-#define LONG_NAME	256	/* NAME_MAX + 1 */
-#define SUFFIX_KEY	24	/* longest suffix that a rule may test */
-#define PATH_BYTES	4096	/* longest path in a record, PATH_MAX */
-#define ARG_BYTES	4096	/* longest argument or environment block in a record */
-#define EXE_PATH	512	/* longest path kept for a running program */
-#define MAX_SCOPES	16
+#define MAX_OBJECT_DIMS	 8
+#define MAX_ANCESTORS	 16
+#define NUM_SLOTS	 4    /* generations that can exist side by side */
+#define FILTER_WORDS	 1024 /* 65,536 bits in front of the objects map */
+#define NAME_KEY	 64   /* names of this length and more are in long_names */
+#define LONG_NAME	 256  /* NAME_MAX + 1 */
+#define SUFFIX_KEY	 24   /* longest suffix that a rule may test */
+#define PATH_BYTES	 4096 /* longest path in a record, PATH_MAX */
+#define ARG_BYTES	 4096 /* longest argument or environment block in a record */
+#define EXE_PATH	 512  /* longest path kept for a running program */
+#define MAX_SCOPES	 16
 
 enum hook { HOOK_NONE, HOOK_EXEC, HOOK_FORK, HOOK_OPEN, HOOK_EXIT };
-#define NUM_JUDGED 3		/* exec, fork, open; index is hook - 1 */
+#define NUM_JUDGED 3 /* exec, fork, open; index is hook - 1 */
 enum verdict { VERDICT_NONE, VERDICT_ALLOW, VERDICT_ALERT, VERDICT_DENY };
 enum effect { EFFECT_NONE, EFFECT_REFUSED, EFFECT_KILLED };
 enum source { SOURCE_NONE, SOURCE_TABLE, SOURCE_CACHE, SOURCE_ENGINE, SOURCE_GATE, SOURCE_DEFAULT };
@@ -42,7 +42,7 @@ struct file_id {
 /* A name in a directory. */
 struct name_key {
 	struct file_id dir;
-	char name[NAME_KEY];	/* zero padded */
+	char name[NAME_KEY]; /* zero padded */
 };
 
 struct long_name_key {
@@ -52,18 +52,18 @@ struct long_name_key {
 
 /* The last bytes of a name, last byte first. */
 struct suffix_key {
-	__u32 bits;		/* prefix length, as the LPM trie wants it */
+	__u32 bits; /* prefix length, as the LPM trie wants it */
 	char tail[SUFFIX_KEY];
 };
 
 /* Where a directory or a named file stands in the rules: flags of object. */
-#define OBJECT_FILE	1	/* judged by class, wherever its name is */
-#define OBJECT_PREFIX	2	/* files below are judged by class */
-#define OBJECT_NAMES	4	/* names in it are in the names map */
+#define OBJECT_FILE   1 /* judged by class, wherever its name is */
+#define OBJECT_PREFIX 2 /* files below are judged by class */
+#define OBJECT_NAMES  4 /* names in it are in the names map */
 
 struct object {
-	__u32 class;		/* of the file itself, if OBJECT_FILE */
-	__u32 below;		/* of what is below it, if OBJECT_PREFIX */
+	__u32 class; /* of the file itself, if OBJECT_FILE */
+	__u32 below; /* of what is below it, if OBJECT_PREFIX */
 	__u32 flags;
 	__u32 pad;
 };
@@ -72,16 +72,19 @@ struct object {
  * What a class of paths or names means in each dimension: numbers of vectors.
  * The hook is the index; file[HOOK_FORK - 1] is unused.
  */
-struct class {
+struct class
+{
 	__u32 file[NUM_JUDGED];
 	__u32 exe[NUM_JUDGED];
 	__u32 parent[NUM_JUDGED];
 	__u32 pad;
-	__u64 ancestor;		/* tests on ancestors that this path meets */
+	__u64 ancestor; /* tests on ancestors that this path meets */
 };
 
-#define CLASS_UNRESOLVED 0	/* nothing is known: every condition counts as met */
-#define CLASS_OTHER	1	/* no rule names it */
+#define CLASS_UNRESOLVED \
+	0	      /* nothing is known: every condition counts as met  \
+                            */
+#define CLASS_OTHER 1 /* no rule names it */
 
 /* A set of clauses. Bit i of sum says that w[i] is not zero. */
 struct vec {
@@ -89,7 +92,7 @@ struct vec {
 	__u64 w[VEC_WORDS];
 };
 
-#define VEC_ONES 0		/* the vector that a missing dimension has */
+#define VEC_ONES 0 /* the vector that a missing dimension has */
 
 /* One numeric dimension: bounds[base..base+count) cut the values of
  * (field & mask) into intervals; other != 0 means (field == other). */
@@ -103,34 +106,36 @@ struct dim {
 };
 
 struct bound {
-	__u64 from;		/* lowest value of the interval */
+	__u64 from; /* lowest value of the interval */
 	__u32 vec;
 	__u32 pad;
 };
 
 /* What a decision key for the verdict cache is made of. */
-#define KEY_EXE		1
-#define KEY_PARENT	2
-#define KEY_IDS		4
-#define KEY_CGROUP	8
-#define KEY_FILE	16	/* inode, directory, name */
-#define KEY_OPEN	32
-#define KEY_META	64	/* mode, owner, links of file and directory */
-#define KEY_NONE	0x80000000u	/* the answer may not be cached */
+#define KEY_EXE	   1
+#define KEY_PARENT 2
+#define KEY_IDS	   4
+#define KEY_CGROUP 8
+#define KEY_FILE   16 /* inode, directory, name */
+#define KEY_OPEN   32
+#define KEY_META   64	       /* mode, owner, links of file and directory */
+#define KEY_NONE   0x80000000u /* the answer may not be cached */
 
 struct hook_conf {
-	__u32 clauses;		/* number of bits in use */
-	__u32 audit_from;	/* certain clauses below this one block, from here on they do not */
-	__u32 alert_from;	/* certain alert clauses */
-	__u32 maybe_from;	/* clauses of which a part is left to user space: undecided deny first */
+	__u32 clauses;	  /* number of bits in use */
+	__u32 audit_from; /* certain clauses below this one block, from here on they
+                       do not */
+	__u32 alert_from; /* certain alert clauses */
+	__u32 maybe_from; /* clauses of which a part is left to user space: undecided
+                       deny first */
 	__u32 maybe_allow_from;
-	__u32 key;		/* KEY_* */
-	__u32 kill_vec;		/* clauses whose rule also kills */
+	__u32 key;	/* KEY_* */
+	__u32 kill_vec; /* clauses whose rule also kills */
 	__u32 subject_dims;
 	__u32 object_dims;
-	__u32 uses_path;	/* any condition on file.path / file.name */
+	__u32 uses_path; /* any condition on file.path / file.name */
 	__u32 uses_name;
-	__u32 all_vec;		/* every clause of this hook */
+	__u32 all_vec; /* every clause of this hook */
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
@@ -138,27 +143,27 @@ struct hook_conf {
 /* One generation's constants. */
 struct slot {
 	__u32 generation;
-	__u32 uses_names;	/* some dimension reads a last component */
+	__u32 uses_names; /* some dimension reads a last component */
 	struct hook_conf hook[NUM_JUDGED];
 	__u64 filter[FILTER_WORDS];
 };
 
 struct scope {
 	__u64 cgroup;
-	__u32 level;		/* depth in the cgroup tree, the root being 0 */
+	__u32 level; /* depth in the cgroup tree, the root being 0 */
 	__u32 pad;
 };
 
 /* What user space sets, and when: at load unless it says otherwise. */
 struct config {
-	__u32 generation;	/* 0: no rules; changed by one store */
-	__u32 mode;		/* enum event.Mode: 0 audit, 1 enforce; changed by one store */
-	__u32 staging;		/* generation being built; 0: none */
-	__u32 agent;		/* tgid that is never judged */
-	__u32 all_opens;	/* emit an event for every open in scope */
-	__u32 want_env;		/* copy the environment block of a new image */
-	__u32 backend;		/* 1 when acts can be refused */
-	__u32 scopes;		/* number of entries in scope; 0: everything is in scope */
+	__u32 generation; /* 0: no rules; changed by one store */
+	__u32 mode;	  /* enum event.Mode: 0 audit, 1 enforce; changed by one store */
+	__u32 staging;	  /* generation being built; 0: none */
+	__u32 agent;	  /* tgid that is never judged */
+	__u32 all_opens;  /* emit an event for every open in scope */
+	__u32 want_env;	  /* copy the environment block of a new image */
+	__u32 backend;	  /* 1 when acts can be refused */
+	__u32 scopes;	  /* number of entries in scope; 0: everything is in scope */
 	struct scope scope[MAX_SCOPES];
 };
 
@@ -172,11 +177,11 @@ struct wire_file {
 	__u32 nlink;
 	__u32 dir_mode;
 	__u32 dir_uid;
-	__u32 traits;		/* bits of event.Traits */
+	__u32 traits; /* bits of event.Traits */
 	__u32 unresolved;
 	__u64 fs_magic;
 	char fs_type[16];
-	__u16 path_off;		/* after the record; the path within its filesystem */
+	__u16 path_off; /* after the record; the path within its filesystem */
 	__u16 path_len;
 	__u32 exe_id;
 };
@@ -202,19 +207,19 @@ struct wire_subject {
 	__u32 user_ns;
 	__u32 exe_id;
 	__u32 parent_exe_id;
-	__u32 ancestors;	/* how many of ancestor are set */
-	__u32 ancestor[MAX_ANCESTORS];	/* exe ids, nearest first */
+	__u32 ancestors;	       /* how many of ancestor are set */
+	__u32 ancestor[MAX_ANCESTORS]; /* exe ids, nearest first */
 	__u32 pad;
 	char comm[16];
 };
 
-#define RECORD_UNDECIDED 1	/* a deferred rule had no verdict */
-#define RECORD_KILLED	2	/* reserved for exec: no instruction of the new image ran */
-#define RECORD_FAIL_OPEN 4	/* could not be judged; see fail_open counters */
-#define RECORD_MATCHED	8	/* clause is valid */
+#define RECORD_UNDECIDED 1 /* a deferred rule had no verdict */
+#define RECORD_KILLED	 2 /* reserved for exec: no instruction of the new image ran */
+#define RECORD_FAIL_OPEN 4 /* could not be judged; see fail_open counters */
+#define RECORD_MATCHED	 8 /* clause is valid */
 #define RECORD_CACHEABLE 16
-#define RECORD_ARGS_CUT 32
-#define RECORD_ENV_CUT	64
+#define RECORD_ARGS_CUT	 32
+#define RECORD_ENV_CUT	 64
 
 struct record {
 	__u64 time;
@@ -224,19 +229,19 @@ struct record {
 	__u8 source;
 	__u8 mode;
 	__u8 pad0;
-	__u16 flags;		/* RECORD_* */
+	__u16 flags; /* RECORD_* */
 	__u32 generation;
-	__u32 clause;		/* bit that decided */
+	__u32 clause; /* bit that decided */
 	struct wire_subject subject;
 	struct wire_file file;
-	__u64 new_exec_id;	/* exec, fork */
+	__u64 new_exec_id; /* exec, fork */
 	__u64 fork_flags;
 	__u64 cgroup_procs;
-	__u32 child;		/* fork: tgid of the new process */
-	__u32 open_flags;	/* bits of event.OpenFlags */
-	__u32 exit_code;	/* as wait(2) gives it */
-	__u32 args_total;	/* bytes of argv */
-	__u16 args_off;		/* variable data: offsets after the record */
+	__u32 child;	  /* fork: tgid of the new process */
+	__u32 open_flags; /* bits of event.OpenFlags */
+	__u32 exit_code;  /* as wait(2) gives it */
+	__u32 args_total; /* bytes of argv */
+	__u16 args_off;	  /* variable data: offsets after the record */
 	__u16 args_len;
 	__u16 env_off;
 	__u16 env_len;
@@ -244,17 +249,18 @@ struct record {
 	__u16 cwd_len;
 	__u16 opened_off;
 	__u16 opened_len;
-	__u32 script_exe;	/* exec: exe id of the script that led to file */
+	__u32 script_exe; /* exec: exe id of the script that led to file */
 	__u32 cwd_dev;
 	__u32 pad1;
-	char comm[16];		/* exec: of the new image */
+	char comm[16]; /* exec: of the new image */
 };
 
 /* Which program a process runs: the file and the place where it was found. */
 struct exe_key {
 	struct file_id id;
 	struct file_id dir;
-	char name[NAME_KEY];	/* cut: longer names share a number only if they share this */
+	char name[NAME_KEY]; /* cut: longer names share a number only if they share
+                          this */
 };
 
 struct exe_info {
@@ -269,7 +275,8 @@ struct exe_class {
 	__u32 name;
 };
 
-/* Key of a verdict that user space gave; parts that no deferred rule reads are zero. */
+/* Key of a verdict that user space gave; parts that no deferred rule reads are
+ * zero. */
 struct verdict_key {
 	__u32 generation;
 	__u32 hook;
@@ -301,10 +308,11 @@ struct identity_of {
 };
 
 struct identity {
-	__u32 depth;		/* directories in chain; CHAIN means maybe more */
+	__u32 depth; /* directories in chain; CHAIN means maybe more */
 	__u32 is_dir;
 	struct file_id id;
-	struct file_id chain[CHAIN];	/* the directory, its parent, ... up to the filesystem's root */
+	struct file_id chain[CHAIN]; /* the directory, its parent, ... up to the
+                                  filesystem's root */
 };
 
 /* A decision without a hook, for tests; the program takes TRIALS at once and
@@ -313,16 +321,16 @@ struct identity {
 struct trial {
 	__u32 generation;
 	__u32 hook;
-	__u32 exe_path;		/* classes */
+	__u32 exe_path; /* classes */
 	__u32 exe_name;
 	__u32 parent_path;
 	__u32 parent_name;
 	__u32 file_path;
 	__u32 file_name;
-	__u64 num[32];		/* by field number; NUM_FIELDS at most */
-	__u32 first;		/* out: first certain clause, or NO_CLAUSE */
-	__u32 maybe;		/* out: first uncertain clause, or NO_CLAUSE */
-	__u32 done;		/* out: 1 when there was an answer */
+	__u64 num[32]; /* by field number; NUM_FIELDS at most */
+	__u32 first;   /* out: first certain clause, or NO_CLAUSE */
+	__u32 maybe;   /* out: first uncertain clause, or NO_CLAUSE */
+	__u32 done;    /* out: 1 when there was an answer */
 	__u32 pad;
 };
 #define NO_CLAUSE 0xffffffffu
@@ -333,24 +341,24 @@ enum counter {
 	COUNT_FORK,
 	COUNT_OPEN,
 	COUNT_EXIT,
-	COUNT_DROP_EXEC,	/* ring full */
+	COUNT_DROP_EXEC, /* ring full */
 	COUNT_DROP_FORK,
 	COUNT_DROP_OPEN,
 	COUNT_DROP_EXIT,
-	COUNT_SEEN_EXEC,	/* hook calls in scope, whether or not an event was made */
+	COUNT_SEEN_EXEC, /* hook calls in scope, whether or not an event was made */
 	COUNT_SEEN_FORK,
 	COUNT_SEEN_OPEN,
 	COUNT_DENIED,
 	COUNT_KILLED,
-	COUNT_FAIL_OPEN_CONTEXT,	/* no task storage to be had */
-	COUNT_FAIL_OPEN_UNDECIDED,	/* deferred rule, act passed */
-	COUNT_FAIL_CLOSED_PATH,		/* path too deep: conditions counted as met */
-	COUNT_FAIL_CLOSED_EXE,		/* program of unknown class */
+	COUNT_FAIL_OPEN_CONTEXT,   /* no task storage to be had */
+	COUNT_FAIL_OPEN_UNDECIDED, /* deferred rule, act passed */
+	COUNT_FAIL_CLOSED_PATH,	   /* path too deep: conditions counted as met */
+	COUNT_FAIL_CLOSED_EXE,	   /* program of unknown class */
 	COUNT_EXE_TABLE_FULL,
 	COUNT_CACHE_HIT,
 	COUNT_PATH_CUT,
-	COUNT_FAIL_OPEN_TABLES,		/* the active tables could not be read */
-	COUNT_ANCESTORS_CUT,		/* a process has more ancestors than fit */
+	COUNT_FAIL_OPEN_TABLES, /* the active tables could not be read */
+	COUNT_ANCESTORS_CUT,	/* a process has more ancestors than fit */
 	COUNT_MAX,
 };
 
