@@ -302,13 +302,17 @@ static __always_inline bool is_rescue(struct task_struct *t, struct inode *inode
 
 static __always_inline void count_proc(struct proc *p)
 {
-	__s64 one = 1, *n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
+	__s64 zero = 0, *n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
 
+	if (!n) {
+		/* Another CPU may be doing the same: whoever comes second adds to it. */
+		bpf_map_update_elem(&cgroup_procs, &p->cgroup, &zero, BPF_NOEXIST);
+		n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
+	}
+	if (!n)
+		return; /* table full: rules on this cgroup's count do not hold */
 	p->flags |= PROC_COUNTED;
-	if (n)
-		__sync_fetch_and_add(n, 1);
-	else
-		bpf_map_update_elem(&cgroup_procs, &p->cgroup, &one, BPF_NOEXIST);
+	__sync_fetch_and_add(n, 1);
 }
 
 static __always_inline __u32 exe_of(struct task_struct *t, struct inode **inode)
