@@ -20,11 +20,12 @@ type binding struct {
 	named   map[boundName]truth
 	namedBy map[boundName][]string // the policy's paths for that name
 
-	filePaths map[kernelFileId][]string  // inode -> the policy's names for it
-	dirAlias  []alias                    // where a policy's directory is a symlink
-	linkAlias map[string][]string        // resolved path -> the policy's names for it
-	missing   []string                   // paths whose directory does not exist: not bound yet
-	watch     map[string]map[string]bool // directory -> names in it whose change asks for binding again
+	filePaths map[kernelFileId][]string // inode -> the policy's names for it
+	dirAlias  []alias                   // where a policy's directory is a symlink
+	linkAlias map[string][]string       // resolved path -> the policy's names for it
+	missing   []string                  // paths whose directory does not exist: not bound yet
+	watch     map[string]bool           // directories whose change asks for binding again
+	mtimes    map[string]unix.Timespec  // of these, before anything in them was bound
 	mounts    *mountTable
 }
 
@@ -58,7 +59,7 @@ func bind(ts *tests, id identifier) (*binding, error) {
 		return nil, err
 	}
 	b := &binding{objects: map[kernelFileId]*boundObject{}, named: map[boundName]truth{}, namedBy: map[boundName][]string{},
-		filePaths: map[kernelFileId][]string{}, linkAlias: map[string][]string{}, watch: map[string]map[string]bool{}, mounts: mounts}
+		filePaths: map[kernelFileId][]string{}, linkAlias: map[string][]string{}, watch: map[string]bool{}, mtimes: map[string]unix.Timespec{}, mounts: mounts}
 	dirs, err := b.bindDirs(ts, mounts, id)
 	if err != nil {
 		return nil, err
@@ -86,6 +87,7 @@ func (b *binding) bindDirs(ts *tests, mounts *mountTable, id identifier) (*dirTr
 	chains := map[kernelFileId][]kernelFileId{}
 	real := map[string]truth{} // resolved directory, with "/" -> own tests
 	for dir, met := range ts.under {
+		b.watchDir(path.Dir(strings.TrimSuffix(dir, "/"))) // first: what changes meanwhile is noticed later
 		ident, err := identifyPath(dir, unix.O_DIRECTORY, id)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			b.isMissing(dir)
@@ -105,8 +107,7 @@ func (b *binding) bindDirs(ts *tests, mounts *mountTable, id identifier) (*dirTr
 		if r != dir {
 			b.dirAlias = append(b.dirAlias, alias{real: r, name: dir})
 		}
-		b.watchFor(strings.TrimSuffix(dir, "/"))
-		b.watchFor(strings.TrimSuffix(r, "/"))
+		b.watchDir(path.Dir(strings.TrimSuffix(r, "/")))
 	}
 	slices.SortFunc(b.dirAlias, func(x, y alias) int { return strings.Compare(x.real+x.name, y.real+y.name) })
 	b.bindRoots(d, mounts, real, id)
@@ -197,7 +198,7 @@ func (b *binding) bindName(p, dir, name string, met truth, d *dirTruths, id iden
 		b.isMissing(p)
 		return nil
 	}
-	b.watchName(dir, name)
+	b.watchDir(dir)
 	key := boundName{parent.Id, name}
 	b.named[key] = union(b.named[key], met, d.below(parent.Chain[:parent.Depth]))
 	b.namedBy[key] = append(b.namedBy[key], p)
@@ -209,29 +210,25 @@ func (b *binding) bindName(p, dir, name string, met truth, d *dirTruths, id iden
 func (b *binding) isMissing(p string) {
 	b.missing = append(b.missing, p)
 	p = strings.TrimSuffix(p, "/")
-	next := path.Base(p)
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		var st unix.Stat_t
 		if unix.Stat(dir, &st) == nil || dir == "/" {
-			b.watchName(dir, next)
+			b.watchDir(dir)
 			return
 		}
-		next = path.Base(dir)
 	}
 }
 
-// watchFor notes that a path matters under its own name.
-func (b *binding) watchFor(p string) {
-	if p != "" {
-		b.watchName(path.Dir(p), path.Base(p))
+// watchDir notes that what happens in a directory may ask for binding again.
+func (b *binding) watchDir(dir string) {
+	if b.watch[dir] {
+		return
 	}
-}
-
-func (b *binding) watchName(dir, name string) {
-	if b.watch[dir] == nil {
-		b.watch[dir] = map[string]bool{}
+	b.watch[dir] = true
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) == nil {
+		b.mtimes[dir] = st.Mtim
 	}
-	b.watch[dir][name] = true
 }
 
 func (b *binding) object(id kernelFileId) *boundObject {

@@ -179,6 +179,7 @@ static __noinline int become(struct task_struct *t, struct proc *p, struct dentr
 	p->exe_id = exe;
 	p->gen = 0;
 	p->class_gen = 0;
+	take_pass(t);
 	if (is_rescue(t, inode))
 		p->flags |= PROC_RESCUE;
 	else

@@ -99,6 +99,7 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 	if (parent->tgid == 1 || parent->tgid == settings.agent)
 		c->flags &= ~PROC_RESCUE;
 	c->gen = 0;
+	take_pass(child);
 	c->pending.valid = 0;
 	c->cgroup = cgroup_of(child);
 	if (under_scope(child))

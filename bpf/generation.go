@@ -262,6 +262,13 @@ func (k *Kernel) Activate(gen event.Generation) error {
 	if g == nil {
 		return fmt.Errorf("activate generation %d: not staged", number)
 	}
+	k.config.Pass = 0
+	if g.tables.live() {
+		k.config.Live = 1 // before the rules that need it
+	}
+	if err := k.writeConfig(); err != nil {
+		return fmt.Errorf("activate generation %d: %w", number, err)
+	}
 	k.config.Generation = number
 	if err := k.writeConfig(); err != nil {
 		return fmt.Errorf("activate generation %d: %w", number, err)
@@ -269,7 +276,14 @@ func (k *Kernel) Activate(gen event.Generation) error {
 	k.active.Store(g)
 	// What follows does not undo the change, so it is no error of Activate.
 	k.config.Staging = 0
-	if err := errors.Join(k.writeConfig(), k.fillExes(g, nil), k.watchOpens(g), k.rebinder.follow(g.bound())); err != nil {
+	k.config.Live = 0
+	if g.tables.live() {
+		k.config.Live = 1
+	}
+	if g.tables.passes() && !k.opt.AllOpens {
+		k.config.Pass = number
+	}
+	if err := errors.Join(k.writeConfig(), k.fillExes(g, nil), k.watchOpens(g)); err != nil {
 		k.log.Warn("the new generation is in force, with a flaw", "generation", number, "error", err)
 	}
 	return nil

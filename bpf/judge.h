@@ -307,8 +307,8 @@ static __always_inline bool current_vectors(const struct proc *p, struct task_st
 {
 	const struct cred *c = t->cred;
 
-	return p->gen == generation && p->cred == (__u64)c && p->euid == c->euid.val &&
-	       p->uid == c->uid.val;
+	return p->gen == generation && !settings.live && p->cred == (__u64)c &&
+	       p->euid == c->euid.val && p->uid == c->uid.val;
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the

@@ -38,6 +38,8 @@ type kernelConfig struct {
 	AllOpens   uint32
 	WantEnv    uint32
 	Backend    uint32
+	Pass       uint32
+	Live       uint32
 	Scopes     uint32
 	Scope      [16]kernelScope
 }
@@ -354,6 +356,7 @@ const (
 	kernelProgTrackFork    = "track_fork"
 	kernelProgTrackOpen    = "track_open"
 	kernelVarLastExe       = "last_exe"
+	kernelVarPasses        = "passes"
 	kernelVarSettings      = "settings"
 	kernelVarUnknownZero   = "unknown_zero"
 	kernelVarWireTypes     = "wire_types"
@@ -453,6 +456,7 @@ type kernelMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelVariableSpecs struct {
 	LastExe     *ebpf.VariableSpec `ebpf:"last_exe"`
+	Passes      *ebpf.VariableSpec `ebpf:"passes"`
 	Settings    *ebpf.VariableSpec `ebpf:"settings"`
 	UnknownZero *ebpf.VariableSpec `ebpf:"unknown_zero"`
 	WireTypes   *ebpf.VariableSpec `ebpf:"wire_types"`
@@ -538,6 +542,7 @@ func (m *kernelMaps) Close() error {
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelVariables struct {
 	LastExe     *ebpf.Variable `ebpf:"last_exe"`
+	Passes      *ebpf.Variable `ebpf:"passes"`
 	Settings    *ebpf.Variable `ebpf:"settings"`
 	UnknownZero *ebpf.Variable `ebpf:"unknown_zero"`
 	WireTypes   *ebpf.Variable `ebpf:"wire_types"`

@@ -14,6 +14,17 @@ volatile struct config settings;
 /* Numbers for programs (exe_ids); kernel only. */
 volatile __u32 last_exe;
 
+/* Free passes: processes that no rule on opens concerns, by thread group id.
+ * Kernel only; one that is overwritten is given again. See open.h. */
+#define PASSES 8192
+struct pass {
+	__u64 cred; /* address, to compare */
+	__u64 id;   /* tgid << 32 | euid */
+	__u64 generation;
+	__u64 pad;
+};
+volatile struct pass passes[PASSES];
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, NUM_SLOTS);

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // mount is one line of /proc/self/mountinfo.
@@ -113,9 +111,6 @@ func cutDir(p, dir string) (string, bool) {
 	}
 	return rest, true
 }
-
-// statDev turns stat's device number into the kernel's.
-func statDev(dev uint64) uint32 { return unix.Major(dev)<<20 | unix.Minor(dev) }
 
 // joinReversed makes a path of components that come last first, each ended by
 // NUL, as the kernel writes them.

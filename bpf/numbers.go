@@ -337,3 +337,34 @@ func decisionKey(hb *hookBits) uint32 {
 	}
 	return key
 }
+
+// cannotChange are the numbers of a subject that stay what they are until its
+// next exec, whatever it does, or that a free pass is made of (see open.h).
+var cannotChange = []event.FieldID{event.FieldAncestors, event.FieldCgroupID, event.FieldEUID}
+
+// mayChange are the numbers that a process can get another value of without
+// new credentials: its vectors are then made at each decision.
+var mayChange = []event.FieldID{event.FieldMntNS, event.FieldPidNS, event.FieldTTY, event.FieldLoginUID}
+
+// passes reports whether a process that no rule on opens concerns stays so.
+func (t *tables) passes() bool {
+	hc := &t.conf[event.HookOpen-1]
+	for _, d := range hc.Subject[:hc.SubjectDims] {
+		if !slices.Contains(cannotChange, event.FieldID(d.Field)) || d.Other != 0 {
+			return false
+		}
+	}
+	return !t.live()
+}
+
+// live reports whether a rule reads what may change at any time.
+func (t *tables) live() bool {
+	for i := range t.conf {
+		for _, d := range t.conf[i].Subject[:t.conf[i].SubjectDims] {
+			if slices.Contains(mayChange, event.FieldID(d.Field)) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -67,12 +67,38 @@ static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
 	       !current_vectors(p, t, settings.generation);
 }
 
+static __noinline int open_look(struct task_struct *t, struct file *f)
+{
+	struct proc *p = current_proc(t);
+	__u32 generation = settings.pass;
+	volatile struct pass *pass;
+
+	if (open_concerns(t, p))
+		return open_slow(p, f);
+	if (p && generation &&
+	    (p->gen == generation || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE)) {
+		pass = pass_at(t);
+		pass->generation = 0;
+		pass->cred = (__u64)t->cred;
+		pass->id = pass_id(t);
+		pass->generation = generation;
+	}
+	return 0;
+}
+
+/* Whoever has a free pass goes through after a few loads. */
 static __always_inline int open_check(struct file *f)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct proc *p = current_proc(t);
+	const struct cred *c = t->cred;
+	__u32 tgid = t->tgid;
+	volatile struct pass *pass = &passes[tgid & (PASSES - 1)];
+	__u32 generation = pass->generation;
 
-	return open_concerns(t, p) ? open_slow(p, f) : 0;
+	if (generation && generation == settings.pass && pass->cred == (__u64)c &&
+	    pass->id == ((__u64)tgid << 32 | c->euid.val))
+		return 0;
+	return open_look(t, f);
 }
 
 /* Where no hook can be had: after the system call, by the descriptor it

@@ -138,6 +138,9 @@ func (k *Kernel) Close() error {
 	for _, g := range k.gens {
 		g.close()
 	}
+	if k.decoder != nil {
+		k.decoder.cgroups.close()
+	}
 	if k.coll != nil {
 		k.coll.Close()
 	}

@@ -4,135 +4,107 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 )
 
-// settle is how long changes are collected before paths are bound again.
-const settle = 50 * time.Millisecond
+// pollDirs is how often the directories that hold what a policy names are
+// looked at. An inotify watch would notice sooner, but makes every open on the
+// same filesystem dearer, for all processes (docs/performance.md).
+const pollDirs = 200 * time.Millisecond
 
 // rebinder keeps the active generation tied to what its paths are now: a file
 // that is replaced or appears, a directory that is made, a filesystem that is
 // mounted. Until it has run, a replaced file is judged by its directory and
 // name, which need no binding.
 type rebinder struct {
-	k     *Kernel
-	names *fsnotify.Watcher
-	stop  *os.File // closed to end the poll on the mount table
-	kick  chan struct{}
-	wg    sync.WaitGroup
+	k    *Kernel
+	stop *os.File // closed to end the poll
+	wg   sync.WaitGroup
 }
 
 func startRebinder(k *Kernel) (*rebinder, error) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("watch directories: %w", err)
-	}
 	mounts, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
-		w.Close()
 		return nil, fmt.Errorf("watch mounts: %w", err)
 	}
 	r, stop, err := os.Pipe()
 	if err != nil {
-		w.Close()
 		mounts.Close()
 		return nil, fmt.Errorf("watch mounts: %w", err)
 	}
-	b := &rebinder{k: k, names: w, stop: stop, kick: make(chan struct{}, 1)}
-	b.wg.Add(2)
-	go b.watchMounts(mounts, r)
-	go b.run()
+	b := &rebinder{k: k, stop: stop}
+	b.wg.Add(1)
+	go b.run(mounts, r)
 	return b, nil
 }
 
 func (b *rebinder) close() {
 	b.stop.Close()
-	b.names.Close()
 	b.wg.Wait()
 }
 
-// watchMounts kicks when the mount table changes, until stop is closed.
-func (b *rebinder) watchMounts(mounts, stop *os.File) {
+// run waits for a change of the mount table or looks at the directories, and
+// binds again when something may be different, until stop is closed.
+func (b *rebinder) run(mounts, stop *os.File) {
 	defer b.wg.Done()
 	defer mounts.Close()
 	defer stop.Close()
 	fds := []unix.PollFd{{Fd: int32(mounts.Fd()), Events: unix.POLLPRI}, {Fd: int32(stop.Fd()), Events: unix.POLLIN}}
+	seen := map[string]unix.Timespec{}
+	wait := pollDirs
 	for {
-		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+		if _, err := unix.Poll(fds, int(wait.Milliseconds())); err != nil && !errors.Is(err, unix.EINTR) {
 			return
 		}
 		if fds[1].Revents != 0 {
 			return
 		}
-		if fds[0].Revents&(unix.POLLPRI|unix.POLLERR) != 0 {
-			b.ask()
+		mounted := fds[0].Revents&(unix.POLLPRI|unix.POLLERR) != 0
+		fds[0].Revents = 0
+		if !b.changed(seen) && !mounted {
+			continue
 		}
+		start := time.Now()
+		if err := b.k.rebind(); err != nil {
+			b.k.log.Warn("paths of the policy could not all be bound again", "error", err)
+		}
+		// A large policy in a busy directory must not keep a core busy.
+		wait = max(pollDirs, 20*time.Since(start))
 	}
 }
 
-func (b *rebinder) ask() {
-	select {
-	case b.kick <- struct{}{}:
-	default:
+// changed reports whether a directory that holds something the active policy
+// names has changed since the last look. The first look at it is no change: it
+// was bound just before.
+func (b *rebinder) changed(seen map[string]unix.Timespec) bool {
+	g := b.k.active.Load()
+	if g == nil {
+		return false
 	}
-}
-
-// run binds again when something that a rule names has changed.
-func (b *rebinder) run() {
-	defer b.wg.Done()
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	for {
-		select {
-		case ev, ok := <-b.names.Events:
-			if !ok {
-				return
-			}
-			if g := b.k.active.Load(); g != nil && g.bound().watch[path.Dir(ev.Name)][path.Base(ev.Name)] {
-				timer.Reset(settle)
-			}
-		case _, ok := <-b.names.Errors:
-			if !ok {
-				return
-			}
-			timer.Reset(settle) // events were lost: look
-		case <-b.kick:
-			timer.Reset(settle)
-		case <-timer.C:
-			if err := b.k.rebind(); err != nil {
-				b.k.log.Warn("paths of the policy could not all be bound again", "error", err)
-			}
+	any := false
+	watch := g.bound().watch
+	for dir := range watch {
+		var st unix.Stat_t
+		if err := unix.Stat(dir, &st); err != nil {
+			st.Mtim = unix.Timespec{}
+		}
+		was, known := seen[dir]
+		seen[dir] = st.Mtim
+		if !known {
+			was = g.bound().mtimes[dir]
+		}
+		any = any || was != st.Mtim
+	}
+	for dir := range seen {
+		if _, ok := watch[dir]; !ok {
+			delete(seen, dir)
 		}
 	}
-}
-
-// follow watches the directories of a binding and no others.
-func (b *rebinder) follow(bound *binding) error {
-	have := map[string]bool{}
-	for _, dir := range b.names.WatchList() {
-		have[dir] = true
-		if bound.watch[dir] == nil {
-			// It may be gone already, and the watch with it.
-			if err := b.names.Remove(dir); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
-				return fmt.Errorf("stop watching %s: %w", dir, err)
-			}
-		}
-	}
-	var errs []error
-	for dir := range bound.watch {
-		if !have[dir] {
-			if err := b.names.Add(dir); err != nil {
-				errs = append(errs, fmt.Errorf("watch %s: %w", dir, err))
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return any
 }
 
 // rebind ties the active generation's paths to what they are now: first what
@@ -165,8 +137,7 @@ func (k *Kernel) rebind() error {
 		putAll(g.inner["long_names"], changed(old.long, now.long)),
 		dropGone(g.inner["objects"], old.objects, now.objects),
 		dropGone(g.inner["names"], old.names, now.names),
-		dropGone(g.inner["long_names"], old.long, now.long),
-		k.rebinder.follow(b))
+		dropGone(g.inner["long_names"], old.long, now.long))
 	k.rebinds.Add(1)
 	return err
 }

@@ -85,6 +85,25 @@ static __always_inline __u64 new_exec_id(void)
 	return bpf_ktime_get_boot_ns() << 8 | (bpf_get_smp_processor_id() & 0xff);
 }
 
+/* The free pass of this process, if it has one, lies here. Thread group and
+ * credentials are compared whole; should two writers mix their entries, nobody
+ * has both halves. A new image and a new process take away what an earlier one
+ * may have left; rules that read more of the credentials make passes unused. */
+static __always_inline volatile struct pass *pass_at(struct task_struct *t)
+{
+	return &passes[(__u32)t->tgid & (PASSES - 1)];
+}
+
+static __always_inline __u64 pass_id(struct task_struct *t)
+{
+	return (__u64)(__u32)t->tgid << 32 | t->cred->euid.val;
+}
+
+static __always_inline void take_pass(struct task_struct *t)
+{
+	pass_at(t)->generation = 0;
+}
+
 static __always_inline __u64 effective_caps(const struct cred *c)
 {
 	if (bpf_core_field_exists(struct cred___old, cap_effective.cap)) {

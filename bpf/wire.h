@@ -163,6 +163,8 @@ struct config {
 	__u32 all_opens;  /* emit an event for every open in scope */
 	__u32 want_env;	  /* copy the environment block of a new image */
 	__u32 backend;	  /* 1 when acts can be refused */
+	__u32 pass;	  /* generation for which free passes count; 0: none do */
+	__u32 live;	  /* a rule reads what may change without a new exec or credentials */
 	__u32 scopes;	  /* number of entries in scope; 0: everything is in scope */
 	struct scope scope[MAX_SCOPES];
 };

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,31 +12,22 @@ import (
 // operator says so by SIGHUP.
 type changes struct {
 	hup   chan os.Signal
-	watch *watcher // nil: the rules are embedded, or cannot be watched
+	watch *watcher // nil: the rules are embedded
 }
 
-// noticeChanges begins to notice; follow acts on it. A bundle that cannot be
-// watched is no reason not to enforce it.
-func noticeChanges(bundle source, log hclog.Logger) *changes {
+// noticeChanges begins to notice; follow acts on it.
+func noticeChanges(bundle source) *changes {
 	c := &changes{hup: make(chan os.Signal, 1)}
 	signal.Notify(c.hup, unix.SIGHUP)
 	if bundle == "" {
 		return c
 	}
-	w, err := newWatcher(string(bundle), log.Named("watch"))
-	if err != nil {
-		log.Error("changes of the bundle are not seen, use SIGHUP or bailiff reload", "bundle", string(bundle), "error", err)
-		return c
-	}
-	c.watch = w
+	c.watch = newWatcher(string(bundle))
 	return c
 }
 
 func (c *changes) close() {
 	signal.Stop(c.hup)
-	if c.watch != nil {
-		c.watch.fs.Close()
-	}
 }
 
 // follow reads the bundle again at each change until the context ends.

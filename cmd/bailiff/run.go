@@ -65,7 +65,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 
 	// Changes are noticed from here on: what is read below is not missed when
 	// it changes while the rest starts.
-	ch := noticeChanges(ag.bundle, log)
+	ch := noticeChanges(ag.bundle)
 	defer ch.close()
 	p, report, err := ag.bundle.load(ctx)
 	if err != nil {

@@ -2,108 +2,81 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
-	"github.com/hashicorp/go-hclog"
 )
 
-// A bundle is rarely written by one call. It is read when nothing has changed
-// for quiet, or when it has been changing for patience.
+// A bundle is rarely written by one call. It is read when two looks in a row
+// saw the same, or when it has been changing for patience.
+//
+// It is looked at, not watched: an inotify watch would make every open on the
+// same filesystem dearer, for all processes (docs/performance.md).
 const (
-	quiet    = 250 * time.Millisecond
+	look     = 250 * time.Millisecond
 	patience = 2 * time.Second
 )
 
 // watcher tells when a bundle has changed.
 type watcher struct {
 	path string // absolute
-	log  hclog.Logger
-	fs   *fsnotify.Watcher
+	last uint64 // print of what was read
 }
 
-// newWatcher watches the bundle, and the directory that holds it: bundles are
-// replaced by renaming.
-func newWatcher(path string, log hclog.Logger) (*watcher, error) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("watch bundle: %w", err)
-	}
-	out := &watcher{path: filepath.Clean(path), log: log, fs: w}
-	if err := w.Add(filepath.Dir(out.path)); err != nil {
-		w.Close()
-		return nil, fmt.Errorf("watch bundle: %w", err)
-	}
-	out.addAll()
-	return out, nil
+// newWatcher takes the bundle as it is now for known.
+func newWatcher(path string) *watcher {
+	w := &watcher{path: filepath.Clean(path)}
+	w.last = w.print()
+	return w
 }
 
-// addAll watches each directory of the bundle. What is gone by the time it is
-// looked at has made an event of its own.
-func (w *watcher) addAll() {
-	dir := w.path
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+// print sums up names, sizes, times and inodes of all files of the bundle.
+func (w *watcher) print() uint64 {
+	root := w.path
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
 	}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
+	h := fnv.New64a()
+	h.Write([]byte(root))
+	// What cannot be read is a state of its own; loading will say why.
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		h.Write([]byte(path))
+		if err != nil {
 			return nil
 		}
-		return w.fs.Add(path)
+		if info, err := d.Info(); err == nil && !d.IsDir() {
+			h.Write(strconv.AppendInt(strconv.AppendInt(nil, info.Size(), 10), info.ModTime().UnixNano(), 36))
+		}
+		return nil
 	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.log.Warn("cannot watch the whole bundle, reload by hand when it changes", "path", w.path, "error", err)
-	}
+	return h.Sum64()
 }
 
 // run calls changed after each change until the context ends, never twice at
 // once.
 func (w *watcher) run(ctx context.Context, changed func()) {
-	defer w.fs.Close()
-	timer := time.NewTimer(0)
-	<-timer.C
-	var first time.Time // of the changes that are waited for; zero: none
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	before, since := w.last, time.Time{} // since: when it began to differ from what was read
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case err, ok := <-w.fs.Errors:
-			if !ok {
-				return
-			}
-			// An overflow: something changed that was not told.
-			w.log.Warn("watching the bundle failed, it is read again", "path", w.path, "error", err)
-			timer.Reset(quiet)
-		case e, ok := <-w.fs.Events:
-			if !ok {
-				return
-			}
-			if !w.concerns(e) {
-				continue
-			}
-			now := time.Now()
-			if first.IsZero() {
-				first = now
-			}
-			timer.Reset(min(quiet, max(0, first.Add(patience).Sub(now))))
-		case <-timer.C:
-			first = time.Time{}
-			w.addAll()
+		case <-tick.C:
+		}
+		now := w.print()
+		switch {
+		case now == w.last:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		}
+		if now != w.last && (now == before || time.Since(since) > patience) {
+			w.last, since = now, time.Time{}
 			changed()
 		}
+		before = now
 	}
-}
-
-// concerns reports whether an event is about the bundle: its directory may
-// hold other things, and a change of mode or times is no change of rules.
-func (w *watcher) concerns(e fsnotify.Event) bool {
-	if e.Op == fsnotify.Chmod {
-		return false
-	}
-	return filepath.Dir(w.path) != filepath.Dir(e.Name) || e.Name == w.path || strings.HasPrefix(e.Name, w.path+"/")
 }

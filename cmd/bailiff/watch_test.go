@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // TestWatcher changes a bundle in the ways in which bundles are changed.
@@ -31,10 +29,7 @@ func TestWatcher(t *testing.T) {
 		}
 	}
 	write("bundle", "a.rego")
-	w, err := newWatcher(bundle, hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := newWatcher(bundle)
 	ctx, cancel := context.WithCancel(t.Context())
 	calls, ended := make(chan time.Time), make(chan struct{})
 	go func() {
@@ -84,10 +79,7 @@ func TestWatcher(t *testing.T) {
 // TestWatcherDoesNotWaitForEver: a bundle that never rests is read in the end.
 func TestWatcherDoesNotWaitForEver(t *testing.T) {
 	bundle := t.TempDir()
-	w, err := newWatcher(bundle, hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := newWatcher(bundle)
 	ctx, cancel := context.WithCancel(t.Context())
 	seen, ended := make(chan struct{}, 100), make(chan struct{})
 	go func() {
@@ -95,7 +87,7 @@ func TestWatcherDoesNotWaitForEver(t *testing.T) {
 		w.run(ctx, func() { seen <- struct{}{} })
 	}()
 	defer func() { cancel(); <-ended }()
-	for tick := time.NewTicker(quiet / 5); ; <-tick.C {
+	for tick := time.NewTicker(look / 5); ; <-tick.C {
 		if err := os.WriteFile(filepath.Join(bundle, "x"), []byte(time.Now().String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
