@@ -80,6 +80,12 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		if r.NewExecId != 0 {
 			ev.Exec = d.exec(&r, data, g)
 		}
+		if r.InterpLen != 0 {
+			script := d.exe(r.File.ExeId, g)
+			ev.File.Path, ev.File.Names = script.Path, script.Names
+			ev.Exec.Script = ""
+			ev.Exec.Interpreter = d.place(r.InterpDev, joinReversed(cut(data, 0, uint16(r.InterpLen))), g)
+		}
 	case event.HookOpen:
 		ev.File = d.file(&r.File, cut(data, r.File.PathOff, r.File.PathLen), g)
 		ev.Open = event.FlagNames(event.OpenFlags, uint64(r.OpenFlags))

@@ -65,6 +65,8 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	if (!p->pending.valid || j.verdict > p->pending.j.verdict) {
 		p->pending.j = j;
 		p->pending.valid = 1;
+		p->pending.judged_exe = exe;
+		file_facts_near(&p->pending.file, d, inode);
 	}
 	return 0;
 }
@@ -162,6 +164,15 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	e->r.cwd_len = off - e->r.cwd_off;
 	e->r.cwd_dev = BPF_CORE_READ(t, fs, pwd.dentry, d_inode, i_sb, s_dev);
 	e->r.script_exe = p->pending.script_exe;
+	if (p->pending.valid && j->flags & RECORD_MATCHED && p->pending.judged_exe &&
+	    p->pending.judged_exe != p->pending.last_exe) {
+		/* The verdict is about the script: the record's file is what was judged. */
+		e->r.interp_len = e->r.file.path_len;
+		e->r.interp_dev = e->r.file.id.dev;
+		bpf_probe_read_kernel(&e->r.file, sizeof(e->r.file), &p->pending.file);
+		e->r.file.path_len = 0;
+		e->r.file.exe_id = p->pending.judged_exe;
+	}
 	fill_strings(e, off, t->mm, bprm);
 	return 0;
 }

@@ -193,6 +193,8 @@ type kernelRecord struct {
 	OpenedLen   uint16
 	ScriptExe   uint32
 	CwdDev      uint32
+	InterpLen   uint32
+	InterpDev   uint32
 	Pad1        uint32
 	Comm        [16]int8
 	_           [4]byte

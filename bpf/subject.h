@@ -30,10 +30,11 @@ struct judgement {
 struct pending {
 	struct judgement j;
 	__u32 valid;
-	__u32 script_exe; /* exe id of a script that was judged before its interpreter
+	__u32 script_exe;      /* exe id of a script that was judged before its interpreter
                      */
-	__u32 last_exe;	  /* exe id of the file judged last */
-	__u32 pad;
+	__u32 last_exe;	       /* exe id of the file judged last */
+	__u32 judged_exe;      /* exe id of the file that the verdict is about */
+	struct wire_file file; /* its facts when it was judged */
 };
 
 struct proc {

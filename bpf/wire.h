@@ -253,6 +253,8 @@ struct record {
 	__u16 opened_len;
 	__u32 script_exe; /* exec: exe id of the script that led to file */
 	__u32 cwd_dev;
+	__u32 interp_len; /* exec: not 0 if the verdict is about a script, which is then file; */
+	__u32 interp_dev; /* the data begin with the path of its interpreter */
 	__u32 pad1;
 	char comm[16]; /* exec: of the new image */
 };

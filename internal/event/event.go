@@ -99,7 +99,9 @@ type Exec struct {
 	Cwd       string            `json:"cwd"`
 	OpenedAs  string            `json:"opened_as"`        // the string given to execve
 	Script    string            `json:"script,omitempty"` // canonical path, when File is its interpreter
-	Comm      string            `json:"comm"`
+	// Interpreter is what runs, when File is a script: the verdict was about the script.
+	Interpreter string `json:"interpreter,omitempty"`
+	Comm        string `json:"comm"`
 }
 
 // Fork is the new process of a fork.

@@ -25,7 +25,8 @@ func Decode(p *bailiffv1.Event) *event.Event {
 		e.Exec = &event.Exec{
 			ExecID: event.ExecID(x.GetExecId()), Args: d.list("exec.args", x.GetArgs()), ArgsTotal: x.GetArgsBytes(), ArgsCut: x.GetArgsTruncated(),
 			Env: d.dict("exec.env", x.GetEnv()), EnvCut: x.GetEnvTruncated(), Cwd: d.text("exec.cwd", x.GetCwd()),
-			OpenedAs: d.text("exec.opened_as", x.GetOpenedAs()), Script: d.text("exec.script", x.GetScript()), Comm: d.text("exec.comm", x.GetComm()),
+			OpenedAs: d.text("exec.opened_as", x.GetOpenedAs()), Script: d.text("exec.script", x.GetScript()),
+			Interpreter: d.text("exec.interpreter", x.GetInterpreter()), Comm: d.text("exec.comm", x.GetComm()),
 		}
 	}
 	if f := p.GetFork(); f != nil {

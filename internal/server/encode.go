@@ -32,7 +32,8 @@ func Encode(e *event.Event) *bailiffv1.Event {
 		out.Exec = &bailiffv1.Exec{
 			ExecId: uint64(x.ExecID), Args: c.list("exec.args", x.Args), ArgsBytes: x.ArgsTotal, ArgsTruncated: x.ArgsCut,
 			Env: c.dict("exec.env", x.Env), EnvTruncated: x.EnvCut, Cwd: c.text("exec.cwd", x.Cwd),
-			OpenedAs: c.text("exec.opened_as", x.OpenedAs), Script: c.text("exec.script", x.Script), Comm: c.text("exec.comm", x.Comm),
+			OpenedAs: c.text("exec.opened_as", x.OpenedAs), Script: c.text("exec.script", x.Script),
+			Interpreter: c.text("exec.interpreter", x.Interpreter), Comm: c.text("exec.comm", x.Comm),
 		}
 	}
 	if f := e.Fork; f != nil {

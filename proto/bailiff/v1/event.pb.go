@@ -737,6 +737,7 @@ type Exec struct {
 	OpenedAs      string                 `protobuf:"bytes,8,opt,name=opened_as,json=openedAs,proto3" json:"opened_as,omitempty"` // the string given to execve
 	Script        string                 `protobuf:"bytes,9,opt,name=script,proto3" json:"script,omitempty"`                     // when file is its interpreter
 	Comm          string                 `protobuf:"bytes,10,opt,name=comm,proto3" json:"comm,omitempty"`
+	Interpreter   string                 `protobuf:"bytes,11,opt,name=interpreter,proto3" json:"interpreter,omitempty"` // what runs, when file is a script: the verdict was about the script
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -837,6 +838,13 @@ func (x *Exec) GetScript() string {
 func (x *Exec) GetComm() string {
 	if x != nil {
 		return x.Comm
+	}
+	return ""
+}
+
+func (x *Exec) GetInterpreter() string {
+	if x != nil {
+		return x.Interpreter
 	}
 	return ""
 }
@@ -1463,7 +1471,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\auser_ns\x18\x14 \x01(\rR\x06userNs\x12\x10\n" +
 	"\x03tty\x18\x15 \x01(\rR\x03tty\x12\x1d\n" +
 	"\n" +
-	"start_boot\x18\x16 \x01(\x04R\tstartBoot\"\xde\x02\n" +
+	"start_boot\x18\x16 \x01(\x04R\tstartBoot\"\x80\x03\n" +
 	"\x04Exec\x12\x17\n" +
 	"\aexec_id\x18\x01 \x01(\x04R\x06execId\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1d\n" +
@@ -1476,7 +1484,8 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\topened_as\x18\b \x01(\tR\bopenedAs\x12\x16\n" +
 	"\x06script\x18\t \x01(\tR\x06script\x12\x12\n" +
 	"\x04comm\x18\n" +
-	" \x01(\tR\x04comm\x1a6\n" +
+	" \x01(\tR\x04comm\x12 \n" +
+	"\vinterpreter\x18\v \x01(\tR\vinterpreter\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
