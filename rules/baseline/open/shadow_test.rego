@@ -1,5 +1,6 @@
 package bailiff.open_shadow_test
 
+import data.bailiff.open.alert
 import data.bailiff.open.deny
 
 act(exe, ancestors, path) := {
@@ -23,4 +24,22 @@ test_other_file if not fires(act("/usr/bin/cat", [], "/etc/passwd"))
 
 test_exception if {
 	count(deny) == 0 with input as act("/opt/scan", [], "/etc/shadow") with data.exceptions.shadow_read.exe as ["/opt/scan"]
+}
+
+test_nightly_backup if not fires(act("/usr/bin/cp", ["/usr/bin/dash", "/usr/bin/run-parts", "/usr/sbin/cron"], "/etc/shadow"))
+
+test_copy_by_hand if fires(act("/usr/bin/cp", ["/usr/bin/bash"], "/etc/shadow"))
+
+test_perl_reads if not fires(act("/usr/bin/perl", [], "/etc/shadow"))
+
+test_perl_reads_is_told if {
+	count(alert) == 1 with input as act("/usr/bin/perl", [], "/etc/shadow")
+}
+
+test_perl_writes if {
+	count(deny) > 0 with input as object.union(act("/usr/bin/perl", [], "/etc/shadow"), {"open": {"flags": ["write"]}})
+}
+
+test_perl_without_exception if {
+	count(deny) > 0 with input as act("/usr/bin/perl", [], "/etc/shadow") with data.exceptions.shadow_read.lookup as []
 }

@@ -1,0 +1,156 @@
+package policy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/lower"
+	"example.com/bailiff/rules"
+)
+
+//go:generate go test . -run TestRulesDoc -update
+
+// TestRulesDoc keeps docs/rules.md equal to the annotations of the baseline;
+// -update writes it.
+func TestRulesDoc(t *testing.T) {
+	const file = "../docs/rules.md"
+	p, _, err := LoadFS(context.Background(), rules.FS, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(context.Background())
+	got := rulesDoc(t, p)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s differs from the annotations in rules/baseline (go generate ./policy writes it) %v", file, err)
+	}
+}
+
+const rulesIntro = `# The baseline rules
+
+<!-- Generated from the annotations in rules/baseline by go generate ./policy. -->
+
+These rules are built in and used when no other bundle is named. In audit mode none of them blocks; in enforce mode those that
+say *deny* do. To make an *alert* block, copy the bundle (` + "`rules/baseline`" + ` is a directory of plain Rego), write ` + "`deny contains`" + ` instead of
+` + "`alert contains`" + `, and run ` + "`bailiff run --bundle DIR`" + `. To let one of your programs pass, add its path to the exceptions of the rule in
+` + "`exceptions/data.json`" + `. Paths are those of Debian 12 and 13, with those of other distributions where they are known.
+
+*kernel* rules are decided by kernel tables before the act. *prefiltered* ones read arguments or environment: the kernel picks the
+programs, OPA reads the rest after the start, so they report and never block.
+
+What holds for all of them:
+
+- A program that is a script acts as its interpreter: list the interpreter, or let the script run below something listed.
+- Rules on opening see opens. A file that is written elsewhere and renamed or linked into place, removed, or truncated by
+  its path is not seen: there are no hooks for that yet.
+- With the tracepoint backend an open that truncates or creates is seen as a plain open for writing; a file that is truncated
+  without being written to cannot be told (log-and-history-wipe is silent).
+- An administrator's editor is no package manager. On machines that are administered by hand, read what the audit mode reports
+  before switching to enforce. Ansible and cloud-init run as python, which is in no list: let them run in audit mode, or give
+  them an interpreter of their own and list that in ` + "`data.config_management`" + `.
+- A container is recognised by its pid namespace (` + "`data.host_pid_namespace`" + ` is that of every host).
+
+`
+
+const rulesMissing = `
+# What is not there yet
+
+Rules that a server baseline should have, and what is missing to write them so that they mean what they say.
+
+| rule | what it would catch | what is missing |
+| --- | --- | --- |
+| shell-on-socket | a shell whose standard input or output is a socket (T1059.004) | a field that tells what descriptors 0 and 1 are |
+| container-drift | a program in a container that is not from its image (T1105) | whether a file is in the upper layer of an overlay; a container flag that does not rest on the pid namespace |
+| process-injection | attaching to a process of somebody else by ptrace (T1055.008) | a hook on ptrace |
+| container-escape-tools, the socket | a container that talks to the socket of its runtime (T1610) | a hook on connect |
+| module-load, the call | loading a module without kmod (T1547.006) | a hook on kernel_read_file and module loading |
+| agent-tamper, signals | stopping or tracing the agent (T1562.001) | hooks on signals and ptrace |
+| raw-memory-device, other names | a device node for /dev/mem under another name | the device number of a file |
+| all rules on changed files | rename, link, unlink and truncate by path | hooks on these calls |
+`
+
+func rulesDoc(t *testing.T, p *Policy) []byte {
+	var b bytes.Buffer
+	b.WriteString(rulesIntro)
+	b.WriteString("| rule | act | ships as | class | severity | ATT&CK |\n| --- | --- | --- | --- | --- | --- |\n")
+	type section struct {
+		rule      *rule
+		explained ExplainedRule
+	}
+	var all []section
+	for _, h := range event.Judged {
+		hp := p.hooks[h]
+		for i := range hp.rules {
+			all = append(all, section{&hp.rules[i], p.explain(h, &p.program.Rules[h][i])})
+		}
+	}
+	slices.SortStableFunc(all, func(x, y section) int { return strings.Compare(x.explained.Rule.ID, y.explained.Rule.ID) })
+	for _, s := range all {
+		e := s.explained
+		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s | %s | %s |\n", e.Rule.ID, e.Rule.ID, e.Hook, e.Verdict, e.Class, e.Rule.Severity, strings.Join(e.Rule.Attack, ", "))
+	}
+	for _, s := range all {
+		e := s.explained
+		fmt.Fprintf(&b, "\n## %s\n\n**%s.** %s\n\n", e.Rule.ID, e.Rule.Title, description(t, p, s.rule.Rego))
+		fmt.Fprintf(&b, "%s on %s, %s", e.Verdict, e.Hook, e.Class)
+		if e.Class == lower.ClassPrefiltered {
+			fmt.Fprintf(&b, " (OPA reads %s)", strings.Join(e.Reads, ", "))
+		}
+		fmt.Fprintf(&b, " · [%s](../rules/baseline/%s) · data: %s\n", e.Rule.File, e.Rule.File, strings.Join(dataOf(p.src.Compiler, s.rule.Rego), ", "))
+	}
+	b.WriteString(rulesMissing)
+	return b.Bytes()
+}
+
+func description(t *testing.T, p *Policy, r *ast.Rule) string {
+	for _, a := range p.src.Compiler.GetAnnotationSet().GetRuleScope(r) {
+		if a.Description != "" {
+			return strings.TrimSpace(a.Description)
+		}
+	}
+	t.Errorf("%s: the rule has no description", r.Location)
+	return ""
+}
+
+// dataOf lists the base documents that a rule reads, helpers included.
+func dataOf(c *ast.Compiler, r *ast.Rule) []string {
+	var out []string
+	seen := map[*ast.Rule]bool{}
+	var visit func(r *ast.Rule)
+	visit = func(r *ast.Rule) {
+		if seen[r] {
+			return
+		}
+		seen[r] = true
+		ast.WalkRefs(r, func(ref ast.Ref) bool {
+			if !ref.HasPrefix(ast.DefaultRootRef) || ref.String() == "data" {
+				return false
+			}
+			helpers := c.GetRules(ref)
+			for _, h := range helpers {
+				visit(h)
+			}
+			if len(helpers) == 0 {
+				out = append(out, "`"+ref.ConstantPrefix().String()+"`")
+			}
+			return false
+		})
+	}
+	visit(r)
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -1,0 +1,23 @@
+package bailiff.exec_database_test
+
+import data.bailiff.exec.alert
+
+act(exe, path) := {
+	"process": {"exe": {"path": exe}, "ancestors": [], "uid": 105, "loginuid": 0, "ns": {"pid": 4026531836, "user": 4026531837}},
+	"file": {"path": path, "name": "x", "traits": []},
+}
+
+fires(input_document) if {
+	count(alert) > 0 with input as input_document
+}
+
+test_program if fires(act("/usr/lib/postgresql/15/bin/postgres", "/usr/bin/id"))
+
+test_itself if not fires(act("/usr/lib/postgresql/15/bin/postgres", "/usr/lib/postgresql/15/bin/postgres"))
+
+test_other_parent if not fires(act("/usr/bin/bash", "/usr/bin/id"))
+
+test_exception if {
+	count(alert) == 0 with input as act("/usr/sbin/mariadbd", "/opt/archive")
+		with data.exceptions.db_spawns.file as ["/opt/archive"]
+}
