@@ -176,7 +176,7 @@ func (t *tables) entriesOf(b *binding) entries {
 
 // dirBit is where the filter has the bit of a directory: walk.h computes the same.
 func dirBit(id kernelFileId) uint64 {
-	return (id.Ino ^ uint64(id.Dev)<<32) * 0x9e3779b97f4a7c15 >> 48
+	return id.Ino * 0x9e3779b97f4a7c15 >> 48
 }
 
 func baseNames(paths []string) []string {

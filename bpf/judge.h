@@ -330,6 +330,9 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 		return generation;
 	if (o->dentry && (s->hook[h].uses_path || s->hook[h].uses_name)) {
 		o->place.path = d ? path_class(d, inode, s, index) : path_class_far(o, index);
+		/* The common case of a process that some rule concerns. */
+		if (o->place.path == CLASS_OTHER && s->hook[h].other_empty)
+			return generation;
 		o->place.name = s->uses_names ? place_name(o->place.path, (void *)o->dentry, index)
 					      : CLASS_WHOLE;
 	}

@@ -124,6 +124,8 @@ type kernelHookConf struct {
 	UsesPath       uint32
 	UsesName       uint32
 	AllVec         uint32
+	OtherEmpty     uint32
+	Pad            uint32
 	Subject        [12]kernelDim
 	Object         [8]kernelDim
 }

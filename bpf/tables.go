@@ -81,6 +81,11 @@ func compile(p *ir.Program) *tables {
 	t.classes[classOther] = t.makeClass(truth{}, nil, false)
 	t.classID[truth{}.key("p")] = classOther
 	t.nameClasses()
+	for i := range t.conf {
+		if id := t.classes[classOther].File[i]; id != vecOnes && t.vecs[id].Sum == 0 {
+			t.conf[i].OtherEmpty = 1
+		}
+	}
 	return t
 }
 

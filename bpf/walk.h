@@ -38,9 +38,10 @@ static __always_inline void id_of(struct file_id *id, struct inode *inode)
 	id->ino = inode->i_ino;
 }
 
-static __always_inline bool maybe_named(const struct slot *s, const struct file_id *dir)
+/* Number only: one load instead of three at each step of a walk. */
+static __always_inline bool maybe_named(const struct slot *s, unsigned long ino)
 {
-	__u64 h = (dir->ino ^ ((__u64)dir->dev << 32)) * 0x9e3779b97f4a7c15ULL;
+	__u64 h = ino * 0x9e3779b97f4a7c15ULL;
 
 	h >>= 48;
 	return s->filter[(h >> 6) & (FILTER_WORDS - 1)] & (1ULL << (h & 63));
@@ -176,8 +177,9 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 		parent = d->d_parent;
 		if (parent == d)
 			return CLASS_OTHER;
-		id_of(&id, parent->d_inode);
-		if (maybe_named(s, &id)) {
+		inode = parent->d_inode;
+		if (maybe_named(s, inode->i_ino)) {
+			id_of(&id, inode);
 			o = bpf_map_lookup_elem(map, &id);
 			if (o) {
 				if (i == 0 && o->flags & OBJECT_NAMES) {

@@ -135,7 +135,9 @@ struct hook_conf {
 	__u32 object_dims;
 	__u32 uses_path; /* any condition on file.path / file.name */
 	__u32 uses_name;
-	__u32 all_vec; /* every clause of this hook */
+	__u32 all_vec;	   /* every clause of this hook */
+	__u32 other_empty; /* no clause holds for a path that no rule names */
+	__u32 pad;
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
