@@ -57,7 +57,7 @@ func (k *Kernel) fill(g *generation, exes map[uint32]kernelExeClass) error {
 
 // writeSlot stores the constants of a generation.
 func (k *Kernel) writeSlot(g *generation) error {
-	slot := kernelSlot{Generation: g.number, Hook: g.tables.conf, Filter: g.entries.filter}
+	slot := kernelSlot{Generation: g.number, Hook: g.tables.conf, Filter: g.entries.filter, Files: g.entries.files}
 	if g.tables.usesNames {
 		slot.UsesNames = 1
 	}

@@ -144,7 +144,8 @@ type entries struct {
 	objects map[kernelFileId]kernelObject
 	names   map[kernelNameKey]uint32
 	long    map[kernelLongNameKey]uint32
-	filter  [1024]uint64
+	filter  [1024]uint64  // directories
+	files   [16384]uint64 // files
 }
 
 func (t *tables) entriesOf(b *binding) entries {
@@ -153,12 +154,14 @@ func (t *tables) entriesOf(b *binding) entries {
 		k := kernelObject{Flags: o.flags}
 		if o.flags&objectFile != 0 {
 			k.Class = t.wholeClass(o.met, baseNames(o.paths))
+			bit := hashIno(id) >> 44
+			e.files[bit>>6] |= 1 << (bit & 63)
 		}
 		if o.flags&objectPrefix != 0 {
 			k.Below = t.pathClass(o.below)
 		}
 		if o.flags&(objectPrefix|objectNames) != 0 {
-			bit := dirBit(id)
+			bit := hashIno(id) >> 48
 			e.filter[bit>>6] |= 1 << (bit & 63)
 		}
 		e.objects[id] = k
@@ -174,10 +177,8 @@ func (t *tables) entriesOf(b *binding) entries {
 	return e
 }
 
-// dirBit is where the filter has the bit of a directory: walk.h computes the same.
-func dirBit(id kernelFileId) uint64 {
-	return id.Ino * 0x9e3779b97f4a7c15 >> 48
-}
+// hashIno is what places an inode in the filters: walk.h computes the same.
+func hashIno(id kernelFileId) uint64 { return id.Ino * 0x9e3779b97f4a7c15 }
 
 func baseNames(paths []string) []string {
 	out := make([]string, len(paths))

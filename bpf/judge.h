@@ -431,6 +431,8 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 		count(COUNT_FAIL_OPEN_TABLES);
 		return 0;
 	}
+	if (a.first == NO_CLAUSE && a.maybe == NO_CLAUSE)
+		return 0;
 	return conclude(j, p, o, &a, hook);
 }
 

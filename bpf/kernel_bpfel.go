@@ -215,6 +215,7 @@ type kernelSlot struct {
 	UsesNames  uint32
 	Hook       [3]kernelHookConf
 	Filter     [1024]uint64
+	Files      [16384]uint64
 }
 
 type kernelSuffixKey struct {

@@ -128,6 +128,9 @@ func (k *Kernel) rebind() error {
 	for i := range now.filter {
 		now.filter[i] |= old.filter[i]
 	}
+	for i := range now.files {
+		now.files[i] |= old.files[i]
+	}
 	g.binding.Store(b)
 	g.entries = now
 	err = errors.Join(

@@ -38,6 +38,14 @@ static __always_inline void id_of(struct file_id *id, struct inode *inode)
 	id->ino = inode->i_ino;
 }
 
+static __always_inline bool maybe_file(const struct slot *s, unsigned long ino)
+{
+	__u64 h = ino * 0x9e3779b97f4a7c15ULL;
+
+	h >>= 44;
+	return s->files[(h >> 6) & (FILE_FILTER_WORDS - 1)] & (1ULL << (h & 63));
+}
+
 /* Number only: one load instead of three at each step of a walk. */
 static __always_inline bool maybe_named(const struct slot *s, unsigned long ino)
 {
@@ -169,10 +177,12 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 	map = bpf_map_lookup_elem(&objects, &index);
 	if (!map)
 		return CLASS_UNRESOLVED;
-	id_of(&id, inode);
-	o = bpf_map_lookup_elem(map, &id);
-	if (o && o->flags & OBJECT_FILE)
-		return o->class;
+	if (maybe_file(s, inode->i_ino)) {
+		id_of(&id, inode);
+		o = bpf_map_lookup_elem(map, &id);
+		if (o && o->flags & OBJECT_FILE)
+			return o->class;
+	}
 	for (int i = 0; i < NEAR_STEPS; i++) {
 		parent = d->d_parent;
 		if (parent == d)

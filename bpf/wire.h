@@ -11,20 +11,21 @@
 #ifndef BAILIFF_WIRE_H
 #define BAILIFF_WIRE_H
 
-#define MAX_CLAUSES	 4096 /* bits of a vector: clauses of one hook */
-#define VEC_WORDS	 (MAX_CLAUSES / 64)
-#define MAX_SUBJECT_DIMS 12
-#define MAX_OBJECT_DIMS	 8
-#define MAX_ANCESTORS	 16
-#define NUM_SLOTS	 4    /* generations that can exist side by side */
-#define FILTER_WORDS	 1024 /* 65,536 bits in front of the objects map */
-#define NAME_KEY	 64   /* names of this length and more are in long_names */
-#define LONG_NAME	 256  /* NAME_MAX + 1 */
-#define SUFFIX_KEY	 24   /* longest suffix that a rule may test */
-#define PATH_BYTES	 4096 /* longest path in a record, PATH_MAX */
-#define ARG_BYTES	 4096 /* longest argument or environment block in a record */
-#define EXE_PATH	 512  /* longest path kept for a running program */
-#define MAX_SCOPES	 16
+#define MAX_CLAUSES	  4096 /* bits of a vector: clauses of one hook */
+#define VEC_WORDS	  (MAX_CLAUSES / 64)
+#define MAX_SUBJECT_DIMS  12
+#define MAX_OBJECT_DIMS	  8
+#define MAX_ANCESTORS	  16
+#define NUM_SLOTS	  4	/* generations that can exist side by side */
+#define FILTER_WORDS	  1024	/* 65,536 bits in front of the objects map: directories */
+#define FILE_FILTER_WORDS 16384 /* 1,048,576 bits: files */
+#define NAME_KEY	  64	/* names of this length and more are in long_names */
+#define LONG_NAME	  256	/* NAME_MAX + 1 */
+#define SUFFIX_KEY	  24	/* longest suffix that a rule may test */
+#define PATH_BYTES	  4096	/* longest path in a record, PATH_MAX */
+#define ARG_BYTES	  4096	/* longest argument or environment block in a record */
+#define EXE_PATH	  512	/* longest path kept for a running program */
+#define MAX_SCOPES	  16
 
 enum hook { HOOK_NONE, HOOK_EXEC, HOOK_FORK, HOOK_OPEN, HOOK_EXIT };
 #define NUM_JUDGED 3 /* exec, fork, open; index is hook - 1 */
@@ -148,6 +149,7 @@ struct slot {
 	__u32 uses_names; /* some dimension reads a last component */
 	struct hook_conf hook[NUM_JUDGED];
 	__u64 filter[FILTER_WORDS];
+	__u64 files[FILE_FILTER_WORDS];
 };
 
 struct scope {
