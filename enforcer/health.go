@@ -30,6 +30,7 @@ const (
 	CondBackendLimited = "backend-limited"
 	CondHookSilent     = "hook-silent"
 	CondSinkFailing    = "sink-failing"
+	CondSpoolFailing   = "spool-failing"
 )
 
 // Condition is a way of being unwell, as Status reports it.
@@ -64,6 +65,8 @@ var declaredConditions = []Condition{
 		Remedy: "Losses in the kernel cannot be counted at present. See the log for the kernel's error."},
 	{Code: CondSinkFailing, Severity: SeverityMedium,
 		Remedy: "A way out for events does not take them. Check its destination."},
+	{Code: CondSpoolFailing, Severity: SeverityMedium,
+		Remedy: "Events are not kept on disk and are counted as lost; verdicts and the live stream go on. See the text for the error: make room, or make the directory writable. It is tried again each second."},
 	{Code: CondTablesNotFreed, Severity: SeverityLow,
 		Remedy: "Tables of a former policy still take kernel memory. They are freed at the next try or when the agent stops."},
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"example.com/bailiff/enforcer"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
+	"example.com/bailiff/internal/spool"
 	"example.com/bailiff/policy"
 )
 
@@ -26,8 +28,9 @@ type agent struct {
 	id       server.Identity
 	rescue   []string
 	bundle   source
-	explicit bool   // the operator named the backend
-	why      string // why no better backend works, when this one cannot refuse
+	explicit bool       // the operator named the backend
+	why      string     // why no better backend works, when this one cannot refuse
+	kept     *spool.Log // nil: none
 
 	reload sync.Mutex // one at a time
 	mu     sync.Mutex
@@ -42,6 +45,9 @@ func (a *agent) Status() server.Status {
 		Backend: s.Backend, Mode: s.Mode, Scope: s.Scope, Rescue: a.rescue,
 		Revision: s.Revision, Generation: uint32(s.Generation), PolicySource: a.bundle.String(), PolicyLoaded: s.Since,
 		RuleClasses: map[string]uint32{}, Counters: s.Counters,
+	}
+	if a.kept != nil {
+		maps.Copy(out.Counters, a.kept.Counters())
 	}
 	for _, r := range a.inForce() {
 		out.RuleClasses[r.Class.String()]++

@@ -19,6 +19,7 @@ import (
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
+	"example.com/bailiff/internal/spool"
 )
 
 // The binary under test is the test binary.
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/*.txtar. Beside the commands of testscript they
 // have:
 //
-//	agent              a server with a small agent behind it, on $SOCK, until the script ends
+//	agent [DIR [RUN]]  a server with a small agent behind it, on $SOCK, until the script ends; with a spool in DIR
 //	refuse TEXT        from now on that agent refuses mode changes and reloads
 //	emit FILE          when one more has subscribed: the events of FILE, one JSON object a line
 //	stopagent          ends it
@@ -76,14 +77,28 @@ type scripted struct {
 // agents finds the agent of a script by its socket.
 type agents struct{ sync.Map }
 
-func startAgent(ts *testscript.TestScript, _ bool, _ []string) {
-	a := &scripted{hub: server.NewHub(server.Identity{Version: "v1", BootID: "boot", RunID: "run"})}
+func startAgent(ts *testscript.TestScript, _ bool, args []string) {
+	id := server.Identity{Version: "v1", BootID: "boot", RunID: "run"}
+	var kept *spool.Log
+	if len(args) == 2 {
+		id.RunID = args[1]
+	}
+	a := &scripted{hub: server.NewHub(id)}
+	if len(args) > 0 {
+		l, err := spool.Open(spool.Options{Dir: ts.MkAbs(args[0]), Run: event.Run{ID: id.RunID, Boot: id.BootID}})
+		ts.Check(err)
+		a.hub.SetSpool(l)
+		kept = l
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s, err := server.New(ctx, server.Options{Agent: a, Hub: a.hub, Socket: ts.Getenv("SOCK")})
 	ts.Check(err)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
 	a.stop = sync.OnceFunc(func() {
+		if kept != nil {
+			ts.Check(kept.Close(20 * time.Second))
+		}
 		cancel()
 		ts.Check(<-done)
 	})

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/hashicorp/go-hclog"
@@ -17,6 +18,7 @@ import (
 
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/spool"
 )
 
 // config is everything that `bailiff run` can be told, by flags or by a YAML
@@ -28,6 +30,7 @@ type config struct {
 	Scope    []string     `yaml:"scope"`
 	Rescue   []string     `yaml:"rescue"`
 	Events   eventsConfig `yaml:"events"`
+	Spool    spoolConfig  `yaml:"spool"`
 	Socket   string       `yaml:"socket"`
 	Listen   listenConfig `yaml:"listen"`
 	Metrics  string       `yaml:"metrics"`
@@ -38,6 +41,13 @@ type config struct {
 type eventsConfig struct {
 	AllOpens bool     `yaml:"all_opens"`
 	Env      []string `yaml:"env"`
+}
+
+type spoolConfig struct {
+	Dir      string        `yaml:"dir"`
+	MaxBytes int64         `yaml:"max_bytes"`
+	MaxAge   time.Duration `yaml:"max_age"`
+	Sync     string        `yaml:"sync"`
 }
 
 type listenConfig struct {
@@ -62,6 +72,10 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.Rescue, "rescue", nil, "program that is never denied, by path; repeat for more")
 	f.BoolVar(&c.Events.AllOpens, "all-opens", false, "report every open in scope, not only those that rules concern")
 	f.StringSliceVar(&c.Events.Env, "env", nil, "environment variables to report with an exec")
+	f.StringVar(&c.Spool.Dir, "spool", "", "keep every event in this directory, so that clients can read on where they stopped (default: keep none)")
+	f.Int64Var(&c.Spool.MaxBytes, "spool-max-bytes", 1<<30, "size of the spool, after which the oldest events go")
+	f.DurationVar(&c.Spool.MaxAge, "spool-max-age", 7*24*time.Hour, "age of events in the spool, after which they go")
+	f.StringVar(&c.Spool.Sync, "spool-sync", string(spool.SyncInterval), "when events outlast a power failure: always, interval (each second; denials at once) or never")
 	f.StringVar(&c.Listen.Address, "listen", "", "also serve on this TCP address, with mutual TLS")
 	f.StringVar(&c.Listen.Cert, "tls-cert", "", "certificate of the agent (PEM)")
 	f.StringVar(&c.Listen.Key, "tls-key", "", "its private key (PEM)")
@@ -176,10 +190,20 @@ func (c *config) validate() error {
 			return bad("listen.operators", "%q is not cn:NAME, dns:NAME or uri:URI", o)
 		}
 	}
+	s := &c.Spool
+	if syncs := []spool.Sync{spool.SyncAlways, spool.SyncInterval, spool.SyncNever}; !slices.Contains(syncs, spool.Sync(s.Sync)) {
+		return bad("spool.sync", "%q is not one of always, interval, never", s.Sync)
+	}
+	if s.MaxBytes < minSpool {
+		return bad("spool.max_bytes", "%d is less than %d", s.MaxBytes, minSpool)
+	}
+	if s.MaxAge < time.Minute {
+		return bad("spool.max_age", "%v is less than a minute", s.MaxAge)
+	}
 	if c.RingSize < 0 {
 		return bad("ring_bytes", "%d is less than 0", c.RingSize)
 	}
-	for _, p := range []*string{&c.Bundle, &c.Socket} {
+	for _, p := range []*string{&c.Bundle, &c.Socket, &c.Spool.Dir} {
 		if *p == "" {
 			continue
 		}

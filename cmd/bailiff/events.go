@@ -26,6 +26,8 @@ type eventsFlags struct {
 	buffer                                       uint32
 	limit                                        int
 	until                                        []string
+	cursorFile, consumer                         string
+	replay                                       bool
 }
 
 func (a *app) eventsCmd() *cobra.Command {
@@ -33,7 +35,8 @@ func (a *app) eventsCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "events",
 		Short: "Follow what happens, and what was decided about it",
-		Long: `Follow what happens, and what was decided about it, from now on.
+		Long: `Follow what happens, and what was decided about it, from now on; or, if the
+agent keeps a spool, from where --cursor-file or --consumer stopped.
 
   time  verdict  hook  pid program → object  rule and effect  details
 
@@ -64,6 +67,9 @@ All filters that are given must hold; of several values for one, any.`,
 	fl.Uint32Var(&f.buffer, "buffer", 0, "events that the agent keeps for this client while it is busy (0: the agent's default)")
 	fl.IntVar(&f.limit, "limit", 0, "end after this many events (notices are not counted)")
 	fl.StringSliceVar(&f.until, "until-verdict", nil, "end after the first event with one of these verdicts")
+	fl.StringVar(&f.cursorFile, "cursor-file", "", "go on after the event that this file names, and keep it up to date (no file yet: from the oldest event that the agent keeps)")
+	fl.StringVar(&f.consumer, "consumer", "", "go on where this consumer stopped; the agent keeps its place under that name")
+	fl.BoolVar(&f.replay, "replay", false, "begin with the oldest event that the agent keeps")
 	fl.BoolVar(&f.hello, "start", false, "say when the subscription is in place (json: always said)")
 	return c
 }
@@ -110,7 +116,7 @@ func (f *eventsFlags) request() (*bailiffv1.EventsRequest, error) {
 	if f.limit < 0 {
 		return nil, usageError{fmt.Errorf("--limit %d is less than 0", f.limit)}
 	}
-	return r, nil
+	return r, f.place(r)
 }
 
 // cgroupMount returns where the cgroup v2 tree is mounted, "" if it is not
@@ -151,10 +157,15 @@ func (a *app) follow(ctx context.Context, r *bailiffv1.EventsRequest, f *eventsF
 		return a.callError(err)
 	}
 	p := &printer{app: a, flags: f, out: bufio.NewWriter(a.out), paint: a.paint()}
+	at := &place{flags: f, client: bailiffv1.NewEventServiceClient(conn)}
 	for {
-		done, err := p.next(s)
+		done, err := p.next(s, at)
 		if flushErr := p.out.Flush(); err == nil && flushErr != nil {
 			return fmt.Errorf("write events: %w", flushErr)
+		}
+		ending := done || err != nil || ctx.Err() != nil
+		if saveErr := at.save(context.WithoutCancel(ctx), ending); saveErr != nil {
+			return saveErr
 		}
 		switch {
 		case done || ctx.Err() != nil:
@@ -177,7 +188,7 @@ type printer struct {
 }
 
 // next prints one message of the stream; done when it was the last wanted.
-func (p *printer) next(s grpc.ServerStreamingClient[bailiffv1.EventsResponse]) (done bool, err error) {
+func (p *printer) next(s grpc.ServerStreamingClient[bailiffv1.EventsResponse], at *place) (done bool, err error) {
 	m, err := s.Recv()
 	if err != nil {
 		return false, err
@@ -186,6 +197,7 @@ func (p *printer) next(s grpc.ServerStreamingClient[bailiffv1.EventsResponse]) (
 		if err := p.print(r); err != nil {
 			return false, err
 		}
+		at.pass(r)
 		if p.last(r.GetEvent()) {
 			return true, nil
 		}
@@ -224,6 +236,8 @@ type jsonGap struct {
 	FirstSeq uint64 `json:"first_seq"`
 	LastSeq  uint64 `json:"last_seq"`
 	Reason   string `json:"reason"`
+	RunID    string `json:"run_id,omitempty"`
+	AtLeast  bool   `json:"at_least,omitempty"`
 }
 
 type jsonStart struct {
@@ -254,7 +268,7 @@ func (p *printer) print(r *bailiffv1.Record) error {
 	case r.GetGap() != nil:
 		g := r.GetGap()
 		reason := strings.ToLower(strings.TrimPrefix(g.GetReason().String(), "GAP_REASON_"))
-		v = map[string]any{"gap": jsonGap{g.GetCount(), g.GetFirstSeq(), g.GetLastSeq(), reason}}
+		v = map[string]any{"gap": jsonGap{g.GetCount(), g.GetFirstSeq(), g.GetLastSeq(), reason, g.GetRunId(), g.GetAtLeast()}}
 	case r.GetStart() != nil:
 		s := r.GetStart()
 		v = map[string]any{"start": jsonStart{s.GetAgentVersion(), s.GetBootId(), s.GetRunId(), s.GetAfterSeq(), s.GetBuffer()}}

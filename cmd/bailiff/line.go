@@ -161,8 +161,37 @@ func notice(e *event.Event, p paint) string {
 // gapLine shows a loss. It has no time of its own: it stands where the events
 // would have been.
 func gapLine(g *bailiffv1.Gap, p paint) string {
-	return p.as(red, fmt.Sprintf("%-12s  %-10s  agent gap  %d events were lost here (sequence numbers %d to %d): this client read too slowly",
-		"--:--:--.---", "LOST", g.GetCount(), g.GetFirstSeq(), g.GetLastSeq()))
+	what := fmt.Sprintf("%d events were lost here (sequence numbers %d to %d)", g.GetCount(), g.GetFirstSeq(), g.GetLastSeq())
+	switch {
+	case g.GetAtLeast() && g.GetCount() == 0:
+		what = "events may have been lost here, nobody knows how many"
+	case g.GetAtLeast():
+		what += ", perhaps more"
+	}
+	return p.as(red, fmt.Sprintf("%-12s  %-10s  agent gap  %s: %s", "--:--:--.---", "LOST", what, gapReason(g.GetReason())))
+}
+
+// gapReason says in words why events are missing.
+func gapReason(r bailiffv1.GapReason) string {
+	switch r {
+	case bailiffv1.GapReason_GAP_REASON_SLOW_CLIENT:
+		return "this client read too slowly"
+	case bailiffv1.GapReason_GAP_REASON_EVICTED:
+		return "the spool had to drop them, it is bounded in size and age"
+	case bailiffv1.GapReason_GAP_REASON_DAMAGED:
+		return "the spool is damaged there"
+	case bailiffv1.GapReason_GAP_REASON_WRITE:
+		return "the spool could not be written"
+	case bailiffv1.GapReason_GAP_REASON_QUEUE:
+		return "they came faster than the spool's disk took them"
+	case bailiffv1.GapReason_GAP_REASON_OVERSIZE:
+		return "too large for the spool"
+	case bailiffv1.GapReason_GAP_REASON_UNCLEAN:
+		return "the agent died before they were written"
+	case bailiffv1.GapReason_GAP_REASON_UNKNOWN_CURSOR:
+		return "the spool does not know this cursor's run"
+	}
+	return word(r.String())
 }
 
 func clock(t time.Time) string { return t.Local().Format("15:04:05.000") }

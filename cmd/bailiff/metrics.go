@@ -61,7 +61,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		gauge("bailiff_condition", "1 while the condition is raised.", 1, "code", cond.Code, "severity", cond.Severity)
 	}
 	for name, n := range s.Counters {
-		if reason, ok := strings.CutPrefix(name, "kernel_drop_"); ok {
+		if name == "spool_bytes" || name == "spool_segments" {
+			gauge("bailiff_"+name, "State of the spool: "+name+".", float64(n))
+		} else if reason, ok := strings.CutPrefix(name, "spool_lost_"); ok {
+			counter("bailiff_spool_lost_events_total", "Events that the spool does not have.", n, "reason", reason)
+		} else if reason, ok := strings.CutPrefix(name, "kernel_drop_"); ok {
 			counter("bailiff_dropped_events_total", "Events lost by the kernel side.", n, "reason", reason)
 		} else if reason, ok := strings.CutPrefix(name, "kernel_fail_open_"); ok {
 			counter("bailiff_fail_open_total", "Acts that passed unjudged.", n, "reason", reason, "by", "kernel")

@@ -15,6 +15,7 @@ import (
 	"example.com/bailiff/enforcer"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
+	"example.com/bailiff/internal/spool"
 )
 
 func (a *app) runCmd() *cobra.Command {
@@ -108,12 +109,19 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err := ag.mayEnforce(mode); err != nil {
 		return err
 	}
-	return serve(ctx, cfg, ag, srv, stats, ch)
+	kept, err := openSpool(cfg, ag, hub)
+	if err != nil {
+		return err
+	}
+	if kept != nil {
+		defer func() { _ = kept.Close(spoolGrace) }() // of no effect if serve came to its end
+	}
+	return serve(ctx, cfg, ag, srv, stats, ch, kept)
 }
 
 // serve runs the parts. The enforcer is the innermost: it stops first, so that
 // its last words still reach the subscribers.
-func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stats *decisions, ch *changes) error {
+func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stats *decisions, ch *changes, kept *spool.Log) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
@@ -157,6 +165,10 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 	}
 	stop()
 	srv.SetServing(false)
+	if kept != nil {
+		// Before the server: those who read from it come to its end.
+		err = errors.Join(err, kept.Close(spoolGrace))
+	}
 	stopServer()
 	<-followed
 	return errors.Join(err, <-served, <-measured)

@@ -24,6 +24,9 @@ func (s *eventService) Events(r *bailiffv1.EventsRequest, out grpc.ServerStreami
 	if err != nil {
 		return err
 	}
+	if r.GetAfter() != nil || r.GetConsumer() != "" {
+		return s.replay(r, &f, out)
+	}
 	sub, start, err := s.hub.subscribe(f, r.GetBuffer())
 	if err != nil {
 		return err
@@ -54,7 +57,7 @@ func (s *eventService) count(batch []*bailiffv1.Record) {
 		switch {
 		case r.GetEvent() != nil:
 			s.hub.streamed.Add(1)
-		case r.GetGap() != nil:
+		case r.GetGap().GetReason() == bailiffv1.GapReason_GAP_REASON_SLOW_CLIENT:
 			s.hub.lost.Add(r.GetGap().GetCount())
 		}
 	}

@@ -30,9 +30,13 @@ const (
 type Hub struct {
 	Identity
 
-	mu     sync.RWMutex
-	subs   map[*subscriber]struct{}
-	closed bool
+	mu      sync.RWMutex
+	subs    map[*subscriber]struct{}
+	closed  bool
+	readers int // streams out of the spool
+
+	spool Spool  // nil: none; set before the first event
+	buf   []byte // for Emit
 
 	lastSeq  atomic.Uint64
 	lost     atomic.Uint64
@@ -56,6 +60,10 @@ func (h *Hub) Emit(e *event.Event) {
 	defer h.mu.RUnlock()
 	h.lastSeq.Store(e.Seq)
 	var wire *bailiffv1.Event
+	if h.spool != nil {
+		wire = Encode(e)
+		h.keep(e, wire)
+	}
 	for s := range h.subs {
 		if !s.filter.Match(e) {
 			continue
@@ -81,8 +89,8 @@ func (h *Hub) subscribe(f Filter, buffer uint32) (*subscriber, *bailiffv1.Start,
 	if h.closed {
 		return nil, nil, errStopping
 	}
-	if len(h.subs) >= MaxSubscribers {
-		return nil, nil, status.Errorf(codes.ResourceExhausted, "there are %d subscribers already", MaxSubscribers)
+	if len(h.subs)+h.readers >= MaxSubscribers {
+		return nil, nil, errTooMany()
 	}
 	h.subs[s] = struct{}{}
 	h.opened.Add(1)
@@ -114,7 +122,7 @@ func (h *Hub) LastSeq() uint64 { return h.lastSeq.Load() }
 func (h *Hub) Subscribers() int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return len(h.subs)
+	return len(h.subs) + h.readers
 }
 
 // Counters returns what the hub counted: stream_opened, subscriptions so far;

@@ -82,7 +82,13 @@ func (a *agent) last(t *testing.T) event.Notice {
 // serve runs a server until the test ends.
 func serve(t *testing.T, o server.Options) (*agent, *server.Server) {
 	t.Helper()
-	a := &agent{hub: server.NewHub(server.Identity{Version: "v0", BootID: "boot", RunID: "run"})}
+	return serveHub(t, server.NewHub(server.Identity{Version: "v0", BootID: "boot", RunID: "run"}), o)
+}
+
+// serveHub is serve with a hub of the test's own.
+func serveHub(t *testing.T, hub *server.Hub, o server.Options) (*agent, *server.Server) {
+	t.Helper()
+	a := &agent{hub: hub}
 	o.Agent, o.Hub = a, a.hub
 	s, err := server.New(t.Context(), o)
 	if err != nil {

@@ -42,7 +42,7 @@ type Options struct {
 	RetryEvery   time.Duration // how long nothing is tried after a failure; default 1 s
 
 	// Trouble is told when events cannot be kept, and with nil when they are
-	// again. It is called without locks, by one goroutine.
+	// again. It is called without locks, by one goroutine, never by the caller's.
 	Trouble func(error)
 	// Opened is told, once, what was found in the directory; by the same goroutine.
 	Opened func(event.SpoolReport)
@@ -130,10 +130,7 @@ func Open(o Options) (*Log, error) {
 	if errors.Is(err, errInUse) {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
-	if err != nil {
-		w.fail(err)
-	}
-	go w.run()
+	go w.run(err)
 	return l, nil
 }
 

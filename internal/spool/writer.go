@@ -43,9 +43,12 @@ type writer struct {
 // merged, numbers stay exact.
 const maxGaps = 64
 
-func (w *writer) run() {
+func (w *writer) run(unprepared error) {
 	defer close(w.l.done)
 	w.next = 1
+	if unprepared != nil {
+		w.fail(unprepared)
+	}
 	linger := time.NewTimer(time.Hour)
 	defer linger.Stop()
 	tick := time.NewTicker(min(w.l.o.SyncEvery, w.l.o.RetryEvery))

@@ -25,8 +25,15 @@ const (
 type GapReason int32
 
 const (
-	GapReason_GAP_REASON_UNSPECIFIED GapReason = 0
-	GapReason_GAP_REASON_SLOW_CLIENT GapReason = 1 // this client did not read fast enough
+	GapReason_GAP_REASON_UNSPECIFIED    GapReason = 0
+	GapReason_GAP_REASON_SLOW_CLIENT    GapReason = 1 // this client did not read fast enough
+	GapReason_GAP_REASON_EVICTED        GapReason = 2 // dropped from the spool, which is bounded in size and age
+	GapReason_GAP_REASON_DAMAGED        GapReason = 3 // the spool cannot read it any more
+	GapReason_GAP_REASON_WRITE          GapReason = 4 // the spool could not write it: disk full, read-only or failing
+	GapReason_GAP_REASON_QUEUE          GapReason = 5 // it came faster than the spool's disk took it
+	GapReason_GAP_REASON_OVERSIZE       GapReason = 6 // one event larger than the spool takes
+	GapReason_GAP_REASON_UNCLEAN        GapReason = 7 // the agent died before it was written
+	GapReason_GAP_REASON_UNKNOWN_CURSOR GapReason = 8 // the cursor's run is not remembered: all that is kept follows
 )
 
 // Enum value maps for GapReason.
@@ -34,10 +41,24 @@ var (
 	GapReason_name = map[int32]string{
 		0: "GAP_REASON_UNSPECIFIED",
 		1: "GAP_REASON_SLOW_CLIENT",
+		2: "GAP_REASON_EVICTED",
+		3: "GAP_REASON_DAMAGED",
+		4: "GAP_REASON_WRITE",
+		5: "GAP_REASON_QUEUE",
+		6: "GAP_REASON_OVERSIZE",
+		7: "GAP_REASON_UNCLEAN",
+		8: "GAP_REASON_UNKNOWN_CURSOR",
 	}
 	GapReason_value = map[string]int32{
-		"GAP_REASON_UNSPECIFIED": 0,
-		"GAP_REASON_SLOW_CLIENT": 1,
+		"GAP_REASON_UNSPECIFIED":    0,
+		"GAP_REASON_SLOW_CLIENT":    1,
+		"GAP_REASON_EVICTED":        2,
+		"GAP_REASON_DAMAGED":        3,
+		"GAP_REASON_WRITE":          4,
+		"GAP_REASON_QUEUE":          5,
+		"GAP_REASON_OVERSIZE":       6,
+		"GAP_REASON_UNCLEAN":        7,
+		"GAP_REASON_UNKNOWN_CURSOR": 8,
 	}
 )
 
@@ -68,6 +89,151 @@ func (GapReason) EnumDescriptor() ([]byte, []int) {
 	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{0}
 }
 
+// Cursor names a place in the agent's spool: behind an event. Without a run it
+// is the oldest that is kept.
+type Cursor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // of the Start before that event
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`                 // of that event, or the last one of a gap
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cursor) Reset() {
+	*x = Cursor{}
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cursor) ProtoMessage() {}
+
+func (x *Cursor) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
+func (*Cursor) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Cursor) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *Cursor) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// AcknowledgeRequest says who has what.
+type AcknowledgeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 64 letters, digits, dots, dashes, underscores; not a dot first.
+	Consumer      string  `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Through       *Cursor `protobuf:"bytes,2,opt,name=through,proto3" json:"through,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeRequest) Reset() {
+	*x = AcknowledgeRequest{}
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeRequest) ProtoMessage() {}
+
+func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
+func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AcknowledgeRequest) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *AcknowledgeRequest) GetThrough() *Cursor {
+	if x != nil {
+		return x.Through
+	}
+	return nil
+}
+
+// AcknowledgeResponse is empty: the place is on disk.
+type AcknowledgeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeResponse) Reset() {
+	*x = AcknowledgeResponse{}
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeResponse) ProtoMessage() {}
+
+func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
+func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{2}
+}
+
 // EventsRequest is a filter. All parts that are given must hold; a repeated
 // part holds if one of its entries does; nothing given means everything.
 // Notices pass every part: only without_notices leaves them out.
@@ -88,14 +254,19 @@ type EventsRequest struct {
 	WithoutNotices bool `protobuf:"varint,11,opt,name=without_notices,json=withoutNotices,proto3" json:"without_notices,omitempty"`
 	// How many events the agent keeps for this client while it is busy; 0 means
 	// the agent's default. The agent lowers what is above its bound.
-	Buffer        uint32 `protobuf:"varint,12,opt,name=buffer,proto3" json:"buffer,omitempty"`
+	Buffer uint32 `protobuf:"varint,12,opt,name=buffer,proto3" json:"buffer,omitempty"`
+	// Go on after this place of the spool.
+	After *Cursor `protobuf:"bytes,13,opt,name=after,proto3" json:"after,omitempty"`
+	// Go on where this consumer has acknowledged; if it never did, at the oldest
+	// that is kept. after goes before it.
+	Consumer      string `protobuf:"bytes,14,opt,name=consumer,proto3" json:"consumer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[0]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -107,7 +278,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[0]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -120,7 +291,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{0}
+	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *EventsRequest) GetHooks() []Hook {
@@ -207,6 +378,20 @@ func (x *EventsRequest) GetBuffer() uint32 {
 	return 0
 }
 
+func (x *EventsRequest) GetAfter() *Cursor {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *EventsRequest) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
 // EventsResponse is a batch of records in the order in which they happened.
 type EventsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -217,7 +402,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[1]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -229,7 +414,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[1]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -242,7 +427,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{1}
+	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EventsResponse) GetRecords() []*Record {
@@ -267,7 +452,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[2]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -279,7 +464,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[2]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +477,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{2}
+	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Record) GetRecord() isRecord_Record {
@@ -351,20 +536,25 @@ func (*Record_Gap) isRecord_Record() {}
 
 func (*Record_Start) isRecord_Record() {}
 
-// Gap stands for events that matched the filter and are lost to this client.
+// Gap stands for events that are lost to this client. From the spool they are
+// counted whether the filter would have matched or not.
 type Gap struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Count         uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
-	FirstSeq      uint64                 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // sequence number of the first one lost
-	LastSeq       uint64                 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`    // and of the last one
-	Reason        GapReason              `protobuf:"varint,4,opt,name=reason,proto3,enum=bailiff.v1.GapReason" json:"reason,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Count    uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	FirstSeq uint64                 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // sequence number of the first one lost
+	LastSeq  uint64                 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`    // and of the last one
+	Reason   GapReason              `protobuf:"varint,4,opt,name=reason,proto3,enum=bailiff.v1.GapReason" json:"reason,omitempty"`
+	RunId    string                 `protobuf:"bytes,5,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // whose events they were; empty: of the Start before
+	// There may be more than count, which may be 0: the machine went down with
+	// the agent, or the cursor's run is not remembered.
+	AtLeast       bool `protobuf:"varint,6,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[3]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +566,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[3]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +579,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{3}
+	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Gap) GetCount() uint64 {
@@ -420,6 +610,20 @@ func (x *Gap) GetReason() GapReason {
 	return GapReason_GAP_REASON_UNSPECIFIED
 }
 
+func (x *Gap) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *Gap) GetAtLeast() bool {
+	if x != nil {
+		return x.AtLeast
+	}
+	return false
+}
+
 // Start says that the subscription is in place.
 type Start struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -434,7 +638,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -446,7 +650,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_service_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -459,7 +663,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{4}
+	return file_bailiff_v1_event_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Start) GetAgentVersion() string {
@@ -502,7 +706,14 @@ var File_bailiff_v1_event_service_proto protoreflect.FileDescriptor
 const file_bailiff_v1_event_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1ebailiff/v1/event_service.proto\x12\n" +
-	"bailiff.v1\x1a\x16bailiff/v1/event.proto\"\xbb\x03\n" +
+	"bailiff.v1\x1a\x16bailiff/v1/event.proto\"1\n" +
+	"\x06Cursor\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"^\n" +
+	"\x12AcknowledgeRequest\x12\x1a\n" +
+	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12,\n" +
+	"\athrough\x18\x02 \x01(\v2\x12.bailiff.v1.CursorR\athrough\"\x15\n" +
+	"\x13AcknowledgeResponse\"\x81\x04\n" +
 	"\rEventsRequest\x12&\n" +
 	"\x05hooks\x18\x01 \x03(\x0e2\x10.bailiff.v1.HookR\x05hooks\x12/\n" +
 	"\bverdicts\x18\x02 \x03(\x0e2\x13.bailiff.v1.VerdictR\bverdicts\x12,\n" +
@@ -517,30 +728,42 @@ const file_bailiff_v1_event_service_proto_rawDesc = "" +
 	"\rfindings_only\x18\n" +
 	" \x01(\bR\ffindingsOnly\x12'\n" +
 	"\x0fwithout_notices\x18\v \x01(\bR\x0ewithoutNotices\x12\x16\n" +
-	"\x06buffer\x18\f \x01(\rR\x06buffer\">\n" +
+	"\x06buffer\x18\f \x01(\rR\x06buffer\x12(\n" +
+	"\x05after\x18\r \x01(\v2\x12.bailiff.v1.CursorR\x05after\x12\x1a\n" +
+	"\bconsumer\x18\x0e \x01(\tR\bconsumer\">\n" +
 	"\x0eEventsResponse\x12,\n" +
 	"\arecords\x18\x01 \x03(\v2\x12.bailiff.v1.RecordR\arecords\"\x8d\x01\n" +
 	"\x06Record\x12)\n" +
 	"\x05event\x18\x01 \x01(\v2\x11.bailiff.v1.EventH\x00R\x05event\x12#\n" +
 	"\x03gap\x18\x02 \x01(\v2\x0f.bailiff.v1.GapH\x00R\x03gap\x12)\n" +
 	"\x05start\x18\x03 \x01(\v2\x11.bailiff.v1.StartH\x00R\x05startB\b\n" +
-	"\x06record\"\x82\x01\n" +
+	"\x06record\"\xb4\x01\n" +
 	"\x03Gap\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
 	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\x12-\n" +
-	"\x06reason\x18\x04 \x01(\x0e2\x15.bailiff.v1.GapReasonR\x06reason\"\x91\x01\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x15.bailiff.v1.GapReasonR\x06reason\x12\x15\n" +
+	"\x06run_id\x18\x05 \x01(\tR\x05runId\x12\x19\n" +
+	"\bat_least\x18\x06 \x01(\bR\aatLeast\"\x91\x01\n" +
 	"\x05Start\x12#\n" +
 	"\ragent_version\x18\x01 \x01(\tR\fagentVersion\x12\x17\n" +
 	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12\x15\n" +
 	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12\x1b\n" +
 	"\tafter_seq\x18\x04 \x01(\x04R\bafterSeq\x12\x16\n" +
-	"\x06buffer\x18\x05 \x01(\rR\x06buffer*C\n" +
+	"\x06buffer\x18\x05 \x01(\rR\x06buffer*\xef\x01\n" +
 	"\tGapReason\x12\x1a\n" +
 	"\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
-	"\x16GAP_REASON_SLOW_CLIENT\x10\x012Q\n" +
+	"\x16GAP_REASON_SLOW_CLIENT\x10\x01\x12\x16\n" +
+	"\x12GAP_REASON_EVICTED\x10\x02\x12\x16\n" +
+	"\x12GAP_REASON_DAMAGED\x10\x03\x12\x14\n" +
+	"\x10GAP_REASON_WRITE\x10\x04\x12\x14\n" +
+	"\x10GAP_REASON_QUEUE\x10\x05\x12\x17\n" +
+	"\x13GAP_REASON_OVERSIZE\x10\x06\x12\x16\n" +
+	"\x12GAP_REASON_UNCLEAN\x10\a\x12\x1d\n" +
+	"\x19GAP_REASON_UNKNOWN_CURSOR\x10\b2\xa1\x01\n" +
 	"\fEventService\x12A\n" +
-	"\x06Events\x12\x19.bailiff.v1.EventsRequest\x1a\x1a.bailiff.v1.EventsResponse0\x01B0Z.example.com/bailiff/proto/bailiff/v1;bailiffv1b\x06proto3"
+	"\x06Events\x12\x19.bailiff.v1.EventsRequest\x1a\x1a.bailiff.v1.EventsResponse0\x01\x12N\n" +
+	"\vAcknowledge\x12\x1e.bailiff.v1.AcknowledgeRequest\x1a\x1f.bailiff.v1.AcknowledgeResponseB0Z.example.com/bailiff/proto/bailiff/v1;bailiffv1b\x06proto3"
 
 var (
 	file_bailiff_v1_event_service_proto_rawDescOnce sync.Once
@@ -555,35 +778,42 @@ func file_bailiff_v1_event_service_proto_rawDescGZIP() []byte {
 }
 
 var file_bailiff_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bailiff_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_bailiff_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_bailiff_v1_event_service_proto_goTypes = []any{
-	(GapReason)(0),         // 0: bailiff.v1.GapReason
-	(*EventsRequest)(nil),  // 1: bailiff.v1.EventsRequest
-	(*EventsResponse)(nil), // 2: bailiff.v1.EventsResponse
-	(*Record)(nil),         // 3: bailiff.v1.Record
-	(*Gap)(nil),            // 4: bailiff.v1.Gap
-	(*Start)(nil),          // 5: bailiff.v1.Start
-	(Hook)(0),              // 6: bailiff.v1.Hook
-	(Verdict)(0),           // 7: bailiff.v1.Verdict
-	(Effect)(0),            // 8: bailiff.v1.Effect
-	(*Event)(nil),          // 9: bailiff.v1.Event
+	(GapReason)(0),              // 0: bailiff.v1.GapReason
+	(*Cursor)(nil),              // 1: bailiff.v1.Cursor
+	(*AcknowledgeRequest)(nil),  // 2: bailiff.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil), // 3: bailiff.v1.AcknowledgeResponse
+	(*EventsRequest)(nil),       // 4: bailiff.v1.EventsRequest
+	(*EventsResponse)(nil),      // 5: bailiff.v1.EventsResponse
+	(*Record)(nil),              // 6: bailiff.v1.Record
+	(*Gap)(nil),                 // 7: bailiff.v1.Gap
+	(*Start)(nil),               // 8: bailiff.v1.Start
+	(Hook)(0),                   // 9: bailiff.v1.Hook
+	(Verdict)(0),                // 10: bailiff.v1.Verdict
+	(Effect)(0),                 // 11: bailiff.v1.Effect
+	(*Event)(nil),               // 12: bailiff.v1.Event
 }
 var file_bailiff_v1_event_service_proto_depIdxs = []int32{
-	6, // 0: bailiff.v1.EventsRequest.hooks:type_name -> bailiff.v1.Hook
-	7, // 1: bailiff.v1.EventsRequest.verdicts:type_name -> bailiff.v1.Verdict
-	8, // 2: bailiff.v1.EventsRequest.effects:type_name -> bailiff.v1.Effect
-	3, // 3: bailiff.v1.EventsResponse.records:type_name -> bailiff.v1.Record
-	9, // 4: bailiff.v1.Record.event:type_name -> bailiff.v1.Event
-	4, // 5: bailiff.v1.Record.gap:type_name -> bailiff.v1.Gap
-	5, // 6: bailiff.v1.Record.start:type_name -> bailiff.v1.Start
-	0, // 7: bailiff.v1.Gap.reason:type_name -> bailiff.v1.GapReason
-	1, // 8: bailiff.v1.EventService.Events:input_type -> bailiff.v1.EventsRequest
-	2, // 9: bailiff.v1.EventService.Events:output_type -> bailiff.v1.EventsResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	1,  // 0: bailiff.v1.AcknowledgeRequest.through:type_name -> bailiff.v1.Cursor
+	9,  // 1: bailiff.v1.EventsRequest.hooks:type_name -> bailiff.v1.Hook
+	10, // 2: bailiff.v1.EventsRequest.verdicts:type_name -> bailiff.v1.Verdict
+	11, // 3: bailiff.v1.EventsRequest.effects:type_name -> bailiff.v1.Effect
+	1,  // 4: bailiff.v1.EventsRequest.after:type_name -> bailiff.v1.Cursor
+	6,  // 5: bailiff.v1.EventsResponse.records:type_name -> bailiff.v1.Record
+	12, // 6: bailiff.v1.Record.event:type_name -> bailiff.v1.Event
+	7,  // 7: bailiff.v1.Record.gap:type_name -> bailiff.v1.Gap
+	8,  // 8: bailiff.v1.Record.start:type_name -> bailiff.v1.Start
+	0,  // 9: bailiff.v1.Gap.reason:type_name -> bailiff.v1.GapReason
+	4,  // 10: bailiff.v1.EventService.Events:input_type -> bailiff.v1.EventsRequest
+	2,  // 11: bailiff.v1.EventService.Acknowledge:input_type -> bailiff.v1.AcknowledgeRequest
+	5,  // 12: bailiff.v1.EventService.Events:output_type -> bailiff.v1.EventsResponse
+	3,  // 13: bailiff.v1.EventService.Acknowledge:output_type -> bailiff.v1.AcknowledgeResponse
+	12, // [12:14] is the sub-list for method output_type
+	10, // [10:12] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_bailiff_v1_event_service_proto_init() }
@@ -592,7 +822,7 @@ func file_bailiff_v1_event_service_proto_init() {
 		return
 	}
 	file_bailiff_v1_event_proto_init()
-	file_bailiff_v1_event_service_proto_msgTypes[2].OneofWrappers = []any{
+	file_bailiff_v1_event_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*Record_Event)(nil),
 		(*Record_Gap)(nil),
 		(*Record_Start)(nil),
@@ -603,7 +833,7 @@ func file_bailiff_v1_event_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bailiff_v1_event_service_proto_rawDesc), len(file_bailiff_v1_event_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

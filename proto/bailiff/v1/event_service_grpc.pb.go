@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EventService_Events_FullMethodName = "/bailiff.v1.EventService/Events"
+	EventService_Events_FullMethodName      = "/bailiff.v1.EventService/Events"
+	EventService_Acknowledge_FullMethodName = "/bailiff.v1.EventService/Acknowledge"
 )
 
 // EventServiceClient is the client API for EventService service.
@@ -32,7 +33,17 @@ type EventServiceClient interface {
 	// stops (status UNAVAILABLE). The first record is Start. A client that
 	// reads too slowly loses its own oldest events and is told so by a Gap
 	// standing where they would have been; it never slows anybody else.
+	//
+	// With after or consumer the records come from the agent's spool: what
+	// happened after that place, then what happens, without a seam; the agent
+	// keeps nothing for the client, which may be as slow as it likes until the
+	// spool has to drop what is old. A Start stands before the first event of
+	// each agent run. FAILED_PRECONDITION: the agent has no spool.
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error)
+	// Acknowledge says that a consumer has dealt with everything up to a place;
+	// on disk when it returns. A later Events call of that consumer goes on
+	// there: each event comes at least once. It never goes back.
+	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
 }
 
 type eventServiceClient struct {
@@ -62,6 +73,16 @@ func (c *eventServiceClient) Events(ctx context.Context, in *EventsRequest, opts
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EventService_EventsClient = grpc.ServerStreamingClient[EventsResponse]
 
+func (c *eventServiceClient) Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AcknowledgeResponse)
+	err := c.cc.Invoke(ctx, EventService_Acknowledge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EventServiceServer is the server API for EventService service.
 // All implementations must embed UnimplementedEventServiceServer
 // for forward compatibility.
@@ -72,7 +93,17 @@ type EventServiceServer interface {
 	// stops (status UNAVAILABLE). The first record is Start. A client that
 	// reads too slowly loses its own oldest events and is told so by a Gap
 	// standing where they would have been; it never slows anybody else.
+	//
+	// With after or consumer the records come from the agent's spool: what
+	// happened after that place, then what happens, without a seam; the agent
+	// keeps nothing for the client, which may be as slow as it likes until the
+	// spool has to drop what is old. A Start stands before the first event of
+	// each agent run. FAILED_PRECONDITION: the agent has no spool.
 	Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error
+	// Acknowledge says that a consumer has dealt with everything up to a place;
+	// on disk when it returns. A later Events call of that consumer goes on
+	// there: each event comes at least once. It never goes back.
+	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
 	mustEmbedUnimplementedEventServiceServer()
 }
 
@@ -85,6 +116,9 @@ type UnimplementedEventServiceServer struct{}
 
 func (UnimplementedEventServiceServer) Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Events not implemented")
+}
+func (UnimplementedEventServiceServer) Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Acknowledge not implemented")
 }
 func (UnimplementedEventServiceServer) mustEmbedUnimplementedEventServiceServer() {}
 func (UnimplementedEventServiceServer) testEmbeddedByValue()                      {}
@@ -118,13 +152,36 @@ func _EventService_Events_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EventService_EventsServer = grpc.ServerStreamingServer[EventsResponse]
 
+func _EventService_Acknowledge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcknowledgeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).Acknowledge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_Acknowledge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).Acknowledge(ctx, req.(*AcknowledgeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EventService_ServiceDesc is the grpc.ServiceDesc for EventService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var EventService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "bailiff.v1.EventService",
 	HandlerType: (*EventServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Acknowledge",
+			Handler:    _EventService_Acknowledge_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Events",
