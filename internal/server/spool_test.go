@@ -186,7 +186,9 @@ func BenchmarkEmitKept(b *testing.B) {
 	hub := server.NewHub(server.Identity{RunID: "a"})
 	hub.SetSpool(l)
 	e := sample(1)
-	e.Decision.Verdict = event.VerdictAllow // most are
+	e.Decision.Verdict = event.VerdictAllow // most are, and of plain text
+	e.Process.Comm, e.Process.Ancestry, e.File.Path = "sh", []string{"/sbin/init"}, "/tmp/evil"
+	e.Exec.Args, e.Exec.Env = []string{"evil", "--quick"}, nil
 	b.ReportAllocs()
 	for seq := uint64(1); b.Loop(); seq++ {
 		e.Seq = seq

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 // child appends events and says how far it came, until it is killed.
 func child(dir, run string) int {
-	l, err := Open(Options{Dir: dir, Run: event.Run{ID: run, Boot: "boot"}, SegmentBytes: 64 << 10, MaxBytes: 64 << 20})
+	l, err := Open(Options{Dir: dir, Run: event.Run{ID: run, Boot: "boot"}, SegmentBytes: 1 << 20, MaxBytes: 64 << 20})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -90,8 +90,21 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: reasons %v", i, got.reasons)
 		}
 		lost += got.lost[run]
+		for _, s := range must(listSegments(dir)) {
+			var st unix.Stat_t
+			if err := unix.Stat(s.path, &st); err != nil || st.Blocks*512 > st.Size+64<<10 {
+				t.Fatalf("%s of %d bytes takes %d on disk, %v", s.path, st.Size, st.Blocks*512, err)
+			}
+		}
 	}
 	t.Logf("%d events lost in %d kills", lost, rounds)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // mount makes a tmpfs that only this test knows.

@@ -113,7 +113,7 @@ func findEnd(s *segment) (end uint64, clean bool, torn int64) {
 	}
 	defer f.Close()
 	r := frames{f: f, salt: s.run.salt, off: segmentHeader}
-	whole := int64(segmentHeader)
+	whole := min(s.limit, segmentHeader)
 	for {
 		fr, ok, err := r.next(s.limit)
 		if !ok || err != nil {
@@ -121,10 +121,11 @@ func findEnd(s *segment) (end uint64, clean bool, torn int64) {
 		}
 		end, whole, clean = max(end, fr.end()), r.off, fr.kind == kindEnd
 	}
-	if whole >= s.limit {
-		return end, clean, 0
+	if torn = s.limit - whole; clean && torn == 0 {
+		return end, true, 0
 	}
-	torn = s.limit - whole
+	// Also if nothing is torn: the blocks that a killed run had set aside for
+	// the rest of the file are given back.
 	if os.Truncate(s.path, whole) == nil { // on a disk that is read-only the bytes stay and are passed over
 		s.limit = whole
 	}
