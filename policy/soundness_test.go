@@ -17,6 +17,7 @@ import (
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
 	"example.com/bailiff/policy/lower"
+	"example.com/bailiff/rules"
 )
 
 // loadUnchecked loads a bundle though its diagnostics would refuse it: what is
@@ -258,6 +259,30 @@ func TestSoundHandwritten(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", n)
+}
+
+// TestSoundBaseline does the same over the rules that ship, with events made of
+// the paths, names and numbers that they mention.
+func TestSoundBaseline(t *testing.T) {
+	ctx := context.Background()
+	p, _, err := LoadFS(ctx, rules.FS, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(ctx)
+	var n tally
+	w := newWorld(newRand(1))
+	w.learn(p)
+	for _, h := range event.Judged {
+		for range 1500 {
+			if !n.compare(t, p, w.event(h)) {
+				break
+			}
+		}
+	}
+	if t.Logf("%+v", n); n.certain < 1000 {
+		t.Errorf("only %d answers were certain: the events do not reach the rules", n.certain)
+	}
 }
 
 // TestSoundRandom does the same over random policies. The seeds are fixed, so
