@@ -2,7 +2,11 @@ package spool
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"example.com/bailiff/internal/event"
 )
@@ -137,7 +141,11 @@ func (r *reader) close() {
 func (r *reader) step() (done bool, changed chan struct{}, err error) {
 	if r.seg == nil {
 		v := r.l.look(0)
-		if r.choose(v.segments) {
+		there, err := r.choose(v.segments)
+		if err != nil {
+			return false, nil, err
+		}
+		if there {
 			return false, nil, r.flush()
 		}
 		return v.ended, v.changed, nil
@@ -164,7 +172,7 @@ func (r *reader) step() (done bool, changed chan struct{}, err error) {
 }
 
 // choose opens the segment in which the next event is, or the nearest after it.
-func (r *reader) choose(segments []*segment) bool {
+func (r *reader) choose(segments []*segment) (bool, error) {
 	var s *segment
 	for _, c := range segments {
 		if c.number > r.passed && (s == nil || c.first <= r.next) {
@@ -172,7 +180,7 @@ func (r *reader) choose(segments []*segment) bool {
 		}
 	}
 	if s == nil {
-		return false
+		return false, nil
 	}
 	if r.next == 0 {
 		r.next = s.first
@@ -181,14 +189,18 @@ func (r *reader) choose(segments []*segment) bool {
 		r.gap(r.next, s.first, event.LossEvicted, false)
 	}
 	f, err := os.Open(s.path)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
+		// Not the file's fault: the reader may come again, nothing is lost.
+		return false, fmt.Errorf("open segment: %w", err)
+	case err != nil:
 		r.passed = s.number // removed in this moment, or not to be had: a gap will show it
-		return true
+		return true, nil
 	}
 	v := r.l.look(s.number)
 	r.seg, r.f, r.limit = s, f, v.limit
 	r.frames = frames{f: f, salt: s.run.salt, off: segmentHeader, buf: r.frames.buf}
-	return true
+	return true, nil
 }
 
 // deliver turns a frame into what is kept there, with gaps for what is not.
