@@ -21,3 +21,10 @@ test_exception if {
 	count(alert) == 0 with input as act("/usr/sbin/mariadbd", "/opt/archive")
 		with data.exceptions.db_spawns.file as ["/opt/archive"]
 }
+
+test_initdb if {
+	count(alert) == 0 with input as object.union(
+		act("/usr/lib/postgresql/15/bin/postgres", "/usr/bin/dash"),
+		{"process": {"ancestors": ["/usr/lib/postgresql/15/bin/initdb", "/usr/bin/dash"]}},
+	)
+}
