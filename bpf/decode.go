@@ -157,9 +157,6 @@ func decision(r *kernelRecord, g *generation) event.Decision {
 		Verdict: event.Verdict(r.Verdict), Effect: event.Effect(r.Effect), Source: event.Source(r.Source),
 		Mode: event.Mode(r.Mode), Generation: r.Generation, Undecided: r.Flags&flagUndecided != 0,
 	}
-	if dec.Undecided && dec.Verdict == event.VerdictAllow {
-		dec.FailOpen = "a deferred rule had no verdict at the time of the act"
-	}
 	if g == nil || g.number != r.Generation || r.Flags&flagMatched == 0 {
 		return dec
 	}
@@ -167,6 +164,9 @@ func decision(r *kernelRecord, g *generation) event.Decision {
 	if rule := g.tables.ruleOf(event.Hook(r.Hook), r.Clause); rule != nil {
 		ref := rule.Ref
 		dec.Rule = &ref
+		if dec.Undecided && dec.Verdict == event.VerdictAllow && rule.Verdict == event.VerdictDeny && !rule.Audit {
+			dec.FailOpen = "a deferred rule had no verdict at the time of the act"
+		}
 	}
 	return dec
 }

@@ -264,9 +264,7 @@ func (k *Kernel) Activate(gen event.Generation) error {
 		return fmt.Errorf("activate generation %d: not staged", number)
 	}
 	k.config.Pass = 0
-	if g.tables.live() {
-		k.config.Live = 1 // before the rules that need it
-	}
+	k.config.Live |= g.tables.live() // before the rules that need it
 	if err := k.writeConfig(); err != nil {
 		return fmt.Errorf("activate generation %d: %w", number, err)
 	}
@@ -277,10 +275,7 @@ func (k *Kernel) Activate(gen event.Generation) error {
 	k.active.Store(g)
 	// What follows does not undo the change, so it is no error of Activate.
 	k.config.Staging = 0
-	k.config.Live = 0
-	if g.tables.live() {
-		k.config.Live = 1
-	}
+	k.config.Live = g.tables.live()
 	if g.tables.passes() && !k.opt.AllOpens {
 		k.config.Pass = number
 	}

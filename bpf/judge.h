@@ -303,11 +303,11 @@ __noinline int look_up(const struct proc *p, const struct object_ref *o, __u32 i
 
 /* Are the subject's vectors those of this generation and these credentials? */
 static __always_inline bool current_vectors(const struct proc *p, struct task_struct *t,
-					    __u32 generation)
+					    __u32 generation, __u32 h)
 {
 	const struct cred *c = t->cred;
 
-	return p->gen == generation && !settings.live && p->cred == (__u64)c &&
+	return p->gen == generation && !(settings.live & (1u << (h & 31))) && p->cred == (__u64)c &&
 	       p->euid == c->euid.val && p->uid == c->uid.val;
 }
 
@@ -324,7 +324,7 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	a->first = a->maybe = NO_CLAUSE;
 	if (!s)
 		return 0;
-	if (!current_vectors(p, t, generation) && refresh(p, generation, index))
+	if (!current_vectors(p, t, generation, h) && refresh(p, generation, index))
 		return 0;
 	if (!p->vec[h].sum)
 		return generation;
@@ -379,7 +379,8 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 				j->flags |= RECORD_CACHEABLE;
 			if (j->verdict == VERDICT_DENY)
 				goto block;
-			count(COUNT_FAIL_OPEN_UNDECIDED);
+			if (maybe < hc->maybe_alert_from)
+				count(COUNT_FAIL_OPEN_UNDECIDED);
 			return 1;
 		}
 		count(COUNT_CACHE_HIT);

@@ -125,7 +125,7 @@ type kernelHookConf struct {
 	UsesName       uint32
 	AllVec         uint32
 	OtherEmpty     uint32
-	Pad            uint32
+	MaybeAlertFrom uint32
 	Subject        [12]kernelDim
 	Object         [8]kernelDim
 }

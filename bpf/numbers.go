@@ -149,14 +149,16 @@ func (t *tables) bitsWhere(hb *hookBits, ok func(i int) bool) kernelVec {
 func (t *tables) categories(hb *hookBits, hc *kernelHookConf) {
 	rules := t.prog.Rules[hb.hook]
 	n := uint32(len(hb.bits))
-	hc.AuditFrom, hc.AlertFrom, hc.MaybeFrom, hc.MaybeAllowFrom = n, n, n, n
+	hc.AuditFrom, hc.AlertFrom, hc.MaybeFrom, hc.MaybeAllowFrom, hc.MaybeAlertFrom = n, n, n, n, n
 	for i := n; i > 0; i-- {
 		b := hb.bits[i-1]
 		r := &rules[b.rule]
 		at := i - 1
 		blocks := r.Verdict == event.VerdictDeny && !r.Audit
 		switch {
-		case b.clause.Maybe && !(blocks && r.Undecided == ir.UndecidedDeny):
+		case b.clause.Maybe && !blocks:
+			hc.MaybeAlertFrom, hc.MaybeAllowFrom, hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at, at, at
+		case b.clause.Maybe && r.Undecided != ir.UndecidedDeny:
 			hc.MaybeAllowFrom, hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at, at
 		case b.clause.Maybe:
 			hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at
@@ -354,17 +356,19 @@ func (t *tables) passes() bool {
 			return false
 		}
 	}
-	return !t.live()
+	return true
 }
 
-// live reports whether a rule reads what may change at any time.
-func (t *tables) live() bool {
+// live returns the hooks of which a rule reads what may change at any time, as
+// bits: their vectors are made anew at each decision.
+func (t *tables) live() uint32 {
+	var hooks uint32
 	for i := range t.conf {
 		for _, d := range t.conf[i].Subject[:t.conf[i].SubjectDims] {
 			if slices.Contains(mayChange, event.FieldID(d.Field)) {
-				return true
+				hooks |= 1 << i
 			}
 		}
 	}
-	return false
+	return hooks
 }

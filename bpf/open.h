@@ -64,7 +64,7 @@ static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
 	if (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE)
 		return false;
 	return p->vec[HOOK_OPEN - 1].sum || settings.all_opens ||
-	       !current_vectors(p, t, settings.generation);
+	       !current_vectors(p, t, settings.generation, HOOK_OPEN - 1);
 }
 
 static __noinline int open_look(struct task_struct *t, struct file *f)

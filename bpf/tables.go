@@ -108,7 +108,8 @@ func order(h event.Hook, rules []ir.Rule) hookBits {
 	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && r.Verdict == event.VerdictDeny && r.Audit })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && r.Verdict == event.VerdictAlert })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && closed(r) })
-	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !closed(r) })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && blocks(r) && !closed(r) })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !blocks(r) })
 	return hb
 }
 

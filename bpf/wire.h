@@ -136,9 +136,9 @@ struct hook_conf {
 	__u32 object_dims;
 	__u32 uses_path; /* any condition on file.path / file.name */
 	__u32 uses_name;
-	__u32 all_vec;	   /* every clause of this hook */
-	__u32 other_empty; /* no clause holds for a path that no rule names */
-	__u32 pad;
+	__u32 all_vec;		/* every clause of this hook */
+	__u32 other_empty;	/* no clause holds for a path that no rule names */
+	__u32 maybe_alert_from; /* uncertain clauses of rules that would not block anyway */
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
@@ -168,8 +168,8 @@ struct config {
 	__u32 want_env;	  /* copy the environment block of a new image */
 	__u32 backend;	  /* 1 when acts can be refused */
 	__u32 pass;	  /* generation for which free passes count; 0: none do */
-	__u32 live;	  /* a rule reads what may change without a new exec or credentials */
-	__u32 scopes;	  /* number of entries in scope; 0: everything is in scope */
+	__u32 live;   /* hooks (bit hook - 1) of which a rule reads what may change at any time */
+	__u32 scopes; /* number of entries in scope; 0: everything is in scope */
 	struct scope scope[MAX_SCOPES];
 };
 
