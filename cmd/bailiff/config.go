@@ -71,7 +71,8 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.Scope, "scope", nil, "cgroup directory to which enforcement is limited, with everything below; repeat for more (default: the whole machine)")
 	f.StringArrayVar(&c.Rescue, "rescue", nil, "program that is never denied, by path; repeat for more")
 	f.BoolVar(&c.Events.AllOpens, "all-opens", false, "report every open in scope, not only those that rules concern")
-	f.StringSliceVar(&c.Events.Env, "env", nil, "environment variables to report with an exec")
+	f.StringSliceVar(&c.Events.Env, "env", []string{"LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH"},
+		"environment variables to report with an exec and to show to rules")
 	f.StringVar(&c.Spool.Dir, "spool", "", "keep every event in this directory, so that clients can read on where they stopped (default: keep none)")
 	f.Int64Var(&c.Spool.MaxBytes, "spool-max-bytes", 1<<30, "size of the spool, after which the oldest events go")
 	f.DurationVar(&c.Spool.MaxAge, "spool-max-age", 7*24*time.Hour, "age of events in the spool, after which they go")
