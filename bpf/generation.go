@@ -280,6 +280,7 @@ func (k *Kernel) Activate(gen event.Generation) error {
 		k.config.Pass = number
 	}
 	if err := errors.Join(k.writeConfig(), k.fillExes(g, nil), k.watchOpens(g)); err != nil {
+		k.unbound.Add(1)
 		k.log.Warn("the new generation is in force, with a flaw", "generation", number, "error", err)
 	}
 	return nil

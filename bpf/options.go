@@ -68,6 +68,7 @@ type Kernel struct {
 	decoder  *decoder
 	rebinder *rebinder
 	rebinds  atomic.Uint64
+	unbound  atomic.Uint64 // times that paths or opens could not all be tied to the active generation
 	closed   atomic.Bool
 }
 

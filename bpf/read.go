@@ -70,6 +70,7 @@ func (k *Kernel) Counters() (map[string]uint64, error) {
 		}
 	}
 	out["rebinds"] = k.rebinds.Load()
+	out["fail_open_binding"] = k.unbound.Load()
 	out["drop_damaged"] = k.decoder.damaged.Load()
 	return out, nil
 }

@@ -70,6 +70,7 @@ func (b *rebinder) run(mounts, stop *os.File) {
 		}
 		start := time.Now()
 		if err := b.k.rebind(); err != nil {
+			b.k.unbound.Add(1)
 			b.k.log.Warn("paths of the policy could not all be bound again", "error", err)
 		}
 		// A large policy in a busy directory must not keep a core busy.
