@@ -267,8 +267,7 @@ func (p *printer) print(r *bailiffv1.Record) error {
 		v = encodeEvent(r.GetEvent())
 	case r.GetGap() != nil:
 		g := r.GetGap()
-		reason := strings.ToLower(strings.TrimPrefix(g.GetReason().String(), "GAP_REASON_"))
-		v = map[string]any{"gap": jsonGap{g.GetCount(), g.GetFirstSeq(), g.GetLastSeq(), reason, g.GetRunId(), g.GetAtLeast()}}
+		v = map[string]any{"gap": jsonGap{g.GetCount(), g.GetFirstSeq(), g.GetLastSeq(), server.GapReason(g.GetReason()), g.GetRunId(), g.GetAtLeast()}}
 	case r.GetStart() != nil:
 		s := r.GetStart()
 		v = map[string]any{"start": jsonStart{s.GetAgentVersion(), s.GetBootId(), s.GetRunId(), s.GetAfterSeq(), s.GetBuffer()}}

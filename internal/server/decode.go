@@ -2,6 +2,7 @@ package server
 
 import (
 	"slices"
+	"strings"
 
 	"example.com/bailiff/internal/event"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
@@ -113,6 +114,11 @@ func DecodeRef(r *bailiffv1.RuleRef) event.RuleRef {
 		ID: r.GetId(), Path: r.GetPackage(), File: r.GetFile(), Line: int(r.GetLine()),
 		Title: r.GetTitle(), Severity: r.GetSeverity(), Attack: slices.Clone(r.GetAttack()),
 	}
+}
+
+// GapReason names the reason of a gap as JSON does.
+func GapReason(r bailiffv1.GapReason) string {
+	return strings.ToLower(strings.TrimPrefix(r.String(), "GAP_REASON_"))
 }
 
 // DecodeMode turns a mode of the wire into ours; what is not given is audit.
