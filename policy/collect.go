@@ -25,6 +25,11 @@ func collect(c *ast.Compiler, f *files) ([]lower.Rule, Errors, error) {
 	if len(k.errs) > 0 {
 		return nil, nil, k.errs.sorted()
 	}
+	if n := f.limits.Rules; len(k.rules) > n && n > 0 {
+		over := k.rules[n]
+		return nil, nil, Errors{f.at(CodeLimit, over.Rego.Location, fmt.Sprintf("the bundle has more than %d deny and alert rules", n),
+			"put what the rules have in common into data, and read it with one rule")}
+	}
 	if len(k.rules) == 0 {
 		return nil, nil, Errors{{Code: CodeEmpty, Why: "the bundle has no deny or alert rule in bailiff.exec, bailiff.open or bailiff.fork",
 			Hint: "a rule is: package bailiff.exec, then: deny contains \"why\" if { ... }"}}

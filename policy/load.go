@@ -7,7 +7,6 @@ package policy
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -20,44 +19,21 @@ import (
 
 // Options bounds a load. The zero value is usable.
 type Options struct {
-	MaxFileBytes int64         // of one file in the bundle; 0 means 64 MiB
-	Target       *lower.Target // what the backend can run; nil means lower.DefaultTarget
+	Limits Limits
+	Keys   *Keys         // whose signature a bundle must have; nil: none is needed, none is looked at
+	Target *lower.Target // what the backend can run; nil means lower.DefaultTarget
 }
 
 // Report is what a successful load has to say.
 type Report struct {
 	Revision string        `json:"revision"`
+	Serial   uint64        `json:"serial,omitempty"` // metadata.bailiff.serial of the manifest
+	KeyID    string        `json:"key_id,omitempty"` // of the key whose signature was verified
 	Rules    int           `json:"rules"`
 	Lowered  int           `json:"lowered"`  // rules that the kernel decides alone
 	Warnings Errors        `json:"warnings"` // probable mistakes that do not stop the bundle
 	Compile  time.Duration `json:"compile_ns"`
 	Lower    time.Duration `json:"lower_ns"`
-}
-
-// Load reads a bundle from a directory or a tar.gz file, compiles and lowers
-// it. A bundle that is not right is refused whole: the error is an Errors.
-func Load(ctx context.Context, path string, o Options) (*Policy, *Report, error) {
-	f, b, err := readPath(path, o.fileLimit())
-	if err != nil {
-		return nil, nil, err
-	}
-	return load(ctx, f, b, o)
-}
-
-// LoadFS is Load for a file system, such as the embedded default bundle.
-func LoadFS(ctx context.Context, fsys fs.FS, o Options) (*Policy, *Report, error) {
-	f, b, err := readFS(fsys, o.fileLimit())
-	if err != nil {
-		return nil, nil, err
-	}
-	return load(ctx, f, b, o)
-}
-
-func (o Options) fileLimit() int64 {
-	if o.MaxFileBytes > 0 {
-		return o.MaxFileBytes
-	}
-	return 64 << 20
 }
 
 func (o Options) target() lower.Target {
@@ -67,10 +43,24 @@ func (o Options) target() lower.Target {
 	return lower.DefaultTarget()
 }
 
-func load(ctx context.Context, f *files, b *bundle.Bundle, o Options) (*Policy, *Report, error) {
+// Compile compiles and lowers the bundle. It is refused whole: the error is an
+// Errors, or the context's. OPA's compiler cannot be interrupted; what bounds
+// it is that rules are few and small (Limits). Lowering ends with the context.
+func (a *Archive) Compile(ctx context.Context) (*Policy, *Report, error) {
 	start := time.Now()
-	compiler, store, txn, err := compile(ctx, f, b)
+	if a.Delta {
+		return nil, nil, Errors{{Code: CodeDelta, File: patchFile, Why: "this is a delta: it changes another bundle and is none by itself", Hint: hintSnapshot}}
+	}
+	f := a.files
+	b, err := f.read()
 	if err != nil {
+		return nil, nil, err
+	}
+	compiler, store, txn, err := a.compile(ctx, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkCosts(compiler, f); err != nil {
 		return nil, nil, err
 	}
 	rules, warnings, err := collect(compiler, f)
@@ -79,23 +69,20 @@ func load(ctx context.Context, f *files, b *bundle.Bundle, o Options) (*Policy, 
 	}
 	compiled := time.Now()
 	src := lower.Source{Compiler: compiler, Store: store, Txn: txn}
-	program, deferred, err := lower.Lower(ctx, src, rules, o.target())
+	program, deferred, err := lower.Lower(ctx, src, rules, a.options.target())
 	if err != nil {
 		return nil, nil, fmt.Errorf("lower bundle: %w", err)
 	}
 	if errs := f.diagnostics(deferred, lower.Error); len(errs) > 0 {
 		return nil, nil, errs
 	}
-	program.Revision = b.Manifest.Revision
-	if program.Revision == "" {
-		program.Revision = f.revision()
-	}
+	program.Revision = a.Revision
 	p, err := newPolicy(ctx, src, rules, program, deferred)
 	if err != nil {
 		return nil, nil, err
 	}
 	r := &Report{
-		Revision: program.Revision, Rules: len(rules),
+		Revision: program.Revision, Serial: a.Serial, KeyID: a.KeyID, Rules: len(rules),
 		Warnings: append(warnings, f.diagnostics(deferred, lower.Warn)...),
 		Compile:  compiled.Sub(start), Lower: time.Since(compiled),
 	}
@@ -110,8 +97,15 @@ func load(ctx context.Context, f *files, b *bundle.Bundle, o Options) (*Policy, 
 // compile type-checks the modules against the input schema and puts the data
 // into a store that holds AST values, so that reads convert nothing. The
 // compiler that it returns knows no types: see untyped.go.
-func compile(ctx context.Context, f *files, b *bundle.Bundle) (*ast.Compiler, storage.Store, storage.Transaction, error) {
+func (a *Archive) compile(ctx context.Context, b *bundle.Bundle) (*ast.Compiler, storage.Store, storage.Transaction, error) {
+	f := a.files
 	store := inmem.NewFromObjectWithOpts(b.Data, inmem.OptReturnASTValuesOnRead(true), inmem.OptRoundTripOnWrite(false))
+	b.Data = nil
+	if len(a.patches) > 0 {
+		if err := a.apply(ctx, store, *b.Manifest.Roots); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	txn, err := store.NewTransaction(ctx)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("open store: %w", err)

@@ -93,7 +93,7 @@ func TestSources(t *testing.T) {
 	if _, _, err := Load(ctx, filepath.Join(dir, "none"), Options{}); !errors.As(err, new(Errors)) {
 		t.Errorf("a bundle that is not there: %v", err)
 	}
-	if _, _, err := Load(ctx, dir, Options{MaxFileBytes: 20}); !errors.As(err, new(Errors)) {
+	if _, _, err := Load(ctx, dir, Options{Limits: Limits{FileBytes: 20}}); !errors.As(err, new(Errors)) {
 		t.Errorf("a file beyond the limit: %v", err)
 	}
 }

@@ -62,16 +62,19 @@ func fieldSchema(f event.Field) map[string]any {
 // have: they reach out of the machine, differ from call to call, or do not
 // stop at a deadline.
 var forbidden = map[string]string{
-	"http.send":              "it reaches out to the network",
-	"net.lookup_ip_addr":     "it reaches out to the network",
-	"opa.runtime":            "it reads the environment of the agent",
-	"rand.intn":              "it gives a different answer each time",
-	"uuid.rfc4122":           "it gives a different answer each time",
-	"io.jwt.encode_sign":     "it signs with keys",
-	"io.jwt.decode_verify":   "it depends on the clock and on keys",
-	"bits.lsh":               "it does not stop at a deadline",
-	"trace":                  "it does nothing here",
-	"io.jwt.encode_sign_raw": "it signs with keys",
+	"http.send":               "it reaches out to the network",
+	"net.lookup_ip_addr":      "it reaches out to the network",
+	"net.cidr_expand":         "its answer may have any size",
+	"strings.render_template": "it does not stop at a deadline",
+	"providers.aws.sign_req":  "it signs with keys",
+	"opa.runtime":             "it reads the environment of the agent",
+	"rand.intn":               "it gives a different answer each time",
+	"uuid.rfc4122":            "it gives a different answer each time",
+	"io.jwt.encode_sign":      "it signs with keys",
+	"io.jwt.decode_verify":    "it depends on the clock and on keys",
+	"bits.lsh":                "it does not stop at a deadline",
+	"trace":                   "it does nothing here",
+	"io.jwt.encode_sign_raw":  "it signs with keys",
 }
 
 // Capabilities is what a policy may use: OPA's, without the forbidden

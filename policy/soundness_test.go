@@ -25,11 +25,16 @@ import (
 func loadUnchecked(t testing.TB, fsys fstest.MapFS, target lower.Target) *Policy {
 	t.Helper()
 	ctx := context.Background()
-	f, b, err := readFS(fsys, 1<<20)
+	a, err := OpenFS(fsys, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiler, store, txn, err := compile(ctx, f, b)
+	f := a.files
+	b, err := f.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler, store, txn, err := a.compile(ctx, b)
 	if err != nil {
 		return nil
 	}

@@ -6,11 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -18,73 +17,80 @@ import (
 	"github.com/open-policy-agent/opa/v1/loader/filter"
 )
 
-// files reads a bundle through OPA's loader and keeps the Rego sources, which
-// error messages quote, and a digest, which is the revision of a bundle that
-// names none. Test files stay out: they run under `opa test`, not here.
+// files gives the contents of a bundle to OPA's reader and keeps the texts,
+// which error messages quote. Test files stay out: they run under `opa test`,
+// not here.
 type files struct {
-	bundle.DirectoryLoader
-	sources map[string][]byte // by path within the bundle
-	digest  hash.Hash
-	limit   int64
+	entries []entry // what is part of the policy, in the order of the bundle
+	limits  Limits
+	next    int
 }
 
-func newFiles(l bundle.DirectoryLoader, limit int64) *files {
-	return &files{DirectoryLoader: l.WithSizeLimitBytes(limit), sources: map[string][]byte{}, digest: sha256.New(), limit: limit}
+// newFiles takes what is part of a policy.
+func newFiles(c *contents) *files {
+	f := &files{limits: c.limits}
+	for _, e := range c.entries {
+		if !strings.HasSuffix(e.path, "_test.rego") && !hidden(e.path) {
+			f.entries = append(f.entries, e)
+		}
+	}
+	return f
 }
 
 // NextFile returns the next file that is part of a policy.
 func (f *files) NextFile() (*bundle.Descriptor, error) {
-	for {
-		d, err := f.DirectoryLoader.NextFile()
-		if err != nil {
-			return nil, err
-		}
-		path := within(d.Path())
-		if strings.HasSuffix(path, "_test.rego") || hidden(path) {
-			continue
-		}
-		var buf bytes.Buffer
-		_, err = d.Read(&buf, f.limit)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		if err := d.Close(); err != nil {
-			return nil, fmt.Errorf("close %s: %w", path, err)
-		}
-		if strings.HasSuffix(path, bundle.RegoExt) {
-			f.sources[path] = buf.Bytes()
-		}
-		if policyFile(path) {
-			fmt.Fprintf(f.digest, "%d:%s%d:", len(path), path, buf.Len())
-			f.digest.Write(buf.Bytes())
-		}
-		return bundle.NewDescriptor(path, "/"+path, bytes.NewReader(buf.Bytes())), nil
+	if f.next == len(f.entries) {
+		return nil, io.EOF
 	}
+	e := f.entries[f.next]
+	f.next++
+	return bundle.NewDescriptor(e.path, "/"+e.path, bytes.NewReader(e.data)), nil
 }
 
-// The options of the loader are set once, in newFiles.
+// The options of the loader have no say: the contents are in memory.
 
 func (f *files) WithFilter(filter.LoaderFilter) bundle.DirectoryLoader   { return f }
 func (f *files) WithPathFormat(bundle.PathFormat) bundle.DirectoryLoader { return f }
 func (f *files) WithSizeLimitBytes(int64) bundle.DirectoryLoader         { return f }
 func (f *files) WithFollowSymlinks(bool) bundle.DirectoryLoader          { return f }
 
-func (f *files) revision() string { return "sha256:" + hex.EncodeToString(f.digest.Sum(nil))[:16] }
+// sum is a digest over names and contents.
+func (f *files) sum() [sha256.Size]byte {
+	h := sha256.New()
+	for _, e := range f.entries {
+		if policyFile(e.path) {
+			fmt.Fprintf(h, "%d:%s%d:", len(e.path), e.path, len(e.data))
+			h.Write(e.data)
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+func short16(sum [sha256.Size]byte) string { return "sha256:" + hex.EncodeToString(sum[:8]) }
 
 // line returns one source line, without its end; "" if there is none.
 func (f *files) line(file string, n int) string {
-	lines := strings.Split(string(f.sources[file]), "\n")
-	if n < 1 || n > len(lines) {
-		return ""
+	for _, e := range f.entries {
+		if e.path != file {
+			continue
+		}
+		lines := bytes.Split(e.data, []byte("\n"))
+		if n < 1 || n > len(lines) {
+			return ""
+		}
+		return strings.TrimRight(string(lines[n-1]), "\r")
 	}
-	return strings.TrimRight(lines[n-1], "\r")
+	return ""
 }
 
 func policyFile(path string) bool {
 	base := filepath.Base(path)
 	return strings.HasSuffix(base, bundle.RegoExt) || base == "data.json" || base == "data.yaml" || base == "data.yml" ||
-		base == bundle.ManifestExt
+		base == bundle.ManifestExt || base == patchFile
 }
+
+// patchFile is what makes a bundle a delta.
+const patchFile = "patch.json"
 
 // hidden keeps version control and the like out; .manifest and .signatures.json are not.
 func hidden(path string) bool {
@@ -99,48 +105,58 @@ func hidden(path string) bool {
 
 func within(path string) string { return strings.TrimPrefix(filepath.ToSlash(path), "/") }
 
-// read turns the files into a bundle: modules parsed with annotations, data merged.
+// read turns the files into a bundle: modules parsed with annotations, data
+// merged. Signatures have been verified before, over all files.
 func (f *files) read() (*bundle.Bundle, error) {
+	f.next = 0
 	b, err := bundle.NewCustomReader(f).WithProcessAnnotations(true).WithSkipBundleVerification(true).
-		WithRegoVersion(ast.RegoV1).Read()
+		WithRegoVersion(ast.RegoV1).WithSizeLimitBytes(f.limits.FileBytes).Read()
 	if err != nil {
 		return nil, f.readError(err)
 	}
 	return &b, nil
 }
 
+var (
+	failedOn = regexp.MustCompile(`(?s)^bundle load failed on (\S+): (.*)$`)
+	yamlLine = regexp.MustCompile(`line (\d+)`)
+)
+
+// readError gives what OPA's reader says a place.
 func (f *files) readError(err error) error {
 	var list ast.Errors
 	if errors.As(err, &list) {
 		return f.errors(list)
 	}
-	return Errors{{Code: CodeRead, Why: fmt.Sprintf("read bundle: %v", err)}}
-}
-
-// readPath reads a directory or a tar.gz file.
-func readPath(path string, limit int64) (*files, *bundle.Bundle, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, Errors{{Code: CodeRead, Why: fmt.Sprintf("open bundle: %v", err), Hint: "name a directory or a .tar.gz file"}}
+	e := &Error{Code: CodeRead, Why: err.Error()}
+	if m := failedOn.FindStringSubmatch(e.Why); m != nil {
+		e.File, e.Why = within(m[1]), m[2]
+		e.Hint = "correct the file; `bailiff check` reads it as the agent does"
+		for _, d := range f.entries {
+			if d.path != e.File {
+				continue
+			}
+			if strings.HasSuffix(d.path, ".json") {
+				var v any
+				var at Errors
+				if errors.As(strictJSON(d.path, d.data, &v), &at) {
+					e.Line, e.Why = at[0].Line, at[0].Why
+				}
+			} else if n := yamlLine.FindStringSubmatch(e.Why); n != nil {
+				e.Line, _ = strconv.Atoi(n[1])
+			}
+		}
+		return Errors{e}
 	}
-	if info.IsDir() {
-		return readFrom(bundle.NewDirectoryLoader(path), limit)
+	if strings.HasPrefix(e.Why, "manifest ") {
+		e.Code, e.File, e.Hint = CodeManifest, bundle.ManifestExt, "the roots name, with slashes, every part of data and every package that the bundle may define"
+		return Errors{e}
 	}
-	fh, err := os.Open(path)
-	if err != nil {
-		return nil, nil, Errors{{Code: CodeRead, Why: fmt.Sprintf("open bundle: %v", err)}}
+	for _, d := range f.entries {
+		if strings.Contains(e.Why, d.path) {
+			e.File = d.path
+		}
 	}
-	defer fh.Close()
-	return readFrom(bundle.NewTarballLoaderWithBaseURL(fh, ""), limit)
-}
-
-func readFS(fsys fs.FS, limit int64) (*files, *bundle.Bundle, error) {
-	// Passthrough: with root "." the other formats cut the dot of hidden files.
-	return readFrom(bundle.NewFSLoaderWithRoot(fsys, ".").WithPathFormat(bundle.Passthrough), limit)
-}
-
-func readFrom(l bundle.DirectoryLoader, limit int64) (*files, *bundle.Bundle, error) {
-	f := newFiles(l, limit)
-	b, err := f.read()
-	return f, b, err
+	e.Why, e.Hint = "read bundle: "+e.Why, "correct the file; `bailiff check` reads it as the agent does"
+	return Errors{e}
 }

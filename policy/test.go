@@ -25,7 +25,7 @@ type TestResult struct {
 // TestFS runs the Rego tests of a bundle, as `opa test` would, but with the
 // built-ins that policies have here.
 func TestFS(ctx context.Context, fsys fs.FS, o Options) ([]TestResult, error) {
-	b, err := bundle.NewCustomReader(bundle.NewFSLoaderWithRoot(fsys, ".").WithSizeLimitBytes(o.fileLimit())).
+	b, err := bundle.NewCustomReader(bundle.NewFSLoaderWithRoot(fsys, ".").WithSizeLimitBytes(o.Limits.withDefaults().FileBytes)).
 		WithProcessAnnotations(true).WithSkipBundleVerification(true).WithRegoVersion(ast.RegoV1).Read()
 	if err != nil {
 		return nil, fmt.Errorf("read bundle: %w", err)
