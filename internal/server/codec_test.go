@@ -6,8 +6,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/proto"
-
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
@@ -15,15 +13,19 @@ import (
 
 func roundTrip(t *testing.T, e *event.Event) *event.Event {
 	t.Helper()
-	b, err := proto.Marshal(server.Encode(e))
+	return server.Decode(encode(t, e))
+}
+
+func encode(t *testing.T, e *event.Event) *bailiffv1.Event {
+	t.Helper()
+	p, err := server.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &bailiffv1.Event{}
-	if err := proto.Unmarshal(b, p); err != nil {
-		t.Fatal(err)
+	if len(p.ProtoReflect().GetUnknown()) > 0 {
+		t.Fatalf("fields that the protocol does not know: %v", p)
 	}
-	return server.Decode(p)
+	return p
 }
 
 func TestEventsSurviveTheWire(t *testing.T) {
@@ -69,8 +71,9 @@ func fill(v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem())
 	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2)) // a single name would be left out, being the path
 		fill(v.Index(0))
+		fill(v.Index(1))
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(reflect.ValueOf("k"), reflect.ValueOf("v"))
@@ -91,7 +94,7 @@ func FuzzEventText(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		e := &event.Event{Time: time.Unix(0, 0).UTC(), Process: event.Process{Comm: s}}
-		p := server.Encode(e)
+		p := encode(t, e)
 		if !utf8.ValidString(p.GetProcess().GetComm()) {
 			t.Fatalf("%q is not UTF-8", p.GetProcess().GetComm())
 		}

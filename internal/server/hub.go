@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 
@@ -59,19 +60,21 @@ func (h *Hub) Emit(e *event.Event) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	h.lastSeq.Store(e.Seq)
-	var wire *bailiffv1.Event
+	var wire []byte
 	if h.spool != nil {
-		wire = Encode(e)
-		h.keep(e, wire)
+		h.buf = AppendEvent(h.buf[:0], e)
+		h.spool.Append(e.Seq, h.buf, urgent(e)) // copies it
 	}
 	for s := range h.subs {
 		if !s.filter.Match(e) {
 			continue
 		}
-		if wire == nil {
-			wire = Encode(e)
+		if wire == nil && h.spool != nil {
+			wire = bytes.Clone(h.buf)
+		} else if wire == nil {
+			wire = AppendEvent(nil, e)
 		}
-		s.ring.put(wire)
+		s.ring.put(entry{e.Seq, wire})
 	}
 }
 

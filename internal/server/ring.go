@@ -10,7 +10,7 @@ import (
 // event makes room and is counted as lost; whoever puts never waits.
 type ring struct {
 	mu    sync.Mutex
-	buf   []*bailiffv1.Event // circular, its length is the capacity
+	buf   []entry // circular, its length is the capacity
 	start int
 	n     int
 	lost  bailiffv1.Gap // of what stood before start; Count 0: nothing
@@ -18,11 +18,17 @@ type ring struct {
 	more  chan struct{} // has one entry when there is something to take
 }
 
-func newRing(capacity int) *ring {
-	return &ring{buf: make([]*bailiffv1.Event, capacity), more: make(chan struct{}, 1)}
+// entry is an event in its wire form, which all subscribers share.
+type entry struct {
+	seq uint64
+	b   []byte
 }
 
-func (r *ring) put(e *bailiffv1.Event) {
+func newRing(capacity int) *ring {
+	return &ring{buf: make([]entry, capacity), more: make(chan struct{}, 1)}
+}
+
+func (r *ring) put(e entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.shut {
@@ -31,10 +37,10 @@ func (r *ring) put(e *bailiffv1.Event) {
 	if r.n == len(r.buf) {
 		old := r.buf[r.start]
 		if r.lost.Count == 0 {
-			r.lost.FirstSeq = old.GetSeq()
+			r.lost.FirstSeq = old.seq
 		}
 		r.lost.Count++
-		r.lost.LastSeq = old.GetSeq()
+		r.lost.LastSeq = old.seq
 		r.start = (r.start + 1) % len(r.buf)
 		r.n--
 	}
@@ -43,30 +49,28 @@ func (r *ring) put(e *bailiffv1.Event) {
 	r.wake()
 }
 
-// take appends at most limit records to out, a gap first if there is one, in
-// the order in which things happened. open is false when nothing will come any
-// more.
-func (r *ring) take(out []*bailiffv1.Record, limit int) (_ []*bailiffv1.Record, open bool) {
+// take moves into out what fits, a gap first if there is one, in the order in
+// which things happened. open is false when nothing will come any more.
+func (r *ring) take(out *batch) (open bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lost.Count > 0 {
-		gap := &bailiffv1.Gap{
+		out.gap(&bailiffv1.Gap{
 			Count: r.lost.Count, FirstSeq: r.lost.FirstSeq, LastSeq: r.lost.LastSeq,
 			Reason: bailiffv1.GapReason_GAP_REASON_SLOW_CLIENT,
-		}
+		})
 		r.lost.Count = 0
-		out = append(out, &bailiffv1.Record{Record: &bailiffv1.Record_Gap{Gap: gap}})
 	}
-	for r.n > 0 && len(out) < limit {
-		out = append(out, &bailiffv1.Record{Record: &bailiffv1.Record_Event{Event: r.buf[r.start]}})
-		r.buf[r.start] = nil
+	for r.n > 0 && !out.full() {
+		out.event(r.buf[r.start].b)
+		r.buf[r.start] = entry{}
 		r.start = (r.start + 1) % len(r.buf)
 		r.n--
 	}
 	if r.n > 0 {
 		r.wake()
 	}
-	return out, !r.shut || r.n > 0
+	return !r.shut || r.n > 0
 }
 
 // close lets the reader take what is there, and no more.

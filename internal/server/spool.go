@@ -29,16 +29,9 @@ type Spool interface {
 // SetSpool makes the hub keep every event. It is called before the first one.
 func (h *Hub) SetSpool(s Spool) { h.spool = s }
 
-// keep puts an event into the spool. Denials and records about the agent are
-// what one would look for after a machine went down.
-func (h *Hub) keep(e *event.Event, wire *bailiffv1.Event) {
-	b, err := proto.MarshalOptions{}.MarshalAppend(h.buf[:0], wire)
-	if err != nil {
-		return // cannot be: Encode gives valid text; its number is then declared lost
-	}
-	h.buf = b
-	h.spool.Append(e.Seq, b, e.Decision.Verdict == event.VerdictDeny || e.Agent != nil)
-}
+// urgent: denials and records about the agent are what one would look for
+// after a machine went down.
+func urgent(e *event.Event) bool { return e.Decision.Verdict == event.VerdictDeny || e.Agent != nil }
 
 var errNoSpool = status.Error(codes.FailedPrecondition, "the agent keeps no spool: start it with --spool DIR")
 
@@ -88,7 +81,7 @@ type replayer struct {
 	plain  bool // the filter takes everything
 	out    grpc.ServerStreamingServer[bailiffv1.EventsResponse]
 	run    string // of the last Start
-	batch  []*bailiffv1.Record
+	batch  batch
 }
 
 // start says whose events follow. The first one also says that the
@@ -100,53 +93,40 @@ func (p *replayer) start(run event.Run, after event.Position) error {
 	} else {
 		p.run = run.ID
 	}
-	p.batch = append(p.batch, &bailiffv1.Record{Record: &bailiffv1.Record_Start{Start: &bailiffv1.Start{
-		AgentVersion: h.Version, BootId: run.Boot, RunId: run.ID, AfterSeq: after.Seq,
-	}}})
-	return p.flush()
+	p.batch.start(&bailiffv1.Start{AgentVersion: h.Version, BootId: run.Boot, RunId: run.ID, AfterSeq: after.Seq})
+	return p.batch.send(p.out, h)
 }
 
 func (p *replayer) take(ks []event.Kept) error {
 	for _, k := range ks {
 		if g := k.Gap; g != nil {
-			p.batch = append(p.batch, &bailiffv1.Record{Record: &bailiffv1.Record_Gap{Gap: &bailiffv1.Gap{
+			p.batch.gap(&bailiffv1.Gap{
 				Count: g.Count, FirstSeq: g.First, LastSeq: g.Last, RunId: k.Run.ID, AtLeast: g.AtLeast,
 				Reason: bailiffv1.GapReason(g.Reason) + bailiffv1.GapReason_GAP_REASON_SLOW_CLIENT,
-			}}})
+			})
 			continue
 		}
-		e := &bailiffv1.Event{}
-		if err := proto.Unmarshal(k.Data, e); err != nil {
-			return status.Errorf(codes.DataLoss, "event %d of run %s is not one: %v", k.Seq, k.Run.ID, err)
-		}
-		if !p.plain && !p.filter.Match(Decode(e)) {
-			continue
+		if !p.plain {
+			e := &bailiffv1.Event{}
+			if err := proto.Unmarshal(k.Data, e); err != nil {
+				return status.Errorf(codes.DataLoss, "event %d of run %s is not one: %v", k.Seq, k.Run.ID, err)
+			}
+			if !p.filter.Match(Decode(e)) {
+				continue
+			}
 		}
 		if k.Run.ID != p.run {
-			if err := p.start(k.Run, event.Position{Run: k.Run.ID, Seq: k.Seq - 1}); err != nil {
+			p.run = k.Run.ID
+			p.batch.start(&bailiffv1.Start{AgentVersion: p.s.hub.Version, BootId: k.Run.Boot, RunId: k.Run.ID, AfterSeq: k.Seq - 1})
+		}
+		p.batch.event(k.Data)
+		if p.batch.full() {
+			if err := p.batch.send(p.out, p.s.hub); err != nil {
 				return err
 			}
 		}
-		p.batch = append(p.batch, &bailiffv1.Record{Record: &bailiffv1.Record_Event{Event: e}})
-		if len(p.batch) >= maxBatch {
-			if err := p.flush(); err != nil {
-				return err
-			}
-		}
 	}
-	return p.flush()
-}
-
-func (p *replayer) flush() error {
-	if len(p.batch) == 0 {
-		return nil
-	}
-	if err := p.out.Send(&bailiffv1.EventsResponse{Records: p.batch}); err != nil {
-		return err
-	}
-	p.s.count(p.batch)
-	p.batch = nil // the message may still be in use
-	return nil
+	return p.batch.send(p.out, p.s.hub)
 }
 
 func positionOf(c *bailiffv1.Cursor) event.Position {

@@ -54,7 +54,7 @@ func receive(t *testing.T, s grpc.ServerStreamingClient[bailiffv1.EventsResponse
 				t.Fatalf("gap %v", r.GetGap())
 			default:
 				e := r.GetEvent()
-				if e.GetSeq() != next || !proto.Equal(e, server.Encode(sample(next))) {
+				if e.GetSeq() != next || !proto.Equal(e, encode(t, sample(next))) {
 					t.Fatalf("event %v where %d of run %s is next", e, next, run)
 				}
 				next++
