@@ -3,7 +3,6 @@ package bpf
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,8 +26,10 @@ const (
 type decoder struct {
 	k       *Kernel
 	env     map[string]bool
-	exes    map[exeRef]*event.File
+	known   map[*binding]*known // what was decoded before, for each binding in use
 	infos   map[uint32]*kernelExeInfo
+	comms   map[[16]int8]string
+	key     []byte // for looking into known
 	cgroups *cgroupNames
 	mounts  *mountTable
 	offset  int64 // wall clock minus boot clock, ns
@@ -36,17 +37,13 @@ type decoder struct {
 	checked time.Time
 }
 
-type exeRef struct{ id, generation uint32 }
-
-const maxExesKept = 16384
-
 func newDecoder(k *Kernel) (*decoder, error) {
 	m, err := readMounts()
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{k: k, env: map[string]bool{}, exes: map[exeRef]*event.File{}, infos: map[uint32]*kernelExeInfo{},
-		cgroups: newCgroupNames(), mounts: m}
+	d := &decoder{k: k, env: map[string]bool{}, known: map[*binding]*known{}, infos: map[uint32]*kernelExeInfo{},
+		comms: map[[16]int8]string{}, cgroups: newCgroupNames(), mounts: m}
 	for _, n := range k.opt.Env {
 		d.env[n] = true
 	}
@@ -81,10 +78,11 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 			ev.Exec = d.exec(&r, data, g)
 		}
 		if r.InterpLen != 0 {
-			script := d.exe(r.File.ExeId, g)
-			ev.File.Path, ev.File.Names = script.Path, script.Names
+			script, file := d.exe(r.File.ExeId, g), *ev.File
+			file.Path, file.Names = script.Path, script.Names
+			ev.File = &file
 			ev.Exec.Script = ""
-			ev.Exec.Interpreter = d.place(r.InterpDev, joinReversed(cut(data, 0, uint16(r.InterpLen))), g)
+			ev.Exec.Interpreter = d.place(r.InterpDev, cut(data, 0, uint16(r.InterpLen)), g)
 		}
 	case event.HookOpen:
 		ev.File = d.file(&r.File, cut(data, r.File.PathOff, r.File.PathLen), g)
@@ -177,87 +175,20 @@ func (d *decoder) process(s *kernelWireSubject, g *generation) event.Process {
 		ExecID: event.ExecID(s.ExecId), ParentID: event.ExecID(s.ParentExecId), Start: s.Start,
 		UID: s.Uid, EUID: s.Euid, GID: s.Gid, EGID: s.Egid, LoginUID: s.Loginuid, CapEff: s.Caps,
 		CgroupID: s.Cgroup, Cgroup: d.cgroups.path(s.Cgroup), MntNS: s.MntNs, PidNS: s.PidNs, UserNS: s.UserNs,
-		TTY: s.Tty, Comm: text(s.Comm[:]),
+		TTY: s.Tty, Comm: d.comm(&s.Comm),
 	}
-	p.Exe = d.exe(s.ExeId, g)
-	p.Parent = d.exe(s.ParentExeId, g)
-	for _, id := range s.Ancestor[:min(int(s.Ancestors), len(s.Ancestor))] {
-		for _, n := range event.File(d.exe(id, g)).Names {
-			if !slices.Contains(p.Ancestry, n) {
-				p.Ancestry = append(p.Ancestry, n)
-			}
-		}
-	}
+	p.Exe = *d.exe(s.ExeId, g)
+	p.Parent = *d.exe(s.ParentExeId, g)
+	p.Ancestry = d.ancestry(line{n: min(s.Ancestors, uint32(len(s.Ancestor))), ids: s.Ancestor}, g)
 	return p
-}
-
-// exe returns what is known of a program by its number.
-func (d *decoder) exe(id uint32, g *generation) event.File {
-	ref := exeRef{id: id}
-	if g != nil {
-		ref.generation = g.number
-	}
-	if f := d.exes[ref]; f != nil {
-		return *f
-	}
-	info := d.infos[id]
-	if info == nil {
-		info = &kernelExeInfo{}
-		if err := d.k.coll.Maps["exe_infos"].Lookup(id, info); err != nil {
-			return event.File{}
-		}
-		if len(d.infos) >= maxExesKept {
-			clear(d.infos)
-		}
-		d.infos[id] = info
-	}
-	f := d.file(&info.File, rawChars(info.Path[:min(int(info.PathLen), len(info.Path))]), g)
-	if len(d.exes) >= maxExesKept {
-		clear(d.exes)
-	}
-	d.exes[ref] = f
-	return *f
-}
-
-func (d *decoder) file(w *kernelWireFile, rawPath []byte, g *generation) *event.File {
-	f := &event.File{
-		ID: toFileID(w.Id), Unresolved: w.Unresolved != 0, Mode: w.Mode, UID: w.Uid, GID: w.Gid, Nlink: w.Nlink,
-		FsMagic: w.FsMagic, FsType: text(w.FsType[:]), DirMode: w.DirMode, DirUID: w.DirUid,
-		Traits: event.FlagNames(event.Traits, uint64(w.Traits)),
-	}
-	within := joinReversed(rawPath)
-	f.Path = d.place(w.Id.Dev, within, g)
-	if g != nil {
-		f.Names = g.bound().names(w.Id, f.Path)
-		f.Path = f.Names[0]
-	} else {
-		f.Names = []string{f.Path}
-	}
-	return f
-}
-
-// place reads the mount table again when a filesystem is not in it.
-func (d *decoder) place(dev uint32, within string, g *generation) string {
-	if g != nil {
-		if _, ok := g.bound().mounts.byDev[dev]; ok {
-			return g.bound().mounts.place(dev, within)
-		}
-	}
-	if _, ok := d.mounts.byDev[dev]; !ok && time.Since(d.checked) > time.Second {
-		d.checked = time.Now()
-		if m, err := readMounts(); err == nil {
-			d.mounts = m
-		}
-	}
-	return d.mounts.place(dev, within)
 }
 
 func (d *decoder) exec(r *kernelRecord, data []byte, g *generation) *event.Exec {
 	x := &event.Exec{
 		ExecID: event.ExecID(r.NewExecId), ArgsTotal: r.ArgsTotal, ArgsCut: r.Flags&flagArgsCut != 0,
-		EnvCut: r.Flags&flagEnvCut != 0, Comm: text(r.Comm[:]),
+		EnvCut: r.Flags&flagEnvCut != 0, Comm: d.comm(&r.Comm),
 		OpenedAs: strings.TrimRight(string(cut(data, r.OpenedOff, r.OpenedLen)), "\x00"),
-		Cwd:      d.place(r.CwdDev, joinReversed(cut(data, r.CwdOff, r.CwdLen)), g),
+		Cwd:      d.place(r.CwdDev, cut(data, r.CwdOff, r.CwdLen), g),
 	}
 	x.Args = splitStrings(cut(data, r.ArgsOff, r.ArgsLen), x.ArgsCut)
 	for _, kv := range splitStrings(cut(data, r.EnvOff, r.EnvLen), x.EnvCut) {
@@ -283,12 +214,7 @@ func splitStrings(b []byte, truncated bool) []string {
 	if !truncated {
 		b = bytes.TrimSuffix(b, []byte{0})
 	}
-	parts := bytes.Split(b, []byte{0})
-	out := make([]string, len(parts))
-	for i, p := range parts {
-		out[i] = string(p)
-	}
-	return out
+	return strings.Split(string(b), "\x00")
 }
 
 // wall turns time since boot into wall-clock time. The offset is measured

@@ -21,6 +21,7 @@ type tree struct {
 	nodes map[event.ExecID]*node
 	born  []event.ExecID // in the order of arrival; some are gone from nodes
 	ended []ending       // in the order of their end
+	free  []*node        // of images that were forgotten, to be used again
 }
 
 type node struct {
@@ -53,11 +54,13 @@ func (t *tree) see(ev *event.Event, now time.Time) {
 	switch ev.Hook {
 	case event.HookFork:
 		if ev.Fork != nil && ev.Fork.ExecID != 0 && ev.Decision.Effect != event.EffectRefused {
-			t.put(ev.Fork.ExecID, child(p, ev.Fork))
+			c := child(p, ev.Fork)
+			t.put(ev.Fork.ExecID, &c)
 		}
 	case event.HookExec:
 		if ev.Exec != nil && ev.Exec.ExecID != 0 && ev.Decision.Effect != event.EffectRefused {
-			t.put(ev.Exec.ExecID, image(p, ev))
+			n := image(p, ev)
+			t.put(ev.Exec.ExecID, &n)
 			t.end(p.ExecID, now)
 		}
 	case event.HookExit:
@@ -70,7 +73,7 @@ func (t *tree) see(ev *event.Event, now time.Time) {
 func (t *tree) learn(p *event.Process) *node {
 	n, ok := t.nodes[p.ExecID]
 	if !ok {
-		return t.put(p.ExecID, *p)
+		return t.put(p.ExecID, p)
 	}
 	n.p.UID, n.p.EUID, n.p.GID, n.p.EGID = p.UID, p.EUID, p.GID, p.EGID
 	n.p.LoginUID, n.p.CapEff, n.p.Comm = p.LoginUID, p.CapEff, p.Comm
@@ -146,13 +149,19 @@ func above(path string, ancestors []string) []string {
 	return append([]string{path}, ancestors...)
 }
 
-func (t *tree) put(id event.ExecID, p event.Process) *node {
+func (t *tree) put(id event.ExecID, p *event.Process) *node {
 	if n, ok := t.nodes[id]; ok {
 		// The image's own event came before the fork that made it.
-		complete(&n.p, &p)
+		complete(&n.p, p)
 		return n
 	}
-	n := &node{p: p, alive: true}
+	var n *node
+	if k := len(t.free); k > 0 {
+		n, t.free = t.free[k-1], t.free[:k-1]
+	} else {
+		n = &node{}
+	}
+	n.p, n.alive = *p, true
 	t.nodes[id] = n
 	t.born = append(t.born, id)
 	return n
@@ -170,15 +179,24 @@ func (t *tree) end(id event.ExecID, now time.Time) {
 // kernel gives.
 func (t *tree) forget(now time.Time) {
 	for len(t.ended) > 0 && (now.Sub(t.ended[0].at) > deadFor || len(t.nodes) > t.max-2) {
-		delete(t.nodes, t.ended[0].id)
+		t.drop(t.ended[0].id)
 		t.ended = t.ended[1:]
 	}
 	for len(t.nodes) > t.max-2 && len(t.born) > 0 {
-		delete(t.nodes, t.born[0])
+		t.drop(t.born[0])
 		t.born = t.born[1:]
 	}
 	if len(t.born) > 2*t.max {
 		t.born = slices.DeleteFunc(t.born, func(id event.ExecID) bool { return t.nodes[id] == nil })
+	}
+}
+
+func (t *tree) drop(id event.ExecID) {
+	if n, ok := t.nodes[id]; ok {
+		delete(t.nodes, id)
+		if len(t.free) < 1024 {
+			t.free = append(t.free, n)
+		}
 	}
 }
 

@@ -182,6 +182,8 @@ func (l *Log) enqueue(seq uint64, b []byte) {
 		var buf []byte
 		if k := len(l.spare); k > 0 {
 			buf, l.spare = l.spare[k-1][:0], l.spare[:k-1]
+		} else if n > 0 { // a busy time: this one is going to be full
+			buf = make([]byte, 0, targetFrame)
 		}
 		l.queue = append(l.queue, batch{first: seq, buf: buf})
 		n++
