@@ -91,10 +91,7 @@ func TestJSONLinesCannotBeForged(t *testing.T) {
 	for _, s := range hostile() {
 		e := &event.Event{Seq: 5, Time: time.Unix(0, 0).UTC(), Hook: event.HookExec, File: &event.File{Path: s},
 			Exec: &event.Exec{Args: []string{s}, Env: map[string]string{"K": s}}, Process: event.Process{Comm: s}}
-		wire, err := server.Encode(e)
-		if err != nil {
-			t.Fatal(err)
-		}
+		wire := server.Encode(e)
 		b, err := jsonLine(encodeEvent(wire))
 		if err != nil {
 			t.Fatal(err)

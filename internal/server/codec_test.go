@@ -18,10 +18,7 @@ func roundTrip(t *testing.T, e *event.Event) *event.Event {
 
 func encode(t *testing.T, e *event.Event) *bailiffv1.Event {
 	t.Helper()
-	p, err := server.Encode(e)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := server.Encode(e)
 	if len(p.ProtoReflect().GetUnknown()) > 0 {
 		t.Fatalf("fields that the protocol does not know: %v", p)
 	}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -11,12 +10,10 @@ import (
 )
 
 // Encode turns an event into its wire form, as an object.
-func Encode(e *event.Event) (*bailiffv1.Event, error) {
+func Encode(e *event.Event) *bailiffv1.Event {
 	out := &bailiffv1.Event{}
-	if err := proto.Unmarshal(AppendEvent(nil, e), out); err != nil {
-		return nil, fmt.Errorf("encode event: %w", err)
-	}
-	return out, nil
+	_ = proto.Unmarshal(AppendEvent(nil, e), out) // cannot fail: all text that AppendEvent writes is UTF-8
+	return out
 }
 
 // AppendEvent appends the wire form of an event: the bytes of a bailiff.v1
