@@ -129,28 +129,9 @@ func description(t *testing.T, p *Policy, r *ast.Rule) string {
 // dataOf lists the base documents that a rule reads, helpers included.
 func dataOf(c *ast.Compiler, r *ast.Rule) []string {
 	var out []string
-	seen := map[*ast.Rule]bool{}
-	var visit func(r *ast.Rule)
-	visit = func(r *ast.Rule) {
-		if seen[r] {
-			return
-		}
-		seen[r] = true
-		ast.WalkRefs(r, func(ref ast.Ref) bool {
-			if !ref.HasPrefix(ast.DefaultRootRef) || ref.String() == "data" {
-				return false
-			}
-			helpers := c.GetRules(ref)
-			for _, h := range helpers {
-				visit(h)
-			}
-			if len(helpers) == 0 {
-				out = append(out, "`"+ref.ConstantPrefix().String()+"`")
-			}
-			return false
-		})
+	for _, ref := range baseRefs(c, r) {
+		out = append(out, "`"+ref.String()+"`")
 	}
-	visit(r)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

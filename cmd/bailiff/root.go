@@ -70,11 +70,14 @@ func (a *app) root() *cobra.Command {
 			}
 			return c.Help()
 		},
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if a.output != "text" && a.output != "json" {
-				return usageError{fmt.Errorf("output %q is not one of text, json", a.output)}
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case a.output == "text", a.output == "json", a.output == "yaml" && c.Annotations["yaml"] != "":
+				return nil
+			case c.Annotations["yaml"] != "":
+				return usageError{fmt.Errorf("output %q is not one of text, json, yaml", a.output)}
 			}
-			return nil
+			return usageError{fmt.Errorf("output %q is not one of text, json", a.output)}
 		},
 	}
 	c.SetOut(a.out)
@@ -82,10 +85,11 @@ func (a *app) root() *cobra.Command {
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := c.PersistentFlags()
 	f.StringVar(&a.socket, "socket", defaultSocket, "unix socket of the agent")
-	f.StringVarP(&a.output, "output", "o", "text", "text, or json")
+	f.StringVarP(&a.output, "output", "o", "text", "text, or json; some commands: yaml")
+	_ = c.RegisterFlagCompletionFunc("output", fixed("text", "json", "yaml"))
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with NO_COLOR set (they are only for terminals anyway)")
 	c.AddCommand(a.runCmd(), a.eventsCmd(), a.statusCmd(), a.modeCmd(), a.reloadCmd(),
-		a.explainCmd(), a.checkCmd(), a.doctorCmd(), a.versionCmd())
+		a.explainCmd(), a.checkCmd(), a.reportCmd(), a.doctorCmd(), a.versionCmd())
 	for _, sub := range c.Commands() {
 		sub.Args = usage(sub.Args)
 	}

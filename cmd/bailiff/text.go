@@ -76,15 +76,38 @@ func printable(s string) []byte {
 	return append(out, '\n')
 }
 
-// printJSON writes v, indented, for commands that answer once.
-func (a *app) printJSON(v any) error {
+// jsonIndent is v as indented JSON of printable characters, with a line end.
+func jsonIndent(v any) ([]byte, error) {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("encode JSON: %w", err)
+		return nil, fmt.Errorf("encode JSON: %w", err)
 	}
-	_, err := a.out.Write(printable(strings.TrimSuffix(b.String(), "\n")))
+	return printable(strings.TrimSuffix(b.String(), "\n")), nil
+}
+
+// printJSON writes v, indented, for commands that answer once.
+func (a *app) printJSON(v any) error {
+	b, err := jsonIndent(v)
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(b)
+	return err
+}
+
+// printValue writes v as JSON or, if that was asked for, as YAML with the same
+// keys.
+func (a *app) printValue(v any) error {
+	b, err := jsonIndent(v)
+	if err == nil && a.output == "yaml" {
+		b, err = toYAML(b)
+	}
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", a.output, err)
+	}
+	_, err = a.out.Write(b)
 	return err
 }

@@ -30,6 +30,7 @@ var borders = map[string]border{
 	"internal/sink":     {[]string{"internal/event"}, "a way out needs no more"},
 	"internal/server":   {[]string{"internal/event", "proto/bailiff/v1"}, "it serves what the agent says by an interface of its own"},
 	"internal/recorded": {[]string{"internal/event", "internal/server", "internal/spool", "proto/bailiff/v1"}, "it reads what spool and server wrote, by their own code"},
+	"internal/report":   {[]string{"internal/event"}, "it counts events"},
 	"internal/lint":     {nil, "rules about the code must not need it to build"},
 	"proto/bailiff/v1":  {nil, "it is generated"},
 	"rules":             {nil, "it is data"},
