@@ -25,6 +25,9 @@ func (e *Enforcer) emit(ev *event.Event) {
 	defer e.emitMu.Unlock()
 	e.seq++
 	ev.Seq = e.seq
+	if e.Redact != nil {
+		ev = e.Redact(ev)
+	}
 	for _, s := range e.Sinks {
 		s.Emit(ev)
 	}

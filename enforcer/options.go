@@ -14,11 +14,14 @@ import (
 // Options is what an Enforcer is made of. Kernel and Policy are required; a
 // zero in the rest means the default that is named.
 type Options struct {
-	Kernel  Kernel
-	Policy  Policy     // the first one, installed when Run begins
-	Mode    event.Mode // the first one
-	Sinks   []Sink     // called in this order
-	Killer  Killer     // for late denies of rules that ask for it; default PidfdKiller
+	Kernel Kernel
+	Policy Policy     // the first one, installed when Run begins
+	Mode   event.Mode // the first one
+	Sinks  []Sink     // called in this order
+	// Redact returns an event as the sinks may have it: the one that it is
+	// given or a copy. It runs when the verdict stands. Default: as it is.
+	Redact  func(*event.Event) *event.Event
+	Killer  Killer // for late denies of rules that ask for it; default PidfdKiller
 	Log     hclog.Logger
 	Backend string           // for Status: lsm, modify-return or tracepoint
 	Scope   []string         // for Status: cgroup paths, empty for the whole machine

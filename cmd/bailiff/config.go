@@ -30,6 +30,7 @@ type config struct {
 	Scope    []string     `yaml:"scope"`
 	Rescue   []string     `yaml:"rescue"`
 	Events   eventsConfig `yaml:"events"`
+	Redact   redactConfig `yaml:"redact"`
 	Spool    spoolConfig  `yaml:"spool"`
 	Socket   string       `yaml:"socket"`
 	Listen   listenConfig `yaml:"listen"`
@@ -73,6 +74,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.Events.AllOpens, "all-opens", false, "report every open in scope, not only those that rules concern")
 	f.StringSliceVar(&c.Events.Env, "env", []string{"LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH"},
 		"environment variables to report with an exec and to show to rules")
+	c.Redact.flags(f)
 	f.StringVar(&c.Spool.Dir, "spool", "", "keep every event in this directory, so that clients can read on where they stopped (default: keep none)")
 	f.Int64Var(&c.Spool.MaxBytes, "spool-max-bytes", 1<<30, "size of the spool, after which the oldest events go")
 	f.DurationVar(&c.Spool.MaxAge, "spool-max-age", 7*24*time.Hour, "age of events in the spool, after which they go")
@@ -190,6 +192,9 @@ func (c *config) validate() error {
 		if kind, name, _ := strings.Cut(o, ":"); name == "" || kind != "cn" && kind != "dns" && kind != "uri" {
 			return bad("listen.operators", "%q is not cn:NAME, dns:NAME or uri:URI", o)
 		}
+	}
+	if _, err := c.Redact.redactor(); err != nil {
+		return err
 	}
 	s := &c.Spool
 	if syncs := []spool.Sync{spool.SyncAlways, spool.SyncInterval, spool.SyncNever}; !slices.Contains(syncs, spool.Sync(s.Sync)) {

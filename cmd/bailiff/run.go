@@ -95,9 +95,13 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	}
 	defer closeKernel(kernel, log)
 
+	redactor, err := cfg.Redact.redactor()
+	if err != nil {
+		return err
+	}
 	stats := &decisions{}
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
-		Kernel: kernel, Policy: p, Mode: mode, Sinks: []enforcer.Sink{stats, hub}, Log: log,
+		Kernel: kernel, Policy: p, Mode: mode, Sinks: []enforcer.Sink{stats, hub}, Redact: redactor.Event, Log: log,
 		Backend: kernel.Backend(), Scope: cfg.Scope,
 	})
 	if err != nil {

@@ -45,10 +45,11 @@ func (o *Outcome) String() string {
 
 // Actor runs act programs.
 type Actor struct {
-	Program string  // a program whose main calls RunIfAct; "" means the calling one
-	Cgroup  *Cgroup // where they run; nil means where the caller is
-	UID     uint32  // user and group that they run as; 0 keeps root
-	Dir     string  // working directory
+	Program string   // a program whose main calls RunIfAct; "" means the calling one
+	Cgroup  *Cgroup  // where they run; nil means where the caller is
+	UID     uint32   // user and group that they run as; 0 keeps root
+	Dir     string   // working directory
+	Env     []string // of Exec; nothing by default
 }
 
 // Do runs one act program that does the steps one after another, each given as
@@ -76,7 +77,7 @@ func (a Actor) Do(steps ...[]string) (*Outcome, error) {
 
 // Exec runs any program with arguments; only exit, signal and errno are known.
 func (a Actor) Exec(path string, args ...string) (*Outcome, error) {
-	cmd := &exec.Cmd{Path: path, Args: append([]string{path}, args...), Dir: a.Dir, Env: []string{}}
+	cmd := &exec.Cmd{Path: path, Args: append([]string{path}, args...), Dir: a.Dir, Env: append([]string{}, a.Env...)}
 	if a.UID != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: a.UID, Gid: a.UID}}
 	}

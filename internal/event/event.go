@@ -137,6 +137,9 @@ type Event struct {
 	CgroupProcs uint64   `json:"cgroup_processes,omitempty"`
 	Decision    Decision `json:"decision"`
 	Agent       *Notice  `json:"agent,omitempty"` // set on records about the agent, Hook is none
+	// Redacted lists the fields in which a secret was hidden, as paths
+	// ("exec.args"), sorted.
+	Redacted []string `json:"redacted,omitempty"`
 	// Handle is the kernel side's own note on an undecided act; it hands it
 	// back to Kernel.Remember. Nobody else reads it.
 	Handle any `json:"-"`

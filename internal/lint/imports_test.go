@@ -26,6 +26,7 @@ var borders = map[string]border{
 	"bpf":               {[]string{"internal/event", "policy/ir"}, "the kernel side runs programs and knows no Rego"},
 	"enforcer":          {[]string{"internal/event", "policy/ir"}, "kernel, engine and ways out are interfaces to it, so that it runs unprivileged in tests"},
 	"enforcer/gate":     {[]string{"internal/event"}, "a gate asks a question and needs no more"},
+	"internal/redact":   {[]string{"internal/event"}, "hiding a secret needs no more than the event that it is in"},
 	"internal/spool":    {[]string{"internal/event"}, "a log of events needs no more"},
 	"internal/sink":     {[]string{"internal/event"}, "a way out needs no more"},
 	"internal/server":   {[]string{"internal/event", "proto/bailiff/v1"}, "it serves what the agent says by an interface of its own"},

@@ -14,6 +14,7 @@ func Decode(p *bailiffv1.Event) *event.Event {
 	e := &event.Event{
 		Seq: p.GetSeq(), Time: p.GetTime().AsTime(), Boot: p.GetBoot(), Hook: decodeHook(p.GetHook()),
 		CgroupProcs: p.GetCgroupProcesses(), Open: d.list("open", p.GetOpen()), Decision: d.decision(p.GetDecision()),
+		Redacted: p.GetRedacted(),
 	}
 	if q := p.GetProcess(); q != nil {
 		e.Process = d.process(q)

@@ -64,6 +64,9 @@ func AppendEvent(b []byte, e *event.Event) []byte {
 	for _, f := range w.escaped {
 		w.str(14, f)
 	}
+	for _, f := range e.Redacted {
+		w.element(15, f)
+	}
 	return w.b
 }
 

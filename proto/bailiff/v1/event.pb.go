@@ -1286,7 +1286,10 @@ type Event struct {
 	// Fields whose bytes were not UTF-8, as paths below this message
 	// ("file.path", "exec.args"). In them an invalid byte is written \xNN and a
 	// backslash \\, so that the bytes can be had back.
-	Escaped       []string `protobuf:"bytes,14,rep,name=escaped,proto3" json:"escaped,omitempty"`
+	Escaped []string `protobuf:"bytes,14,rep,name=escaped,proto3" json:"escaped,omitempty"`
+	// Fields in which a secret was hidden before anybody kept or sent it, as
+	// paths below this message ("exec.args"): "[redacted]" stands in its place.
+	Redacted      []string `protobuf:"bytes,15,rep,name=redacted,proto3" json:"redacted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1419,6 +1422,13 @@ func (x *Event) GetEscaped() []string {
 	return nil
 }
 
+func (x *Event) GetRedacted() []string {
+	if x != nil {
+		return x.Redacted
+	}
+	return nil
+}
+
 var File_bailiff_v1_event_proto protoreflect.FileDescriptor
 
 const file_bailiff_v1_event_proto_rawDesc = "" +
@@ -1530,7 +1540,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x06fields\x18\x03 \x03(\v2\x1e.bailiff.v1.Notice.FieldsEntryR\x06fields\x1a9\n" +
 	"\vFieldsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xff\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x04\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -1546,7 +1556,8 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x10cgroup_processes\x18\v \x01(\x04R\x0fcgroupProcesses\x120\n" +
 	"\bdecision\x18\f \x01(\v2\x14.bailiff.v1.DecisionR\bdecision\x12(\n" +
 	"\x05agent\x18\r \x01(\v2\x12.bailiff.v1.NoticeR\x05agent\x12\x18\n" +
-	"\aescaped\x18\x0e \x03(\tR\aescaped*g\n" +
+	"\aescaped\x18\x0e \x03(\tR\aescaped\x12\x1a\n" +
+	"\bredacted\x18\x0f \x03(\tR\bredacted*g\n" +
 	"\x04Hook\x12\x14\n" +
 	"\x10HOOK_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tHOOK_NONE\x10\x01\x12\r\n" +
