@@ -2,153 +2,65 @@ package main
 
 import (
 	"context"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
+	"io"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"example.com/bailiff/bpf"
-	"example.com/bailiff/e2e/harness"
-	"example.com/bailiff/enforcer"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
 	"example.com/bailiff/internal/spool"
 )
 
-// BenchmarkReplay is the agent's processor time for each event from the
-// kernel's ring buffer to the disk: reading and decoding the record, process
-// tree, baseline policy, numbering, encoding, spool. The events are recorded
-// first, by the kernel in its ring, while nobody reads it; then the agent
-// replays them. Half of the forks that a busy machine makes are followed by an
-// exec: here each one is, so of three events one is a fork, one an exec (the
-// dearest) and one an exit.
+// keepEvents writes n acts such as a server does into a spool.
+func keepEvents(tb testing.TB, dir string, n int) {
+	tb.Helper()
+	l, err := spool.Open(spool.Options{Dir: dir, Run: event.Run{ID: "run", Boot: "boot"}, Sync: spool.SyncNever, QueueBytes: 1 << 30})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	hub := server.NewHub(server.Identity{RunID: "run", BootID: "boot"})
+	hub.SetSpool(l)
+	progs := []string{"/usr/bin/bash", "/usr/bin/python3.13", "/usr/sbin/nginx", "/usr/bin/make", "/usr/lib/systemd/systemd", "/usr/bin/nc"}
+	files := []string{"/usr/bin/id", "/usr/bin/cc1", "/etc/ssl/openssl.cnf", "/usr/lib/x86_64-linux-gnu/libc.so.6", "/etc/shadow", "/tmp/build/a.out"}
+	for i := range n {
+		e := &event.Event{
+			Seq: uint64(i + 1), Time: time.Unix(int64(i), 0), Hook: event.Judged[i%3],
+			Process: event.Process{PID: int32(i), Exe: event.File{Path: progs[i%len(progs)]}, Parent: event.File{Path: "/usr/bin/bash"},
+				Ancestry: []string{"/usr/bin/bash", "/usr/sbin/sshd", "/usr/lib/systemd/systemd"}, Comm: "worker", UID: 1000, EUID: 1000, LoginUID: 1000,
+				Cgroup: "/user.slice/user-1000.slice/session-3.scope", CgroupID: 4711, PidNS: 4026531836},
+			Decision: event.Decision{Verdict: event.VerdictAllow, Source: event.SourceTable, Revision: "before", Generation: 1},
+		}
+		file := &event.File{Path: files[i%len(files)], Mode: 0o100755, FsType: "ext4", FsMagic: 0xef53}
+		switch e.Hook {
+		case event.HookExec:
+			e.File, e.Exec = file, &event.Exec{Args: []string{"x", "--with", "some arguments"}, Cwd: "/home/u", Comm: "x"}
+		case event.HookOpen:
+			e.File, e.Open = file, []string{"read"}
+		case event.HookFork:
+			e.Fork, e.CgroupProcs = &event.Fork{PID: 9}, 30
+		}
+		hub.Emit(e)
+	}
+	if err := l.Close(time.Minute); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// BenchmarkReplay is `bailiff replay embedded SPOOL`: reading, decoding,
+// judging by the 30 rules of the baseline.
 func BenchmarkReplay(b *testing.B) {
-	if os.Geteuid() != 0 {
-		b.Skip("the kernel side needs root")
-	}
-	const spawns = 30000
-	cgroup, err := harness.NewCgroup("bailiff-bench")
-	if err != nil {
-		b.Skip(err)
-	}
-	defer cgroup.Remove()
-	// Not below /tmp: what is executed there is an alert, and this is about the
-	// usual event, which is nobody's concern.
-	dir, err := os.MkdirTemp(".", "testdata-bench-")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	if dir, err = filepath.Abs(dir); err != nil {
-		b.Fatal(err)
-	}
-	exit, spawner := filepath.Join(dir, "exit"), filepath.Join(dir, "spawner")
-	for name, code := range map[string][]byte{exit: harness.ExitProgram(), spawner: harness.SpawnProgram(exit, spawns)} {
-		if err := harness.WriteProgram(name, code); err != nil {
+	dir := b.TempDir()
+	const n = 100_000
+	keepEvents(b, dir, n)
+	a := &app{out: io.Discard, err: io.Discard, getenv: func(string) string { return "" }, output: "text"}
+	for b.Loop() {
+		f := replayFlags{failOn: []string{"none"}}
+		if err := f.prepare([]string{dir}); err != nil {
+			b.Fatal(err)
+		}
+		if err := a.replay(context.Background(), "", &f); err != nil {
 			b.Fatal(err)
 		}
 	}
-	p, _, err := source("").load(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	var cpu, user time.Duration
-	var events uint64
-	for b.Loop() {
-		b.StopTimer()
-		c, u, n := replayOnce(b, cgroup, spawner, filepath.Join(dir, "spool"), p)
-		cpu, user, events = cpu+c, user+u, events+n
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(cpu.Nanoseconds())/float64(events), "cpu-ns/event")
-	b.ReportMetric(float64(user.Nanoseconds())/float64(events), "user-ns/event")
-	b.ReportMetric(float64(events)/float64(b.N), "events/op")
-	b.ReportMetric(0, "ns/op")
-}
-
-// held is the kernel side, but for its events: they stay in the ring until go.
-type held struct {
-	*bpf.Kernel
-	let chan struct{}
-}
-
-func (h held) Next(ctx context.Context) (*event.Event, error) {
-	select {
-	case <-h.let:
-	default:
-		select {
-		case <-h.let:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	return h.Kernel.Next(ctx)
-}
-
-func replayOnce(b *testing.B, cgroup *harness.Cgroup, spawner, dir string, p enforcer.Policy) (cpu, user time.Duration, events uint64) {
-	b.Helper()
-	k, err := bpf.Open(b.Context(), bpf.Options{Scope: []string{cgroup.Dir}, RingBytes: 128 << 20, Env: []string{"LD_PRELOAD"}})
-	if err != nil {
-		b.Skip(err)
-	}
-	defer k.Close()
-	log, err := spool.Open(spool.Options{Dir: dir, Run: event.Run{ID: "bench"}, QueueBytes: 64 << 20})
-	if err != nil {
-		b.Fatal(err)
-	}
-	hub := server.NewHub(server.Identity{RunID: "bench"})
-	hub.SetSpool(log)
-	kernel := held{k, make(chan struct{})}
-	e, err := enforcer.New(enforcer.Options{Kernel: kernel, Policy: p, Sinks: []enforcer.Sink{&decisions{}, hub}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(b.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- e.Run(ctx) }()
-	<-e.Ready()
-	c := exec.Command(spawner)
-	cgroup.Put(c)
-	if err := c.Run(); err != nil {
-		b.Fatal(err)
-	}
-	n, err := k.Counters()
-	if err != nil || n["drop_ring_full_exec"]+n["drop_ring_full_fork"]+n["drop_ring_full_exit"] > 0 {
-		b.Fatalf("not all could be recorded: %v, %v", n, err)
-	}
-	events = n["events_exec"] + n["events_fork"] + n["events_exit"] + n["events_open"]
-	runtime.GC()
-	was := rusage(b)
-	close(kernel.let)
-	for e.Status().Counters["events_emitted"] < events {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if err := log.Close(20 * time.Second); err != nil {
-		b.Fatal(err)
-	}
-	is := rusage(b)
-	if lost := log.Counters(); lost["spool_lost_queue"]+lost["spool_lost_write"] > 0 {
-		b.Errorf("not all was kept: %v", lost)
-	}
-	stop()
-	if err := <-ended; err != nil {
-		b.Fatal(err)
-	}
-	if n := e.Status().Counters["policy_evaluations"]; n > 0 {
-		b.Logf("the policy was asked %d times", n)
-	}
-	user = time.Duration(is.Utime.Nano() - was.Utime.Nano())
-	return user + time.Duration(is.Stime.Nano()-was.Stime.Nano()), user, events
-}
-
-func rusage(b *testing.B) (u unix.Rusage) {
-	b.Helper()
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return u
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "acts/s")
 }
