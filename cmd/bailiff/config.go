@@ -48,7 +48,9 @@ type spoolConfig struct {
 	Dir      string        `yaml:"dir"`
 	MaxBytes int64         `yaml:"max_bytes"`
 	MaxAge   time.Duration `yaml:"max_age"`
+	MinFree  int64         `yaml:"min_free"`
 	Sync     string        `yaml:"sync"`
+	Compress string        `yaml:"compress"`
 }
 
 type listenConfig struct {
@@ -75,9 +77,11 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.Events.Env, "env", []string{"LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH"},
 		"environment variables to report with an exec and to show to rules")
 	c.Redact.flags(f)
-	f.StringVar(&c.Spool.Dir, "spool", "", "keep every event in this directory, so that clients can read on where they stopped (default: keep none)")
+	f.StringVar(&c.Spool.Dir, "spool", "/var/lib/bailiff/spool", "keep every event in this directory, so that clients can read on where they stopped; off: keep none")
 	f.Int64Var(&c.Spool.MaxBytes, "spool-max-bytes", 1<<30, "size of the spool, after which the oldest events go")
 	f.DurationVar(&c.Spool.MaxAge, "spool-max-age", 7*24*time.Hour, "age of events in the spool, after which they go")
+	f.Int64Var(&c.Spool.MinFree, "spool-min-free", 256<<20, "bytes of the disk that the spool leaves free: below it the oldest events go, and at last nothing is kept")
+	f.StringVar(&c.Spool.Compress, "spool-compress", string(spool.CompressNone), "none, or zstd: a fifth of the disk for 2 us more of processor time an event")
 	f.StringVar(&c.Spool.Sync, "spool-sync", string(spool.SyncInterval), "when events outlast a power failure: always, interval (each second; denials at once) or never")
 	f.StringVar(&c.Listen.Address, "listen", "", "also serve on this TCP address, with mutual TLS")
 	f.StringVar(&c.Listen.Cert, "tls-cert", "", "certificate of the agent (PEM)")
@@ -200,6 +204,15 @@ func (c *config) validate() error {
 	if syncs := []spool.Sync{spool.SyncAlways, spool.SyncInterval, spool.SyncNever}; !slices.Contains(syncs, spool.Sync(s.Sync)) {
 		return bad("spool.sync", "%q is not one of always, interval, never", s.Sync)
 	}
+	if packs := []spool.Compression{spool.CompressNone, spool.CompressZstd}; !slices.Contains(packs, spool.Compression(s.Compress)) {
+		return bad("spool.compress", "%q is not one of none, zstd", s.Compress)
+	}
+	if s.MinFree < 0 {
+		return bad("spool.min_free", "%d is less than 0", s.MinFree)
+	}
+	if s.Dir == "" {
+		return bad("spool.dir", "no directory is given; to keep nothing say off")
+	}
 	if s.MaxBytes < minSpool {
 		return bad("spool.max_bytes", "%d is less than %d", s.MaxBytes, minSpool)
 	}
@@ -210,7 +223,7 @@ func (c *config) validate() error {
 		return bad("ring_bytes", "%d is less than 0", c.RingSize)
 	}
 	for _, p := range []*string{&c.Bundle, &c.Socket, &c.Spool.Dir} {
-		if *p == "" {
+		if *p == "" || p == &c.Spool.Dir && *p == spoolOff {
 			continue
 		}
 		abs, err := filepath.Abs(*p)

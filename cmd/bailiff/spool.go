@@ -12,6 +12,8 @@ import (
 )
 
 const (
+	// spoolOff in place of a directory: nothing is kept.
+	spoolOff = "off"
 	// minSpool leaves room for a few files of a useful size.
 	minSpool = 1 << 20
 	// spoolGrace is how long the disk has to take what is left at the end.
@@ -25,7 +27,7 @@ const (
 // conditions of the agent: they change no verdict. The result is closed by the
 // caller, nil if there is no spool.
 func openSpool(cfg *config, ag *agent, hub *server.Hub) (*spool.Log, error) {
-	if cfg.Spool.Dir == "" {
+	if cfg.Spool.Dir == spoolOff {
 		return nil, nil
 	}
 	// What the spool has to say is an event too, and goes into the spool.
@@ -37,7 +39,8 @@ func openSpool(cfg *config, ag *agent, hub *server.Hub) (*spool.Log, error) {
 		Head: filepath.Join(filepath.Dir(cfg.Socket), "spool.head"),
 		Run:  event.Run{ID: ag.id.RunID, Boot: ag.id.BootID},
 
-		MaxBytes: cfg.Spool.MaxBytes, MaxAge: cfg.Spool.MaxAge, Sync: spool.Sync(cfg.Spool.Sync),
+		MaxBytes: cfg.Spool.MaxBytes, MaxAge: cfg.Spool.MaxAge, MinFree: cfg.Spool.MinFree,
+		Sync: spool.Sync(cfg.Spool.Sync), Compress: spool.Compression(cfg.Spool.Compress),
 		Trouble: func(err error) {
 			<-wired
 			ag.spoolTrouble(err)
@@ -48,7 +51,7 @@ func openSpool(cfg *config, ag *agent, hub *server.Hub) (*spool.Log, error) {
 		},
 	})
 	if err != nil {
-		return nil, &userError{Code: "spool", Why: err.Error(), Hint: "each agent needs a directory of its own"}
+		return nil, &userError{Code: "spool", Why: err.Error(), Hint: "each agent needs a directory of its own: --spool DIR, or --spool off to keep nothing"}
 	}
 	hub.SetSpool(l)
 	ag.kept = l

@@ -46,7 +46,7 @@ func Start(ctx context.Context, c Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{Config: c, Socket: filepath.Join(dir, "sock"), dir: dir, log: &logBuffer{}, ended: make(chan struct{})}
-	args := []string{"run", "--socket", a.Socket, "--mode", c.Mode.String()}
+	args := []string{"run", "--socket", a.Socket, "--mode", c.Mode.String(), "--spool", filepath.Join(dir, "spool")}
 	if c.Bundle != "" {
 		args = append(args, "--bundle", c.Bundle)
 	}

@@ -217,6 +217,11 @@ func FuzzFrames(f *testing.F) {
 	good = appendFrame(good, &frame{kind: kindGap, first: 7, count: 3, reason: event.LossQueue}, salt)
 	good = appendFrame(good, &frame{kind: kindEnd, first: 10}, salt)
 	f.Add(good, 0, byte(0))
+	packed := &frame{kind: kindRecords, first: 5, count: 9, payload: bytes.Repeat(appendRecord(nil, []byte("abcabcabc")), 9)}
+	if newPacker().pack(packed); !packed.packed {
+		f.Fatal("nothing was packed")
+	}
+	f.Add(appendFrame(nil, packed, salt), 45, byte(4))
 	f.Add(good[1:], 30, byte(1))
 	f.Add(append(bytes.Clone(good), good...), 100, byte(0x80))
 	f.Fuzz(func(t *testing.T, b []byte, at int, flip byte) {

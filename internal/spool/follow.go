@@ -21,6 +21,7 @@ import (
 func (l *Log) Follow(ctx context.Context, after event.Position, yield func([]event.Kept) error) error {
 	r := reader{l: l, yield: yield}
 	defer r.close()
+	defer r.frames.unpacker.close()
 	for {
 		v := l.look(0)
 		if v.ready {
@@ -199,7 +200,7 @@ func (r *reader) choose(segments []*segment) (bool, error) {
 	}
 	v := r.l.look(s.number)
 	r.seg, r.f, r.limit = s, f, v.limit
-	r.frames = frames{f: f, salt: s.run.salt, off: segmentHeader, buf: r.frames.buf}
+	r.frames = frames{f: f, salt: s.run.salt, off: segmentHeader, buf: r.frames.buf, unpacker: r.frames.unpacker}
 	return true, nil
 }
 

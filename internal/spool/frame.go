@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
+
+	"github.com/klauspost/compress/zstd"
 
 	"example.com/bailiff/internal/event"
 )
@@ -19,7 +22,8 @@ import (
 //	16 first   index of the first event, or of the first one lost
 //	24 time    when it was written, ns since 1970
 //	32 kind, reason, flags, 5 bytes of zero
-//	40 payload: for each event its length as uvarint, and its bytes;
+//	40 payload: for each event its length as uvarint, and its bytes, all of it
+//	           packed if the flags say so;
 //	           for a gap the number of events lost, 8 bytes
 //
 // The salt is random and known to nobody but the agent: a process cannot put
@@ -42,13 +46,17 @@ const (
 	kindEnd     frameKind = 3 // the run ended as it should
 )
 
-const flagAtLeast = 1
+const (
+	flagAtLeast = 1
+	flagZstd    = 2
+)
 
 // frame is a decoded frame; payload is the reader's memory.
 type frame struct {
 	kind    frameKind
 	reason  event.LossReason
 	atLeast bool
+	packed  bool   // payload is still packed
 	count   uint64 // events in it, or lost
 	first   uint64
 	time    int64
@@ -80,7 +88,10 @@ func appendFrame(b []byte, f *frame, salt uint32) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(f.time))
 	flags := byte(0)
 	if f.atLeast {
-		flags = flagAtLeast
+		flags |= flagAtLeast
+	}
+	if f.packed {
+		flags |= flagZstd
 	}
 	b = append(b, byte(f.kind), byte(f.reason), flags, 0, 0, 0, 0, 0)
 	b = append(b, payload...)
@@ -107,7 +118,7 @@ func parseFrame(b []byte, salt uint32) (f frame, length int, err error) {
 		return f, 0, errBadFrame
 	}
 	f = frame{
-		kind: frameKind(b[32]), reason: event.LossReason(b[33]), atLeast: b[34]&flagAtLeast != 0,
+		kind: frameKind(b[32]), reason: event.LossReason(b[33]), atLeast: b[34]&flagAtLeast != 0, packed: b[34]&flagZstd != 0,
 		count: uint64(binary.LittleEndian.Uint32(b[12:])), first: binary.LittleEndian.Uint64(b[16:]),
 		time: int64(binary.LittleEndian.Uint64(b[24:])), payload: b[frameHeader:length],
 	}
@@ -120,10 +131,64 @@ func parseFrame(b []byte, salt uint32) (f frame, length int, err error) {
 	if f.first+f.count < f.first || f.kind < kindRecords || f.kind > kindEnd {
 		return f, 0, errBadFrame
 	}
-	if f.kind == kindRecords && !wellFormed(f.payload, f.count) {
+	if f.kind == kindRecords && !f.packed && !wellFormed(f.payload, f.count) {
 		return f, 0, errBadFrame
 	}
 	return f, length, nil
+}
+
+// packer packs frames.
+type packer struct {
+	enc *zstd.Encoder
+	buf []byte
+}
+
+// newPacker returns one that knows nothing of the frame before: each can be
+// read by itself.
+func newPacker() *packer {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(2*targetFrame), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		panic(fmt.Sprintf("make packer: %v", err)) // the options are constants
+	}
+	return &packer{enc: enc}
+}
+
+// pack packs f's payload if that makes it smaller; it is valid until the next.
+func (p *packer) pack(f *frame) {
+	p.buf = p.enc.EncodeAll(f.payload, p.buf[:0])
+	if len(p.buf) < len(f.payload) {
+		f.payload, f.packed = p.buf, true
+	}
+}
+
+// unpacker is the inverse of packer. The zero value can be used.
+type unpacker struct {
+	dec *zstd.Decoder
+	buf []byte
+}
+
+func (u *unpacker) unpack(f *frame) error {
+	if u.dec == nil {
+		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxFrame), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return fmt.Errorf("make unpacker: %w", err)
+		}
+		u.dec = dec
+	}
+	var err error
+	if u.buf, err = u.dec.DecodeAll(f.payload, u.buf[:0]); err != nil || !wellFormed(u.buf, f.count) {
+		return errBadFrame
+	}
+	f.payload, f.packed = u.buf, false
+	return nil
+}
+
+func (u *unpacker) close() {
+	if u.dec != nil {
+		u.dec.Close()
+		u.dec = nil
+	}
 }
 
 func wellFormed(payload []byte, count uint64) bool {

@@ -76,6 +76,55 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestFloor: when others are left too little of the disk the oldest files go,
+// then nothing is written any more; when there is room again, it is.
+func TestFloor(t *testing.T) {
+	dir := mount(t, "size=2m")
+	tell, told := troubles()
+	l := open(t, Options{Dir: filepath.Join(dir, "spool"), Head: filepath.Join(memDir(t), "head"), Run: event.Run{ID: "a"},
+		SegmentBytes: 16 << 10, MaxBytes: 16 << 20, MinFree: 1 << 20, RetryEvery: 5 * time.Millisecond, Trouble: tell})
+	seq := uint64(0)
+	for l.Counters()["spool_lost_evicted"] == 0 {
+		fill(l, seq+1, seq+500)
+		seq += 500
+		flushed(t, l)
+	}
+	ballast := filepath.Join(dir, "ballast")
+	var err error
+	for taken := 0; err == nil; {
+		// The more the spool gives up, the more the others take.
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		taken = min(1200<<10, taken+int(st.Bavail)*int(st.Bsize)/2)
+		if err := os.WriteFile(ballast, make([]byte, taken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fill(l, seq+1, seq+500)
+		seq += 500
+		select {
+		case err = <-told:
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if !errors.Is(err, errLow) {
+		t.Fatalf("told %v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := next(t, told); err != nil {
+		t.Fatalf("told %v", err)
+	}
+	fill(l, seq+1, seq+10)
+	seq += 10
+	c := readAll(t, l, event.Position{Run: "a"})
+	if c.got["a"]+c.lost["a"] != seq || c.reasons[event.LossEvicted] == 0 || c.reasons[event.LossWrite] == 0 || c.reasons[event.LossDamaged] != 0 {
+		t.Errorf("of %d: %+v", seq, c)
+	}
+}
+
 // TestReadOnly: the directory cannot be written when the agent starts, can later,
 // cannot again. Nothing waits, everything is accounted for.
 func TestReadOnly(t *testing.T) {

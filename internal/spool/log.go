@@ -26,6 +26,15 @@ const (
 	SyncNever    Sync = "never"    // when the kernel likes
 )
 
+// Compression says how frames are packed.
+type Compression string
+
+// The values of Compression.
+const (
+	CompressNone Compression = "none"
+	CompressZstd Compression = "zstd" // a fifth of the disk for twice the processor time of the spool
+)
+
 // Options is what a Log is made of. Dir and Run are required.
 type Options struct {
 	Dir  string    // directory of the log, made if it is not there
@@ -35,6 +44,8 @@ type Options struct {
 	SegmentBytes int64         // size of one file; default an eighth of MaxBytes, at most 16 MiB
 	MaxBytes     int64         // of all files; default 1 GiB
 	MaxAge       time.Duration // of what is kept; default 7 days
+	MinFree      int64         // bytes that others find free on the disk: below it the oldest files go, and at last nothing is written; default none
+	Compress     Compression   // of what is written; what is there is read in any case; default CompressNone
 	Sync         Sync          // default SyncInterval
 	SyncEvery    time.Duration // default 1 s
 	Linger       time.Duration // how long an event may wait for company before it is written; default 10 ms
@@ -100,6 +111,9 @@ func Open(o Options) (*Log, error) {
 	case o.Sync != "" && o.Sync != SyncAlways && o.Sync != SyncInterval && o.Sync != SyncNever:
 		return nil, fmt.Errorf("open spool: %q is not one of always, interval, never", o.Sync)
 	}
+	if o.Compress != "" && o.Compress != CompressNone && o.Compress != CompressZstd {
+		return nil, fmt.Errorf("open spool: %q is not one of none, zstd", o.Compress)
+	}
 	def(&o.Head, o.Dir+"/head")
 	def(&o.MaxBytes, 1<<30)
 	def(&o.SegmentBytes, min(o.MaxBytes/8, 16<<20))
@@ -126,6 +140,9 @@ func Open(o Options) (*Log, error) {
 		stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 	}
 	w := &writer{l: l}
+	if o.Compress == CompressZstd {
+		w.packer = newPacker()
+	}
 	err := w.prepare()
 	if errors.Is(err, errInUse) {
 		return nil, fmt.Errorf("open spool: %w", err)

@@ -14,6 +14,32 @@ import (
 	"example.com/bailiff/internal/event"
 )
 
+// TestCompressed: what is packed comes back as it was, takes less room, and is
+// read by a run that does not pack.
+func TestCompressed(t *testing.T) {
+	dir, size := memDir(t), map[Compression]uint64{}
+	for i, c := range []Compression{CompressNone, CompressZstd, CompressNone} {
+		run := fmt.Sprint("run", i)
+		l := open(t, Options{Dir: filepath.Join(dir, string(c)), Run: event.Run{ID: run}, Compress: c})
+		fill(l, 1, 20000)
+		flushed(t, l)
+		if i < 2 {
+			size[c] = l.Counters()["spool_bytes"]
+		}
+		closeLog(t, l)
+	}
+	if size[CompressZstd]*2 > size[CompressNone] {
+		t.Errorf("sizes are %v", size)
+	}
+	l := open(t, Options{Dir: filepath.Join(dir, string(CompressZstd)), Run: event.Run{ID: "after"}})
+	if c := readAll(t, l, event.Position{}); c.got["run1"] != 20000 || len(c.lost) != 0 {
+		t.Errorf("got %+v", c)
+	}
+	if _, err := Open(Options{Dir: dir, Run: event.Run{ID: "x"}, Compress: "lzma"}); err == nil {
+		t.Error("an unknown compression was taken")
+	}
+}
+
 const patience = 20 * time.Second
 
 // memDir is a directory on a tmpfs, where a sync costs nothing.

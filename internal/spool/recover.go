@@ -113,6 +113,7 @@ func findEnd(s *segment) (end uint64, clean bool, torn int64) {
 	}
 	defer f.Close()
 	r := frames{f: f, salt: s.run.salt, off: segmentHeader}
+	defer r.unpacker.close()
 	whole := min(s.limit, segmentHeader)
 	for {
 		fr, ok, err := r.next(s.limit)

@@ -109,6 +109,7 @@ type frames struct {
 	off  int64
 	buf  []byte
 	torn int64 // bytes passed over that are no frame
+	unpacker
 }
 
 // next returns the next whole frame that ends at or before limit, passing over
@@ -150,7 +151,10 @@ func (r *frames) at(off, limit int64) (f frame, length int, err error) {
 	if err := r.fill(off, int64(length)); err != nil {
 		return f, 0, err
 	}
-	return parseFrame(r.buf, r.salt)
+	if f, length, err = parseFrame(r.buf, r.salt); err != nil || !f.packed {
+		return f, length, err
+	}
+	return f, length, r.unpack(&f)
 }
 
 func (r *frames) fill(off, n int64) error {

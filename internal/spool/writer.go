@@ -30,6 +30,7 @@ type writer struct {
 
 	batches []batch
 	buf     []byte
+	packer  *packer // nil: frames are written as they are
 	unclean *frame  // what the run before has lost, still to be written
 	gaps    []batch // what this run has lost, still to be written
 	next    uint64  // sequence number of the next event to write or to declare lost
@@ -191,6 +192,9 @@ func (w *writer) write(b *batch) error {
 // frame appends one frame to the open segment, whole or not at all.
 func (w *writer) frame(f *frame) error {
 	f.time = w.l.o.Now().UnixNano()
+	if w.packer != nil && f.kind == kindRecords {
+		w.packer.pack(f)
+	}
 	w.buf = appendFrame(w.buf[:0], f, w.salt)
 	n, err := w.f.WriteAt(w.buf, w.off)
 	if err != nil {
@@ -217,6 +221,9 @@ func (w *writer) room(first uint64) error {
 	}
 	if w.f != nil {
 		return nil
+	}
+	if !w.free() {
+		return fmt.Errorf("make segment: %w: %d bytes are to stay free", errLow, w.l.o.MinFree)
 	}
 	s := &segment{number: w.number + 1, first: first, limit: segmentHeader, last: now, run: w.runEntry}
 	s.path = filepath.Join(w.l.o.Dir, segmentName(s.number, first))
