@@ -31,6 +31,8 @@ const (
 	CondHookSilent     = "hook-silent"
 	CondSinkFailing    = "sink-failing"
 	CondSpoolFailing   = "spool-failing"
+	CondCertificates   = "certificates-stale"
+	CondCertExpires    = "certificate-expires"
 )
 
 // Condition is a way of being unwell, as Status reports it.
@@ -67,6 +69,10 @@ var declaredConditions = []Condition{
 		Remedy: "A way out for events does not take them. Check its destination."},
 	{Code: CondSpoolFailing, Severity: SeverityMedium,
 		Remedy: "Events are not kept on disk and are counted as lost; verdicts and the live stream go on. See the text for the error: make room, or make the directory writable. It is tried again each second."},
+	{Code: CondCertificates, Severity: SeverityMedium,
+		Remedy: "New certificate files cannot be used; those from before are, until they end. See the text for what is wrong with them."},
+	{Code: CondCertExpires, Severity: SeverityMedium,
+		Remedy: "Renew the agent's certificate (listen.cert, listen.key): when it has ended no client connects any more. The new files are taken up while the agent runs."},
 	{Code: CondTablesNotFreed, Severity: SeverityLow,
 		Remedy: "Tables of a former policy still take kernel memory. They are freed at the next try or when the agent stops."},
 }

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 // have:
 //
 //	agent [DIR [RUN]]  a server with a small agent behind it, on $SOCK, until the script ends; with a spool in DIR
+//	agent tls           the same on $ADDR, with certificates in $WORK: ca.pem, ops.pem and .key of an operator, siem.pem and .key
 //	refuse TEXT        from now on that agent refuses mode changes and reloads
 //	emit FILE          when one more has subscribed: the events of FILE, one JSON object a line
 //	stopagent          ends it
@@ -83,6 +84,10 @@ func startAgent(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 2 {
 		id.RunID = args[1]
 	}
+	o := server.Options{Socket: ts.Getenv("SOCK")}
+	if len(args) > 0 && args[0] == "tls" {
+		o, args = server.Options{Listen: "127.0.0.1:0", TLS: makeCertificates(ts)}, nil
+	}
 	a := &scripted{hub: server.NewHub(id)}
 	if len(args) > 0 {
 		l, err := spool.Open(spool.Options{Dir: ts.MkAbs(args[0]), Run: event.Run{ID: id.RunID, Boot: id.BootID}})
@@ -91,8 +96,12 @@ func startAgent(ts *testscript.TestScript, _ bool, args []string) {
 		kept = l
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := server.New(ctx, server.Options{Agent: a, Hub: a.hub, Socket: ts.Getenv("SOCK")})
+	o.Agent, o.Hub = a, a.hub
+	s, err := server.New(ctx, o)
 	ts.Check(err)
+	if o.Listen != "" {
+		ts.Setenv("ADDR", s.Addrs()[0].String())
+	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
 	a.stop = sync.OnceFunc(func() {
@@ -208,3 +217,8 @@ func (a *scripted) do(f func()) error {
 
 // Record loses what it is told: the server's own tests look at it.
 func (a *scripted) Record(event.Notice) {}
+
+// Raise and Clear too: the scripts' agent is as it is.
+func (a *scripted) Raise(string, string) {}
+
+func (a *scripted) Clear(string) {}

@@ -8,18 +8,32 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// dial returns a connection to the agent's socket; it is made at the first
-// call. The socket needs no encryption: it never leaves the machine, and the
-// kernel tells the agent who calls.
+// dial returns a connection to the agent, which is made at the first call: to
+// its socket, or to an address with mutual TLS. The socket needs no encryption:
+// it never leaves the machine, and the kernel tells the agent who calls.
 func (a *app) dial() (*grpc.ClientConn, error) {
-	path, err := filepath.Abs(a.socket)
+	r, err := a.resolve()
 	if err != nil {
-		return nil, fmt.Errorf("find socket: %w", err)
+		return nil, err
 	}
-	c, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	target, creds := r.Address, insecure.NewCredentials()
+	if r.Address != "" {
+		if creds, err = r.credentials(); err != nil {
+			return nil, err
+		}
+		a.target = r.Address
+	} else {
+		path, err := filepath.Abs(r.socket)
+		if err != nil {
+			return nil, fmt.Errorf("find socket: %w", err)
+		}
+		target = "unix://" + path
+		a.target = r.socket
+	}
+	c, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", path, err)
+		return nil, fmt.Errorf("dial %s: %w", a.target, err)
 	}
 	return c, nil
 }

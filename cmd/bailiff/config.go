@@ -59,6 +59,7 @@ type listenConfig struct {
 	Key       string   `yaml:"key"`
 	ClientCA  string   `yaml:"client_ca"`
 	Operators []string `yaml:"operators"`
+	Readers   []string `yaml:"readers"`
 }
 
 type logConfig struct {
@@ -87,7 +88,8 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen.Cert, "tls-cert", "", "certificate of the agent (PEM)")
 	f.StringVar(&c.Listen.Key, "tls-key", "", "its private key (PEM)")
 	f.StringVar(&c.Listen.ClientCA, "tls-client-ca", "", "CA of the clients (PEM)")
-	f.StringArrayVar(&c.Listen.Operators, "tls-operator", nil, "name in a client certificate that may change mode and policy: cn:NAME, dns:NAME or uri:URI")
+	f.StringArrayVar(&c.Listen.Operators, "tls-operator", nil, "name in a client certificate that may change mode and policy: cn:NAME, dns:NAME, uri:URI or uri:URI/*")
+	f.StringArrayVar(&c.Listen.Readers, "tls-reader", nil, "name in a client certificate that may read (default: everybody with a certificate)")
 	f.StringVar(&c.Metrics, "metrics-listen", "", "serve Prometheus metrics on this TCP address")
 	f.StringVar(&c.Log.Level, "log-level", "info", "trace, debug, info, warn or error")
 	f.StringVar(&c.Log.Format, "log-format", "text", "text or json")
@@ -192,9 +194,11 @@ func (c *config) validate() error {
 	if l.Address != "" && (l.Cert == "" || l.Key == "" || l.ClientCA == "") {
 		return bad("listen", "cert, key and client_ca are all required: events are not offered on TCP without mutual TLS")
 	}
-	for _, o := range l.Operators {
-		if kind, name, _ := strings.Cut(o, ":"); name == "" || kind != "cn" && kind != "dns" && kind != "uri" {
-			return bad("listen.operators", "%q is not cn:NAME, dns:NAME or uri:URI", o)
+	for key, list := range map[string][]string{"listen.operators": l.Operators, "listen.readers": l.Readers} {
+		for _, o := range list {
+			if kind, name, _ := strings.Cut(o, ":"); name == "" || kind != "cn" && kind != "dns" && kind != "uri" {
+				return bad(key, "%q is not cn:NAME, dns:NAME or uri:URI", o)
+			}
 		}
 	}
 	if _, err := c.Redact.redactor(); err != nil {

@@ -56,12 +56,14 @@ func (a *app) callError(err error) error {
 		if s.Message() == "the agent stops" {
 			return &userError{Code: "agent-stopped", Why: "the agent has stopped"}
 		}
-		return &userError{Code: "no-agent", Why: fmt.Sprintf("no agent answers on %s: %s", a.socket, s.Message()),
-			Hint: "is `bailiff run` running, and is it reached by --socket, as root or the agent's user?"}
+		return &userError{Code: "no-agent", Why: fmt.Sprintf("no agent answers on %s: %s", a.target, s.Message()),
+			Hint: "is `bailiff run` running, and is it reached by --socket, as root or the agent's user, or by --address with the right --ca?"}
+	case codes.Unauthenticated:
+		return &userError{Code: "not-trusted", Why: s.Message(), Hint: "the agent's configuration says who signs client certificates (listen.client_ca)"}
 	case codes.FailedPrecondition, codes.InvalidArgument, codes.ResourceExhausted:
 		return &userError{Code: "refused", Why: s.Message()}
 	case codes.PermissionDenied:
-		return &userError{Code: "not-allowed", Why: s.Message(), Hint: "the operators are listed in the agent's configuration (listen.operators)"}
+		return &userError{Code: "not-allowed", Why: s.Message(), Hint: "readers and operators are listed in the agent's configuration (listen.readers, listen.operators)"}
 	}
 	return fmt.Errorf("call agent: %w", err)
 }

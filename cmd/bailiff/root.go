@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes.
@@ -25,7 +26,10 @@ type app struct {
 	getenv   func(string) string
 	terminal bool // out is one
 
-	socket  string
+	remote remote
+	flags  *pflag.FlagSet // of all commands
+	target string         // what dial dialled
+
 	output  string // text or json
 	noColor bool
 }
@@ -84,7 +88,8 @@ func (a *app) root() *cobra.Command {
 	c.SetErr(a.err)
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := c.PersistentFlags()
-	f.StringVar(&a.socket, "socket", defaultSocket, "unix socket of the agent")
+	a.flags = f
+	a.remote.flags(f)
 	f.StringVarP(&a.output, "output", "o", "text", "text, or json; some commands: yaml")
 	_ = c.RegisterFlagCompletionFunc("output", fixed("text", "json", "yaml"))
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with NO_COLOR set (they are only for terminals anyway)")

@@ -35,7 +35,7 @@ same settings (docs/operating.md).`,
 				}
 			}
 			if cfg.Socket == "" || c.Flags().Changed("socket") {
-				cfg.Socket = a.socket
+				cfg.Socket = a.remote.socket
 			}
 			if err := cfg.validate(); err != nil {
 				return err
@@ -79,7 +79,10 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	hub := server.NewHub(id)
 	srv, err := server.New(ctx, server.Options{
 		Agent: ag, Hub: hub, Log: log, Socket: cfg.Socket, Listen: cfg.Listen.Address,
-		TLS: server.TLS{Cert: cfg.Listen.Cert, Key: cfg.Listen.Key, ClientCA: cfg.Listen.ClientCA, Operators: cfg.Listen.Operators},
+		TLS: server.TLS{
+			Cert: cfg.Listen.Cert, Key: cfg.Listen.Key, ClientCA: cfg.Listen.ClientCA,
+			Operators: cfg.Listen.Operators, Readers: cfg.Listen.Readers,
+		},
 	})
 	if err != nil {
 		return err

@@ -132,7 +132,7 @@ func TestTCPNeedsClientCertificates(t *testing.T) {
 	}})
 	addr := s.Addrs()[0].String()
 	call := func(p pair) (bailiffv1.AgentServiceClient, healthv1.HealthClient) {
-		creds, err := server.ClientCredentials(p.cert, p.key, ca.cert, "agent")
+		creds, err := server.Client{Cert: p.cert, Key: p.key, CA: ca.cert, ServerName: "agent"}.Credentials()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,6 +202,7 @@ type authority struct {
 	key       *ecdsa.PrivateKey
 	parent    *x509.Certificate
 	serial    int64
+	end       time.Time // of what is issued; zero: in an hour
 }
 
 type pair struct{ cert, key string }
@@ -219,13 +220,19 @@ func newCA(t *testing.T) *authority {
 
 func (a *authority) issue(t *testing.T, name string, uri *url.URL) pair {
 	t.Helper()
+	if uri == nil {
+		return a.issueAll(t, name, nil)
+	}
+	return a.issueAll(t, name, []*url.URL{uri})
+}
+
+func (a *authority) issueAll(t *testing.T, name string, uris []*url.URL) pair {
+	t.Helper()
 	c := &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{"agent"},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	if uri != nil {
-		c.URIs = []*url.URL{uri}
-	}
+	c.URIs = uris
 	p, _ := a.sign(t, c, "leaf")
 	return p
 }
@@ -239,6 +246,9 @@ func (a *authority) sign(t *testing.T, c *x509.Certificate, name string) (pair, 
 	a.serial++
 	c.SerialNumber = big.NewInt(a.serial)
 	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if !a.end.IsZero() {
+		c.NotAfter = a.end
+	}
 	signer := a.key
 	if signer == nil {
 		signer = key

@@ -11,6 +11,9 @@ import (
 // called from many goroutines at once.
 type Agent interface {
 	Recorder
+	// Raise and Clear begin and end a condition.
+	Raise(code, text string)
+	Clear(code string)
 	Status() Status
 	Policy() Policy
 	// SetMode switches; by says who asked, for the records.
@@ -24,10 +27,14 @@ type Recorder interface{ Record(n event.Notice) }
 
 // Codes of the notices that the server records (event.Notice.Code).
 const (
-	// NoticeOperatorCall: an operator called, fields by, method, result, error.
+	// NoticeOperatorCall: somebody called what is for operators. Fields by,
+	// role, from, method, arguments, result, error, and what proves who it was.
 	NoticeOperatorCall = "operator-call"
-	// NoticeCallRefused: somebody without the right called, fields by, method.
+	// NoticeCallRefused: somebody without the right called; the same fields,
+	// and refused_before: how many were not recorded since the last one.
 	NoticeCallRefused = "call-refused"
+	// NoticeCertificates: the TCP listener uses other certificates.
+	NoticeCertificates = "certificates-replaced"
 )
 
 // Status is the state of the agent.

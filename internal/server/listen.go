@@ -116,3 +116,11 @@ func removeStale(ctx context.Context, path string) error {
 	}
 	return nil
 }
+
+// inodeOf tells a file from one that replaced it.
+func inodeOf(st os.FileInfo) uint64 {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Ino
+	}
+	return 0
+}

@@ -2,129 +2,130 @@ package server
 
 import (
 	"context"
-	"crypto/x509"
-	"fmt"
-	"slices"
-	"strings"
+	"errors"
+	"net/url"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
 
-	"example.com/bailiff/internal/event"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
 )
 
-// caller is who is at the other end of a call.
-type caller struct {
-	name     string // for records: "uid 0, pid 123" or a name out of the certificate
-	from     string // network address
-	operator bool
-}
+// forReaders lists the calls that change nothing of the agent. Everything else
+// is for operators, a call that is added and forgotten here too.
+var forReaders = map[string]bool{
+	bailiffv1.EventService_Events_FullMethodName:      true,
+	bailiffv1.EventService_Acknowledge_FullMethodName: true, // its own place in the stream
+	bailiffv1.AgentService_Status_FullMethodName:      true,
+	bailiffv1.AgentService_Policy_FullMethodName:      true,
 
-// operatorOnly lists the calls that change something. Everything else is for
-// every role: whoever is let in may read.
-var operatorOnly = []string{
-	bailiffv1.AgentService_SetMode_FullMethodName,
-	bailiffv1.AgentService_ReloadPolicy_FullMethodName,
+	healthv1.Health_Check_FullMethodName: true,
+	healthv1.Health_List_FullMethodName:  true,
+	healthv1.Health_Watch_FullMethodName: true,
+
+	reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName:      true,
+	reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: true,
 }
 
 // guard decides for each call whether the caller may make it, and puts those
 // that change something, done or refused, on record.
 type guard struct {
-	operators []string
-	recorder  Recorder
-	log       hclog.Logger
+	certs *certificates // nil: not TLS
+	agent Recorder
+	log   hclog.Logger
+	flood flood
 }
 
-type callerKey struct{}
-
-// callerOf returns the caller that the guard found.
-func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
-	return c
-}
-
-func (g guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	c, err := g.admit(ctx, info.FullMethod)
+func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	c, err := g.admit(ctx, info.FullMethod, req)
 	if err != nil {
 		return nil, err
 	}
 	res, err := next(context.WithValue(ctx, callerKey{}, c), req)
-	if slices.Contains(operatorOnly, info.FullMethod) {
+	if !forReaders[info.FullMethod] {
 		g.record(NoticeOperatorCall, c, info.FullMethod, req, err)
 	}
 	return res, err
 }
 
-func (g guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if _, err := g.admit(ss.Context(), info.FullMethod); err != nil {
+func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	c, err := g.admit(ss.Context(), info.FullMethod, nil)
+	if err != nil {
 		return err
 	}
-	return next(srv, ss)
+	ctx, end := context.WithCancelCause(context.WithValue(ss.Context(), callerKey{}, c))
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		g.watch(ctx, c, end)
+	}()
+	err = next(srv, &guarded{ss, ctx})
+	if cause := context.Cause(ctx); errors.Is(cause, errNoLonger) {
+		err = status.Error(codes.Unauthenticated, cause.Error())
+	}
+	end(nil)
+	<-watched
+	if !forReaders[info.FullMethod] {
+		g.record(NoticeOperatorCall, c, info.FullMethod, nil, err)
+	}
+	return err
 }
 
-func (g guard) admit(ctx context.Context, method string) (caller, error) {
+// guarded is a stream that ends when its caller is no longer trusted.
+type guarded struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (s *guarded) Context() context.Context { return s.ctx }
+
+var errNoLonger = errors.New("client certificate is not valid any more")
+
+// watch ends a stream when the certificate that it was opened with ends, or
+// would be refused by now.
+func (g *guard) watch(ctx context.Context, c caller, end context.CancelCauseFunc) {
+	if c.chain == nil {
+		return
+	}
+	until := time.NewTimer(time.Until(c.chain[0].NotAfter))
+	defer until.Stop()
+	for {
+		_, changed := g.certs.current()
+		if again, err := g.certified(c.chain, c.from); err != nil || again.role < c.role {
+			end(errNoLonger)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-until.C:
+		}
+	}
+}
+
+func (g *guard) admit(ctx context.Context, method string, req any) (caller, error) {
 	c, err := g.identify(ctx)
 	if err != nil {
-		return c, status.Error(codes.Unauthenticated, err.Error())
+		return c, status.Error(codes.Unauthenticated, utf8Of(err.Error()))
 	}
-	if slices.Contains(operatorOnly, method) && !c.operator {
-		err := status.Errorf(codes.PermissionDenied, "%s may read only: %s is for operators", c.name, method)
-		g.record(NoticeCallRefused, c, method, nil, err)
-		return c, err
-	}
-	return c, nil
-}
-
-func (g guard) identify(ctx context.Context) (caller, error) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return caller{}, fmt.Errorf("call has no peer")
-	}
-	switch a := p.AuthInfo.(type) {
-	case unixPeer: // the handshake lets nobody in but root and the agent's user
-		return caller{name: fmt.Sprintf("uid %d, pid %d", a.uid, a.pid), from: "unix", operator: true}, nil
-	case credentials.TLSInfo:
-		if len(a.State.VerifiedChains) == 0 || len(a.State.VerifiedChains[0]) == 0 {
-			return caller{}, fmt.Errorf("client has no verified certificate")
-		}
-		names := namesOf(a.State.VerifiedChains[0][0])
-		c := caller{name: strings.Join(names, " "), from: p.Addr.String()}
-		c.operator = slices.ContainsFunc(names, func(n string) bool { return slices.Contains(g.operators, n) })
+	switch {
+	case c.role == roleNone:
+		err = status.Errorf(codes.PermissionDenied, "%s is neither reader nor operator", utf8Of(c.name))
+	case c.role < roleOperator && !forReaders[method]:
+		err = status.Errorf(codes.PermissionDenied, "%s may read only: %s is for operators", utf8Of(c.name), method)
+	default:
 		return c, nil
 	}
-	return caller{}, fmt.Errorf("peer is not authenticated")
+	g.record(NoticeCallRefused, c, method, req, err)
+	return c, err
 }
 
-// namesOf lists the names in a certificate, each with the place where it
-// stands, so that a name in one place cannot pass for one in another.
-func namesOf(c *x509.Certificate) []string {
-	var out []string
-	if c.Subject.CommonName != "" {
-		out = append(out, "cn:"+c.Subject.CommonName)
-	}
-	for _, n := range c.DNSNames {
-		out = append(out, "dns:"+n)
-	}
-	for _, u := range c.URIs {
-		out = append(out, "uri:"+u.String())
-	}
-	return out
-}
-
-func (g guard) record(code string, c caller, method string, req any, err error) {
-	fields := map[string]string{"by": c.name, "from": c.from, "method": method, "result": status.Code(err).String()}
-	if m, ok := req.(*bailiffv1.SetModeRequest); ok {
-		fields["mode"] = DecodeMode(m.GetMode()).String()
-	}
-	text := fmt.Sprintf("%s called %s: %s", c.name, method, status.Code(err))
-	if err != nil {
-		fields["error"] = status.Convert(err).Message()
-	}
-	g.log.Info("operator call", "by", c.name, "from", c.from, "method", method, "result", status.Code(err).String())
-	g.recorder.Record(event.Notice{Code: code, Text: text, Fields: fields})
-}
+func isSPIFFE(u *url.URL) bool { return u.Scheme == "spiffe" }

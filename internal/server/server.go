@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -42,6 +43,8 @@ type Server struct {
 	log    hclog.Logger
 	hub    *Hub
 	health *health.Server
+	agent  Agent
+	certs  *certificates // nil: no TCP
 	ends   []end
 }
 
@@ -60,7 +63,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &Server{log: o.Log.Named("server"), hub: o.Hub, health: health.NewServer()}
+	s := &Server{log: o.Log.Named("server"), hub: o.Hub, health: health.NewServer(), agent: o.Agent}
 	defer func() {
 		if err != nil {
 			s.closeListeners()
@@ -77,21 +80,20 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		s.add(l, peerCredentials{self: uint32(os.Geteuid())}, o)
 	}
 	if o.Listen != "" {
-		creds, err := o.TLS.credentials()
-		if err != nil {
+		if s.certs, err = newCertificates(o.TLS, s.log); err != nil {
 			return nil, err
 		}
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", o.Listen, err)
 		}
-		s.add(l, creds, o)
+		s.add(l, s.certs.credentials(), o)
 	}
 	return s, nil
 }
 
 func (s *Server) add(l net.Listener, creds credentials.TransportCredentials, o Options) {
-	guard := guard{operators: o.TLS.Operators, recorder: o.Agent, log: s.log}
+	guard := &guard{certs: s.certs, agent: o.Agent, log: s.log}
 	g := grpc.NewServer(
 		grpc.Creds(creds),
 		grpc.MaxRecvMsgSize(1<<20),
@@ -125,6 +127,13 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.log.Info("listening", "network", e.listener.Addr().Network(), "address", e.listener.Addr().String())
 		go func() { failed <- e.grpc.Serve(e.listener) }()
 	}
+	looking, stopLooking := context.WithCancel(ctx)
+	var looker sync.WaitGroup
+	if s.certs != nil {
+		looker.Go(func() { s.certs.follow(looking, s.agent) })
+	}
+	defer looker.Wait()
+	defer stopLooking()
 	var err error
 	running := len(s.ends)
 	select {

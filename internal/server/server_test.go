@@ -26,6 +26,28 @@ type agent struct {
 	refuse  error
 	reloads int
 	notices []event.Notice
+	raised  map[string]string // conditions
+}
+
+func (a *agent) Raise(code, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.raised == nil {
+		a.raised = map[string]string{}
+	}
+	a.raised[code] = text
+}
+
+func (a *agent) Clear(code string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.raised, code)
+}
+
+func (a *agent) condition(code string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.raised[code]
 }
 
 func (a *agent) Status() server.Status {
@@ -67,6 +89,12 @@ func (a *agent) Record(n event.Notice) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.notices = append(a.notices, n)
+}
+
+func (a *agent) recorded() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.notices)
 }
 
 func (a *agent) last(t *testing.T) event.Notice {
