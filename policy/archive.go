@@ -1,8 +1,11 @@
 package policy
 
 import (
+	"archive/tar"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -23,6 +26,7 @@ type Archive struct {
 
 	Digest [sha256.Size]byte // over names and contents of all that makes up the policy
 
+	all     []entry // with what is no part of the policy but is signed too
 	files   *files
 	options Options
 	roots   []string                // of a delta: nil if its manifest names none
@@ -63,7 +67,7 @@ func newArchive(c *contents, err error, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{options: o, files: newFiles(c)}
+	a := &Archive{options: o, all: c.entries, files: newFiles(c)}
 	if o.Keys != nil {
 		if a.KeyID, err = o.Keys.verify(c.entries); err != nil {
 			return nil, err
@@ -85,6 +89,25 @@ func newArchive(c *contents, err error, o Options) (*Archive, error) {
 		return a, a.readDelta(m)
 	}
 	return a, nil
+}
+
+// Pack writes the bundle as a tar.gz archive, with all its files, so that a
+// signature stays good.
+func (a *Archive) Pack(w io.Writer) error {
+	zw, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	tw := tar.NewWriter(zw)
+	for _, e := range a.all {
+		if err := tw.WriteHeader(&tar.Header{Name: e.path, Mode: 0o644, Size: int64(len(e.data)), Typeflag: tar.TypeReg}); err != nil {
+			return err
+		}
+		if _, err := tw.Write(e.data); err != nil {
+			return err
+		}
+	}
+	return errors.Join(tw.Close(), zw.Close())
 }
 
 // Load reads a bundle from a directory or a tar.gz file, compiles and lowers

@@ -64,6 +64,12 @@ func NewKeys(list []Key, scope string) (*Keys, error) {
 	return k, nil
 }
 
+// OPA returns the keys as OPA's own reader of bundles takes them.
+func (k *Keys) OPA() map[string]*bundle.KeyConfig { return k.byID }
+
+// Scope is what every signature must name; "" if each key says so itself.
+func (k *Keys) Scope() string { return k.scope }
+
 // verify holds every file of a bundle to the signature that comes with it, and
 // returns the id of the key. Bundles of changes (deltas) too: stock OPA cannot
 // verify those, so it is done here with OPA's functions, file by file.
