@@ -33,6 +33,10 @@ const (
 	CondSpoolFailing   = "spool-failing"
 	CondCertificates   = "certificates-stale"
 	CondCertExpires    = "certificate-expires"
+
+	CondPolicyFallback    = "policy-fallback"
+	CondPolicyUnreachable = "policy-unreachable"
+	CondPolicyNotKept     = "policy-not-kept"
 )
 
 // Condition is a way of being unwell, as Status reports it.
@@ -49,6 +53,12 @@ type Condition struct {
 var declaredConditions = []Condition{
 	{Code: CondPolicyStale, Severity: SeverityHigh,
 		Remedy: "Correct the bundle (bailiff check), or put the former one back; the policy that was in force still is."},
+	{Code: CondPolicyFallback, Severity: SeverityHigh,
+		Remedy: "The configured bundle could not be had at the start and none was kept: the embedded rules only report. Make the bundle reachable and good; it then comes into force by itself, in the configured mode."},
+	{Code: CondPolicyUnreachable, Severity: SeverityMedium,
+		Remedy: "The bundle's server does not answer as it should, so changes of the policy do not arrive; the policy in force stays. Check address, certificate and credentials. It is tried again by itself."},
+	{Code: CondPolicyNotKept, Severity: SeverityLow,
+		Remedy: "The bundle in force could not be written to disk: the next start needs the network. Make room, or make the directory writable (policy.state)."},
 	{Code: CondDivergence, Severity: SeverityHigh,
 		Remedy: "Kernel tables and policy gave different answers. Report it with the event and the bundle; the rule that it names is not to be trusted until then."},
 	{Code: CondFailOpen, Severity: SeverityHigh,

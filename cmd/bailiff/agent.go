@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -27,7 +26,7 @@ type agent struct {
 	log      hclog.Logger
 	id       server.Identity
 	rescue   []string
-	bundle   source
+	bundle   bundles
 	explicit bool       // the operator named the backend
 	why      string     // why no better backend works, when this one cannot refuse
 	kept     *spool.Log // nil: none
@@ -101,30 +100,9 @@ func (a *agent) SetMode(ctx context.Context, m event.Mode, by string) error {
 	if err := a.Enforcer.SetMode(ctx, m, by); err != nil {
 		return err
 	}
-	a.tellLimits()
-	return nil
-}
-
-// ReloadPolicy implements server.Agent. On any error the policy in force stays,
-// the condition policy-stale is raised and the stream is told why.
-func (a *agent) ReloadPolicy(ctx context.Context, by string) error {
-	a.reload.Lock()
-	defer a.reload.Unlock()
-	p, report, err := a.bundle.load(ctx)
-	if err != nil {
-		var b strings.Builder
-		_ = policy.FormatErrors(&b, err)
-		a.Record(event.Notice{Code: enforcer.NoticePolicyRefused, Text: "the bundle is refused, the policy in force stays",
-			Fields: map[string]string{"reason": b.String(), "source": a.bundle.String(), "by": by, "in_force": a.Enforcer.Status().Revision}})
-		a.Raise(enforcer.CondPolicyStale, err.Error())
-		a.log.Error("bundle is refused, the policy in force stays", "source", a.bundle.String(), "by", by, "error", err)
-		return fmt.Errorf("reload policy: %w", err)
-	}
-	if err := a.Enforcer.SetPolicy(ctx, p); err != nil {
-		return err
-	}
-	a.setRules(p)
-	logReport(a.log, report)
+	a.mu.Lock()
+	a.bundle.wanted = m
+	a.mu.Unlock()
 	a.tellLimits()
 	return nil
 }
@@ -133,7 +111,7 @@ func (a *agent) ReloadPolicy(ctx context.Context, by string) error {
 // the log, the stream and the status.
 func (a *agent) reloadFor(ctx context.Context, by string) {
 	start := time.Now()
-	if err := a.ReloadPolicy(ctx, by); err == nil {
+	if err := a.ReloadPolicy(ctx, false, by); err == nil {
 		a.log.Info("policy reloaded", "by", by, "took", time.Since(start).Round(time.Millisecond).String())
 	}
 }

@@ -203,7 +203,7 @@ func (a *scripted) SetMode(_ context.Context, m event.Mode, _ string) error {
 	return a.do(func() { a.mode = m })
 }
 
-func (a *scripted) ReloadPolicy(context.Context, string) error { return a.do(func() {}) }
+func (a *scripted) ReloadPolicy(context.Context, bool, string) error { return a.do(func() {}) }
 
 func (a *scripted) do(f func()) error {
 	a.mu.Lock()

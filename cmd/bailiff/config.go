@@ -19,6 +19,7 @@ import (
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/spool"
+	sources "example.com/bailiff/policy/source"
 )
 
 // config is everything that `bailiff run` can be told, by flags or by a YAML
@@ -26,6 +27,7 @@ import (
 type config struct {
 	Mode     string       `yaml:"mode"`
 	Bundle   string       `yaml:"bundle"`
+	Policy   policyConfig `yaml:"policy"`
 	Backend  string       `yaml:"backend"`
 	Scope    []string     `yaml:"scope"`
 	Rescue   []string     `yaml:"rescue"`
@@ -70,7 +72,8 @@ type logConfig struct {
 // flags binds the configuration to flags, whose defaults are the defaults.
 func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Mode, "mode", "audit", "audit (deny verdicts are recorded) or enforce (they block)")
-	f.StringVar(&c.Bundle, "bundle", "", "directory or tar.gz file with the rules (default: the embedded ones)")
+	f.StringVar(&c.Bundle, "bundle", "", "directory or tar.gz file with the rules, or https://, oci:// where they are fetched (default: the embedded ones)")
+	c.Policy.flags(f)
 	f.StringVar(&c.Backend, "backend", bpf.BackendAuto, "auto, lsm, modify-return or tracepoint")
 	f.StringArrayVar(&c.Scope, "scope", nil, "cgroup directory to which enforcement is limited, with everything below; repeat for more (default: the whole machine)")
 	f.StringArrayVar(&c.Rescue, "rescue", nil, "program that is never denied, by path; repeat for more")
@@ -226,8 +229,8 @@ func (c *config) validate() error {
 	if c.RingSize < 0 {
 		return bad("ring_bytes", "%d is less than 0", c.RingSize)
 	}
-	for _, p := range []*string{&c.Bundle, &c.Socket, &c.Spool.Dir} {
-		if *p == "" || p == &c.Spool.Dir && *p == spoolOff {
+	for _, p := range []*string{&c.Bundle, &c.Socket, &c.Spool.Dir, &c.Policy.State} {
+		if *p == "" || sources.Remote(*p) || p == &c.Spool.Dir && *p == spoolOff || p == &c.Policy.State && *p == stateOff {
 			continue
 		}
 		abs, err := filepath.Abs(*p)

@@ -42,18 +42,22 @@ func (a *app) modeCmd() *cobra.Command {
 }
 
 func (a *app) reloadCmd() *cobra.Command {
-	return &cobra.Command{
+	var rollback bool
+	c := &cobra.Command{
 		Use:   "reload",
 		Short: "Make the agent read its bundle again",
-		Long:  "Make the agent read its bundle again now. If anything is wrong with it the policy in force stays, and what is wrong is said here and in the event stream.",
-		Args:  cobra.NoArgs,
+		Long: `Make the agent read, or fetch, its bundle again now. If anything is wrong with it
+the policy in force stays, and what is wrong is said here and in the event stream.`,
+		Example: `  bailiff reload
+  bailiff reload --allow-rollback    # the bundle that is published now is an older one, on purpose`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conn, err := a.dial()
 			if err != nil {
 				return err
 			}
 			defer conn.Close()
-			r, err := bailiffv1.NewAgentServiceClient(conn).ReloadPolicy(c.Context(), &bailiffv1.ReloadPolicyRequest{})
+			r, err := bailiffv1.NewAgentServiceClient(conn).ReloadPolicy(c.Context(), &bailiffv1.ReloadPolicyRequest{AllowRollback: rollback})
 			if err != nil {
 				return a.callError(err)
 			}
@@ -66,4 +70,6 @@ func (a *app) reloadCmd() *cobra.Command {
 			return err
 		},
 	}
+	c.Flags().BoolVar(&rollback, "allow-rollback", false, "accept a bundle that is older than the one in force")
+	return c
 }

@@ -62,15 +62,22 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: source(cfg.Bundle), explicit: cfg.Backend != bpf.BackendAuto}
+	from, err := cfg.Policy.open(cfg.Bundle, log)
+	if err != nil {
+		return err
+	}
+	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: bundles{from: from, wanted: mode}, explicit: cfg.Backend != bpf.BackendAuto}
 
 	// Changes are noticed from here on: what is read below is not missed when
 	// it changes while the rest starts.
-	ch := noticeChanges(ag.bundle)
+	ch := noticeChanges(from)
 	defer ch.close()
-	p, report, err := ag.bundle.load(ctx)
+	p, report, err := ag.bundle.first(ctx, cfg)
 	if err != nil {
 		return err
+	}
+	if ag.bundle.fallback {
+		mode = event.ModeAudit // the embedded rules are not what the operator wanted enforced
 	}
 	logReport(log, report)
 	ag.setRules(p)
@@ -113,7 +120,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if kernel.Backend() == bpf.BackendTracepoint && !ag.explicit {
 		ag.why = whyNotBetter(bpf.Probe(ctx))
 	}
-	if err := ag.mayEnforce(mode); err != nil {
+	if err := ag.mayEnforce(ag.bundle.wanted); err != nil {
 		return err
 	}
 	kept, err := openSpool(cfg, ag, hub)
@@ -141,6 +148,7 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 	case err := <-enforced:
 		return err
 	}
+	ag.told()
 	ag.tellLimits()
 	srv.SetServing(true)
 
@@ -160,10 +168,13 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 		}
 		measured <- err
 	}()
-	followed := make(chan struct{})
+	followed := make(chan error, 1)
 	go func() {
-		defer close(followed)
-		ch.follow(ctx, ag)
+		err := ch.follow(ctx, ag)
+		if err != nil {
+			stop()
+		}
+		followed <- err
 	}()
 
 	err := <-enforced
@@ -177,8 +188,7 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 		err = errors.Join(err, kept.Close(spoolGrace))
 	}
 	stopServer()
-	<-followed
-	return errors.Join(err, <-served, <-measured)
+	return errors.Join(err, <-followed, <-served, <-measured)
 }
 
 func newIdentity() (server.Identity, error) {

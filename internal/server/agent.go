@@ -19,7 +19,8 @@ type Agent interface {
 	// SetMode switches; by says who asked, for the records.
 	SetMode(ctx context.Context, m event.Mode, by string) error
 	// ReloadPolicy reads the bundle again. On an error the policy in force stays.
-	ReloadPolicy(ctx context.Context, by string) error
+	// rollback accepts a bundle that is older than the one in force.
+	ReloadPolicy(ctx context.Context, rollback bool, by string) error
 }
 
 // Recorder puts a notice into the event stream.

@@ -72,9 +72,9 @@ func (s *agentService) SetMode(ctx context.Context, r *bailiffv1.SetModeRequest)
 	return &bailiffv1.SetModeResponse{Previous: EncodeMode(previous), Mode: r.GetMode()}, nil
 }
 
-func (s *agentService) ReloadPolicy(ctx context.Context, _ *bailiffv1.ReloadPolicyRequest) (*bailiffv1.ReloadPolicyResponse, error) {
+func (s *agentService) ReloadPolicy(ctx context.Context, r *bailiffv1.ReloadPolicyRequest) (*bailiffv1.ReloadPolicyResponse, error) {
 	previous := s.agent.Status().Revision
-	if err := s.agent.ReloadPolicy(ctx, callerOf(ctx).name); err != nil {
+	if err := s.agent.ReloadPolicy(ctx, r.GetAllowRollback(), callerOf(ctx).name); err != nil {
 		return nil, refused(err)
 	}
 	st := s.agent.Status()

@@ -78,7 +78,7 @@ func (a *agent) SetMode(_ context.Context, m event.Mode, _ string) error {
 	return nil
 }
 
-func (a *agent) ReloadPolicy(context.Context, string) error {
+func (a *agent) ReloadPolicy(context.Context, bool, string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.reloads++

@@ -47,13 +47,9 @@ func (s *Source) connect(manual bool, whole func() bool, done func(context.Conte
 	if err != nil {
 		return nil, err
 	}
-	limit := s.o.Policy.Limits.ArchiveBytes
-	if limit <= 0 {
-		limit = 64 << 20
-	}
 	c := &connection{screen: &screen{
 		read:  func(r io.Reader) (*policy.Archive, error) { return policy.Read(r, s.o.Policy) },
-		limit: limit, oci: s.where.kind == kindOCI, empty: empty,
+		limit: s.archiveLimit(), oci: s.where.kind == kindOCI, empty: empty,
 	}}
 	long := s.o.Remote.LongPoll >= time.Second && !manual
 	c.screen.prefer = func() string {

@@ -118,6 +118,7 @@ type Candidate struct {
 	source   *Source
 	archives [][]byte
 	floor    floor
+	upon     floor // what was in force when it was made
 }
 
 // Fetch gets the bundle as it is now, whole, and compiles it. rollback allows it
@@ -204,6 +205,9 @@ func Join(archives [][]byte, o policy.Options) (*policy.Archive, error) {
 // candidate checks the order of releases and compiles.
 func (s *Source) candidate(ctx context.Context, a *policy.Archive, archives [][]byte, rollback bool) (*Candidate, error) {
 	c := &Candidate{source: s, archives: archives, floor: floor{Set: true, Revision: a.Revision, Serial: a.Serial, Digest: a.Digest}}
+	s.mu.Lock()
+	c.upon = s.floor
+	s.mu.Unlock()
 	if err := s.admit(&c.floor, rollback); err != nil {
 		return nil, err
 	}
@@ -251,6 +255,18 @@ func (s *Source) admit(next *floor, rollback bool) error {
 		return refuse(fmt.Sprintf("revision %s has the serial %d of revision %s in force, but other content", next.Revision, next.Serial, now.Revision))
 	}
 	return nil
+}
+
+// Current refuses a candidate that was made when another bundle was in force
+// than is now.
+func (c *Candidate) Current() error {
+	s := c.source
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.floor.Set == c.upon.Set && s.floor.Digest == c.upon.Digest {
+		return nil
+	}
+	return policy.Errors{{Code: policy.CodeRollback, Why: "another bundle came into force while this one was loaded", Hint: "it is fetched again"}}
 }
 
 // Keep is called when the candidate has come into force: it is kept for the

@@ -120,26 +120,49 @@ func readState(path string, limit int64) (stateFile, [][]byte, error) {
 // ErrNothingKept says that no bundle was kept by an earlier run.
 var ErrNothingKept = errors.New("no bundle is kept")
 
+// Remember reads what was last in force, so that nothing older is accepted. It
+// does not read the bundle itself.
+func (s *Source) Remember() error {
+	if s.o.State == "" {
+		return nil
+	}
+	head, _, err := readState(s.o.State, s.archiveLimit())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	s.remember(head)
+	if err != nil {
+		return fmt.Errorf("read kept bundle %s: %w", s.o.State, err)
+	}
+	return nil
+}
+
+func (s *Source) remember(head stateFile) {
+	if head.Set {
+		s.mu.Lock()
+		s.floor = head.floor
+		s.mu.Unlock()
+	}
+}
+
+func (s *Source) archiveLimit() int64 {
+	if l := s.o.Policy.Limits.ArchiveBytes; l > 0 {
+		return l
+	}
+	return 64 << 20
+}
+
 // Kept returns the bundle that was last in force, by an earlier run. It is
 // verified again, with today's keys.
 func (s *Source) Kept(ctx context.Context) (*Candidate, error) {
 	if s.o.State == "" {
 		return nil, ErrNothingKept
 	}
-	limit := s.o.Policy.Limits.ArchiveBytes
-	if limit <= 0 {
-		limit = 64 << 20
-	}
-	head, archives, err := readState(s.o.State, limit)
+	head, archives, err := readState(s.o.State, s.archiveLimit())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNothingKept
 	}
-	if head.Set {
-		// Even if the bundle cannot be used: nothing older may follow it.
-		s.mu.Lock()
-		s.floor = head.floor
-		s.mu.Unlock()
-	}
+	s.remember(head) // even if the bundle cannot be used: nothing older may follow it
 	if err != nil {
 		return nil, fmt.Errorf("read kept bundle %s: %w", s.o.State, err)
 	}

@@ -705,6 +705,7 @@ func (x *SetModeResponse) GetMode() Mode {
 
 type ReloadPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	AllowRollback bool                   `protobuf:"varint,1,opt,name=allow_rollback,json=allowRollback,proto3" json:"allow_rollback,omitempty"` // accept a bundle that is older than the one in force
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +738,13 @@ func (x *ReloadPolicyRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReloadPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ReloadPolicyRequest) Descriptor() ([]byte, []int) {
 	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReloadPolicyRequest) GetAllowRollback() bool {
+	if x != nil {
+		return x.AllowRollback
+	}
+	return false
 }
 
 type ReloadPolicyResponse struct {
@@ -870,8 +878,9 @@ const file_bailiff_v1_agent_service_proto_rawDesc = "" +
 	"\x04mode\x18\x01 \x01(\x0e2\x10.bailiff.v1.ModeR\x04mode\"e\n" +
 	"\x0fSetModeResponse\x12,\n" +
 	"\bprevious\x18\x01 \x01(\x0e2\x10.bailiff.v1.ModeR\bprevious\x12$\n" +
-	"\x04mode\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x04mode\"\x15\n" +
-	"\x13ReloadPolicyRequest\"\x7f\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x04mode\"<\n" +
+	"\x13ReloadPolicyRequest\x12%\n" +
+	"\x0eallow_rollback\x18\x01 \x01(\bR\rallowRollback\"\x7f\n" +
 	"\x14ReloadPolicyResponse\x12+\n" +
 	"\x11previous_revision\x18\x01 \x01(\tR\x10previousRevision\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\tR\brevision\x12\x1e\n" +
