@@ -39,7 +39,7 @@ func (f *files) manifest() (bundle.Manifest, marks, error) {
 			return bad("a manifest in protobuf form is not read here", "write .manifest as JSON")
 		case strings.HasSuffix(base, bundle.ManifestExt) && e.path != bundle.ManifestExt:
 			return bad("a manifest stands beside the root of the bundle", "one bundle has one .manifest, at its root")
-		case base == bundle.SignaturesFile && e.path != bundle.SignaturesFile:
+		case strings.HasSuffix(base, signaturesFile) && e.path != signaturesFile:
 			return bad("signatures stand beside the root of the bundle", "one bundle has one .signatures.json, at its root")
 		case base == bundle.WasmFile, base == bundle.PlanFile, base == bundle.PlanProtoFile:
 			return bad("compiled rules cannot be turned into kernel tables", "ship the Rego files: opa build -t rego")

@@ -13,6 +13,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/keys"
 )
 
+// signaturesFile holds the signature of a bundle.
+const signaturesFile = "." + bundle.SignaturesFile
+
 // Key verifies signatures of bundles.
 type Key struct {
 	ID        string // as signatures name it (kid)
@@ -77,24 +80,24 @@ func (k *Keys) verify(entries []entry) (string, error) {
 	refuse := func(file, why, hint string) (string, error) {
 		return "", Errors{{Code: CodeSignature, File: file, Why: why, Hint: hint}}
 	}
-	i := slices.IndexFunc(entries, func(e entry) bool { return e.path == bundle.SignaturesFile })
+	i := slices.IndexFunc(entries, func(e entry) bool { return e.path == signaturesFile })
 	if i < 0 {
-		return refuse(bundle.SignaturesFile, "the bundle is not signed, and the agent is told to accept signed ones only",
+		return refuse(signaturesFile, "the bundle is not signed, and the agent is told to accept signed ones only",
 			"sign it: opa build -b DIR --signing-key KEY.pem --signing-alg ALG --claims-file CLAIMS.json")
 	}
 	var sc bundle.SignaturesConfig
 	if err := strictJSON(entries[i].path, entries[i].data, &sc); err != nil {
 		return "", err
 	}
-	if sc.Plugin != "" {
-		return refuse(bundle.SignaturesFile, fmt.Sprintf("the signature asks for the verifier %q", printable(sc.Plugin)), "sign with a key that the agent is configured with")
+	if sc.Plugin != "" && sc.Plugin != "_default" {
+		return refuse(signaturesFile, fmt.Sprintf("the signature asks for the verifier %q", printable(sc.Plugin)), "sign with a key that the agent is configured with")
 	}
 	files, id, err := k.signed(sc)
 	if err != nil {
-		return refuse(bundle.SignaturesFile, "the signature is not accepted: "+printable(err.Error()), k.hint(sc))
+		return refuse(signaturesFile, "the signature is not accepted: "+printable(err.Error()), k.hint(sc))
 	}
 	for _, e := range entries {
-		if e.path == bundle.SignaturesFile {
+		if e.path == signaturesFile {
 			continue
 		}
 		if err := bundle.VerifyBundleFile(e.path, *bytes.NewBuffer(e.data), files); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"example.com/bailiff/enforcer"
 	"example.com/bailiff/internal/event"
@@ -63,14 +64,34 @@ func (b *bundles) first(ctx context.Context, cfg *config) (*policy.Policy, *poli
 	wait, cancel := context.WithTimeout(ctx, cfg.Policy.BootWait)
 	defer cancel()
 	var fetchErr error
-	if b.next, fetchErr = b.from.Fetch(wait, false); fetchErr == nil {
-		return b.next.Policy, b.next.Report, nil
+	for {
+		if b.next, fetchErr = b.from.Fetch(wait, false); fetchErr == nil {
+			return b.next.Policy, b.next.Report, nil
+		}
+		if !sources.Unreachable(fetchErr) || !pause(wait, bootRetry) {
+			break
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
 	b.fallback, b.problem = true, errors.Join(err, fetchErr)
 	return policy.LoadFS(ctx, rules.FS, policy.Options{})
+}
+
+// bootRetry is the time between two attempts to get a first bundle.
+const bootRetry = 500 * time.Millisecond
+
+// pause waits; false says that the context ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // told says what the start has to say, once the stream is there to hear it.
@@ -98,9 +119,8 @@ func (a *agent) keep(c *sources.Candidate) {
 
 // refuse tells that what the source has is not what is in force.
 func (a *agent) refuse(err error, by string) {
-	if errors.Is(err, sources.ErrUnreachable) && !errors.As(err, new(policy.Errors)) {
+	if sources.Unreachable(err) {
 		a.Raise(enforcer.CondPolicyUnreachable, err.Error())
-		a.log.Warn("bundle cannot be fetched, the policy in force stays", "source", a.bundle.String(), "by", by, "error", err)
 		return
 	}
 	var b strings.Builder
@@ -112,7 +132,7 @@ func (a *agent) refuse(err error, by string) {
 	}
 	a.Record(event.Notice{Code: enforcer.NoticePolicyRefused, Text: "the bundle is refused, the policy in force stays", Fields: fields})
 	a.Raise(enforcer.CondPolicyStale, err.Error())
-	a.log.Error("bundle is refused, the policy in force stays", "source", a.bundle.String(), "by", by, "error", err)
+	a.log.Error("bundle is refused, the policy in force stays", "source", a.bundle.String(), "by", by, "error", err.Error())
 }
 
 // ReloadPolicy implements server.Agent. On any error the policy in force stays,
@@ -183,6 +203,10 @@ func (a *agent) followBundle(ctx context.Context) error {
 			a.Clear(enforcer.CondPolicyUnreachable)
 			a.Clear(enforcer.CondPolicyStale)
 			return nil
+		}
+		if errors.Is(err, sources.ErrStillRefused) {
+			a.Clear(enforcer.CondPolicyUnreachable)
+			return err
 		}
 		return a.change(ctx, c, err, "change of the bundle")
 	})

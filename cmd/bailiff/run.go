@@ -73,6 +73,9 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	ch := noticeChanges(from)
 	defer ch.close()
 	p, report, err := ag.bundle.first(ctx, cfg)
+	if ctx.Err() != nil {
+		return nil // told to stop while it waited for a bundle
+	}
 	if err != nil {
 		return err
 	}

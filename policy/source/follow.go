@@ -41,6 +41,10 @@ func (s *Source) Follow(ctx context.Context, apply func(context.Context, *Candid
 	return nil
 }
 
+// ErrStillRefused says that the server answers, and still has the bundle that
+// was refused.
+var ErrStillRefused = errors.New("the bundle is still the one that was refused")
+
 // renewal ends a connection, and says when the next one begins. A connection is
 // never asked to forget its ETag: OPA's client goes on sending it.
 type renewal struct{ after time.Duration }
@@ -79,7 +83,7 @@ func (f *follower) came(ctx context.Context, a *arrival, etag string, err error)
 			f.refused = ""
 			return f.apply(ctx, nil, nil)
 		}
-		return nil // still the bundle that is refused
+		return f.apply(ctx, nil, ErrStillRefused)
 	default:
 		c, err = f.s.received(ctx, a.archive, a.raw, false)
 	}

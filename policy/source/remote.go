@@ -24,6 +24,11 @@ import (
 // that came and is refused.
 var ErrUnreachable = errors.New("the bundle cannot be fetched")
 
+// Unreachable says whether an error is of fetching alone.
+func Unreachable(err error) bool {
+	return errors.Is(err, ErrUnreachable) && !errors.As(err, new(policy.Errors))
+}
+
 // downloader is what both of OPA's downloaders are.
 type downloader interface {
 	Start(context.Context)
