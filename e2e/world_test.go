@@ -59,6 +59,8 @@ type world struct {
 	cgroup  *harness.Cgroup
 	agent   *harness.Agent
 	stream  *harness.Stream
+	follow  []string      // further arguments of `bailiff events`
+	root    *harness.Root // where agent and acts run; nil means here
 }
 
 // newWorld makes directory and cgroup; the agent is started later.
@@ -125,7 +127,7 @@ func (w *world) start(mode event.Mode, args ...string) {
 	}
 	ctx := w.wait()
 	w.agent, err = harness.Start(ctx, harness.Config{
-		Binary: p.bailiff, Bundle: w.bundle, Backend: w.backend, Mode: mode, Cgroup: w.cgroup, Args: args,
+		Binary: p.bailiff, Bundle: w.bundle, Backend: w.backend, Mode: mode, Cgroup: w.cgroup, Root: w.root, Args: args,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -137,7 +139,7 @@ func (w *world) start(mode event.Mode, args ...string) {
 			w.t.Logf("log of the agent:\n%s", agent.Log())
 		}
 	})
-	if w.stream, err = agent.Follow(ctx); err != nil {
+	if w.stream, err = agent.Follow(ctx, w.follow...); err != nil {
 		w.t.Fatal(err)
 	}
 	stream := w.stream

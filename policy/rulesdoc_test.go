@@ -52,6 +52,9 @@ say *deny* do. To make an *alert* block, copy the bundle (` + "`rules/baseline`"
 *kernel* rules are decided by kernel tables before the act. *prefiltered* ones read arguments or environment: the kernel picks the
 programs, OPA reads the rest after the start, so they report and never block.
 
+*Attacks* are the scripts that set a rule off for real in the tests, and innocent acts beside them that must not: in guests with
+the LSM backend and natively with tracepoints, in enforce and in audit mode (` + "`make e2e E2E_RUN=TestAttacks`" + `).
+
 What holds for all of them:
 
 - A program that is a script acts as its interpreter: list the interpreter, or let the script run below something listed.
@@ -110,7 +113,7 @@ func rulesDoc(t *testing.T, p *Policy) []byte {
 		if e.Class == lower.ClassPrefiltered {
 			fmt.Fprintf(&b, " (OPA reads %s)", strings.Join(e.Reads, ", "))
 		}
-		fmt.Fprintf(&b, " · [%s](../rules/baseline/%s) · data: %s\n", e.Rule.File, e.Rule.File, strings.Join(dataOf(p.src.Compiler, s.rule.Rego), ", "))
+		fmt.Fprintf(&b, " · [%s](../rules/baseline/%s) · [attacks](../e2e/attacks/%s.txtar) · data: %s\n", e.Rule.File, e.Rule.File, e.Rule.ID, strings.Join(dataOf(p.src.Compiler, s.rule.Rego), ", "))
 	}
 	b.WriteString(rulesMissing)
 	return b.Bytes()

@@ -109,7 +109,7 @@ func (m *Machine) args(initrd string) []string {
 }
 
 func (m *Machine) initramfs(name string) (err error) {
-	busybox, err := findBusybox()
+	busybox, err := Busybox()
 	if err != nil {
 		return err
 	}
@@ -134,8 +134,8 @@ func (m *Machine) initramfs(name string) (err error) {
 	return errors.Join(a.finish(), buf.Flush())
 }
 
-// findBusybox returns a busybox that runs without libraries.
-func findBusybox() (string, error) {
+// Busybox returns a busybox of this machine that runs without libraries.
+func Busybox() (string, error) {
 	for _, p := range []string{"/usr/bin/busybox", "/bin/busybox"} {
 		b, err := os.ReadFile(p)
 		if errors.Is(err, fs.ErrNotExist) {

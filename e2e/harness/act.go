@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -28,6 +29,7 @@ type Outcome struct {
 	Signal syscall.Signal // 0 if it ended by itself
 	Errno  syscall.Errno  // of starting it: clone and execve
 	PID    int
+	Stderr string // what it complained about
 }
 
 // Last returns the errno of the last step that reported, or of the start if
@@ -49,6 +51,7 @@ type Actor struct {
 	Cgroup  *Cgroup  // where they run; nil means where the caller is
 	UID     uint32   // user and group that they run as; 0 keeps root
 	Dir     string   // working directory
+	Root    *Root    // the root directory that they run in; nil means the caller's
 	Env     []string // of Exec; nothing by default
 }
 
@@ -88,6 +91,12 @@ func (a Actor) run(cmd *exec.Cmd) (*Outcome, error) {
 	if a.Cgroup != nil {
 		a.Cgroup.Put(cmd)
 	}
+	if a.Root != nil {
+		if cmd.SysProcAttr == nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{}
+		}
+		cmd.SysProcAttr.Chroot = a.Root.Dir
+	}
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	o := &Outcome{Exit: -1}
@@ -115,7 +124,8 @@ func (a Actor) run(cmd *exec.Cmd) (*Outcome, error) {
 			o.Steps = append(o.Steps, s)
 		}
 	}
-	if o.Exit == 2 && stderr.Len() > 0 {
+	o.Stderr = stderr.String()
+	if o.Exit == 2 && stderr.Len() > 0 && slices.Contains(cmd.Args, actFlag) {
 		return o, fmt.Errorf("run act program: %s", stderr.String())
 	}
 	return o, nil

@@ -25,6 +25,7 @@ type Config struct {
 	Backend string // lsm, modify-return, tracepoint; "" lets the agent choose
 	Mode    event.Mode
 	Cgroup  *Cgroup  // what enforcement is limited to
+	Root    *Root    // the root directory that it runs in; nil means the caller's
 	Args    []string // further arguments of `bailiff run`
 }
 
@@ -39,14 +40,24 @@ type Agent struct {
 	err    error         // how it ended; valid after ended
 }
 
+// RootAgent is where a Root that an agent runs in must have the program.
+const RootAgent = "/usr/bin/bailiff"
+
 // Start runs `bailiff run` and returns when its socket answers.
 func Start(ctx context.Context, c Config) (*Agent, error) {
-	dir, err := os.MkdirTemp("", "bailiff-run-")
+	base, root := "", ""
+	if c.Root != nil {
+		base, root = c.Root.Path("/run"), c.Root.Dir
+	}
+	dir, err := os.MkdirTemp(base, "bailiff-run-")
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{Config: c, Socket: filepath.Join(dir, "sock"), dir: dir, log: &logBuffer{}, ended: make(chan struct{})}
-	args := []string{"run", "--socket", a.Socket, "--mode", c.Mode.String(), "--spool", filepath.Join(dir, "spool")}
+	inside := strings.TrimPrefix(dir, root) // as the agent sees it
+	args := []string{
+		"run", "--socket", filepath.Join(inside, "sock"), "--mode", c.Mode.String(), "--spool", filepath.Join(inside, "spool"),
+	}
 	if c.Bundle != "" {
 		args = append(args, "--bundle", c.Bundle)
 	}
@@ -57,6 +68,10 @@ func Start(ctx context.Context, c Config) (*Agent, error) {
 		args = append(args, "--scope", c.Cgroup.Dir)
 	}
 	a.cmd = exec.Command(c.Binary, append(args, c.Args...)...)
+	if c.Root != nil {
+		a.cmd.Path, a.cmd.Dir = RootAgent, "/"
+		a.cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	}
 	a.cmd.Stdout, a.cmd.Stderr = a.log, a.log
 	if err := a.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start agent: %w", err), os.RemoveAll(dir))

@@ -41,7 +41,11 @@ func NewCgroup(prefix string) (*Cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(top, prefix+"-")
+	return makeCgroup(top, prefix)
+}
+
+func makeCgroup(parent, prefix string) (*Cgroup, error) {
+	dir, err := os.MkdirTemp(parent, prefix+"-")
 	if err != nil {
 		return nil, fmt.Errorf("make cgroup: %w", err)
 	}
@@ -54,6 +58,9 @@ func NewCgroup(prefix string) (*Cgroup, error) {
 	}
 	return &Cgroup{Dir: dir, fd: fd}, nil
 }
+
+// Child makes a cgroup below c.
+func (c *Cgroup) Child(prefix string) (*Cgroup, error) { return makeCgroup(c.Dir, prefix) }
 
 // Put makes cmd start in the cgroup: it is there before its first instruction.
 func (c *Cgroup) Put(cmd *exec.Cmd) {

@@ -96,3 +96,29 @@ func program(code []byte, text string) []byte {
 
 // WriteProgram writes an executable file.
 func WriteProgram(name string, b []byte) error { return os.WriteFile(name, b, 0o755) }
+
+// CrowdProgram returns a static x86-64 program that forks n times; the children
+// stay until they are killed. It ends with status 0, or with the errno of the
+// first fork that failed.
+func CrowdProgram(n uint32) []byte {
+	code := append([]byte{0xbb}, binary.LittleEndian.AppendUint32(nil, n)...) // mov ebx, n
+	code = append(code,
+		0xb8, 57, 0, 0, 0, // loop: mov eax, fork
+		0x0f, 0x05, // syscall
+		0x85, 0xc0, // test eax, eax
+		0x74, 21, // jz child
+		0x78, 8, // js failed
+		0xff, 0xcb, // dec ebx
+		0x75, 0xef, // jnz loop
+		0x31, 0xff, // xor edi, edi
+		0xeb, 4, // jmp end
+		0xf7, 0xd8, // failed: neg eax
+		0x89, 0xc7, // mov edi, eax
+		0xb8, 60, 0, 0, 0, // end: mov eax, exit
+		0x0f, 0x05, // syscall
+		0xb8, 34, 0, 0, 0, // child: mov eax, pause
+		0x0f, 0x05, // syscall
+		0xeb, 0xf7, // jmp child
+	)
+	return program(code, "")
+}

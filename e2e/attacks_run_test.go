@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/bailiff/e2e/harness"
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy"
+	"example.com/bailiff/rules"
+)
+
+// TestAttacksComplete: each rule that ships has an attack that sets it off and
+// an innocent act beside it.
+func TestAttacksComplete(t *testing.T) {
+	attacks := readAttacks(t)
+	known := baselineRules(t)
+	for id := range known {
+		i := slices.IndexFunc(attacks, func(a *attack) bool { return a.rule == id })
+		if i < 0 {
+			t.Errorf("rule %s has no attack: write attacks/%s.txtar", id, id)
+			continue
+		}
+		for _, hostile := range []bool{true, false} {
+			if !slices.ContainsFunc(attacks[i].scripts, func(s script) bool { return s.hostile == hostile }) {
+				t.Errorf("%s has no script that is hostile: %v", id, hostile)
+			}
+		}
+	}
+	for _, a := range attacks {
+		if _, ok := known[a.rule]; !ok {
+			t.Errorf("attacks/%s.txtar is about no rule", a.rule)
+		}
+	}
+}
+
+func baselineRules(t testing.TB) map[string]policy.ExplainedRule {
+	t.Helper()
+	p, _, err := policy.LoadFS(context.Background(), rules.FS, policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(context.Background())
+	out := map[string]policy.ExplainedRule{}
+	for _, e := range p.Explain() {
+		out[e.Rule.ID] = e
+	}
+	return out
+}
+
+// attackBackends: in guests the backend that servers use, else what there is.
+func attackBackends(t *testing.T) []string {
+	if inGuest() {
+		return []string{lsm}
+	}
+	return backends(t)
+}
+
+// TestAttacks runs every attack on the rules that ship, and its innocent twins,
+// against the agent with the embedded rules: what is denied is refused with
+// EPERM (killed, reported: as the backend can) and on record; in audit mode it
+// passes and is on record as would-deny; alerts are on record; nothing else is.
+func TestAttacks(t *testing.T) {
+	attacks, known := readAttacks(t), baselineRules(t)
+	for _, backend := range attackBackends(t) {
+		for _, mode := range []event.Mode{event.ModeEnforce, event.ModeAudit} {
+			t.Run(backend+"/"+mode.String(), func(t *testing.T) {
+				w := newAttackWorld(t, backend, mode, attacks)
+				for _, a := range attacks {
+					t.Run(a.rule, func(t *testing.T) {
+						for _, s := range a.scripts {
+							t.Run(strings.TrimSuffix(s.name, ".sh"), func(t *testing.T) {
+								if s.guestOnly != "" && !inGuest() {
+									t.Skip("only in guests: " + s.guestOnly)
+								}
+								if _, err := os.Stat(s.needs); s.needs != "" && err != nil {
+									t.Skip("this kernel has no " + s.needs)
+								}
+								w.in(t).runScript(known[a.rule], &s)
+							})
+						}
+					})
+				}
+				w.stop()
+			})
+		}
+	}
+}
+
+// newAttackWorld is a world with a root filesystem and the agent in it.
+func newAttackWorld(t *testing.T, backend string, mode event.Mode, attacks []*attack, args ...string) *world {
+	t.Helper()
+	w := newWorld(t, backend)
+	w.bundle = ""
+	w.follow = []string{"--buffer", "65536"} // a fork bomb is many events at once
+	w.root = attackRoot(t, attacks)
+	w.start(mode, args...)
+	return w
+}
+
+// runScript runs one script and compares what it met, and what is on record,
+// with what the rule promises.
+func (w *world) runScript(rule policy.ExplainedRule, s *script) {
+	w.t.Helper()
+	cg, err := w.cgroup.Child("script")
+	w.must(err)
+	before := len(w.stream.All())
+	o, err := harness.Actor{Cgroup: cg, Root: w.root, Dir: "/"}.Exec("/usr/bin/sh", "-c", ". /prelude\n"+s.text)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.must(cg.Remove()) // with what still runs in it
+	_, err = w.stream.Of(w.wait(), o.PID)
+	w.must(err)
+	var hits, others []*event.Event
+	for _, e := range w.stream.All()[before:] {
+		switch {
+		case fired(e, rule.Rule.ID):
+			hits = append(hits, e)
+		case e.Decision.Rule != nil && !slices.Contains(s.beside, e.Decision.Rule.ID):
+			others = append(others, e)
+		}
+	}
+	if !s.hostile {
+		for _, e := range append(hits, others...) {
+			w.t.Errorf("innocent, but on record: %s", finding(e))
+		}
+		if o.Exit != 0 {
+			w.t.Errorf("innocent, but ended with %s: %s", ended(o), o.Stderr)
+		}
+		return
+	}
+	if s.unseen != "" && !refuses(w.backend) {
+		w.t.Skipf("not seen by the %s backend: %s", w.backend, s.unseen)
+	}
+	if len(hits) == 0 {
+		w.t.Fatalf("the attack is not on record; it ended with %s: %s\nother findings: %s", ended(o), o.Stderr, findings(others))
+	}
+	mode := w.agent.Mode
+	denied := rule.Verdict == event.VerdictDeny
+	refused := denied && mode == event.ModeEnforce && refuses(w.backend)
+	killed := denied && mode == event.ModeEnforce && !refuses(w.backend) && rule.Hook == event.HookExec
+	effect := event.EffectNone
+	switch {
+	case refused:
+		effect = event.EffectRefused
+		if said := strings.Contains(strings.ToLower(o.Stderr), "not permitted"); !said && o.Exit != int(syscall.EPERM) && o.Last() != syscall.EPERM {
+			w.t.Errorf("it ended with %s, want EPERM: %s", ended(o), o.Stderr)
+		}
+	case killed:
+		effect = event.EffectKilled
+	case o.Exit != 0:
+		w.t.Errorf("it ended with %s, want it to pass: %s", ended(o), o.Stderr)
+	}
+	for _, e := range hits {
+		if d := e.Decision; d.Rule.ID == rule.Rule.ID && (d.Verdict != rule.Verdict || d.Effect != effect || d.Mode != mode || d.WouldDeny() != (denied && !refused && !killed)) {
+			w.t.Errorf("on record as %s, want %v with effect %v", finding(e), rule.Verdict, effect)
+		}
+	}
+	w.t.Logf("%s; %s", ended(o), findings(hits))
+}
+
+// fired reports whether the rule decided about the event, or would have.
+func fired(e *event.Event, id string) bool {
+	return e.Decision.Rule != nil && e.Decision.Rule.ID == id ||
+		slices.ContainsFunc(e.Decision.Others, func(r event.RuleRef) bool { return r.ID == id })
+}
+
+// finding is an event in short.
+func finding(e *event.Event) string {
+	d := e.Decision
+	file := ""
+	if e.File != nil {
+		file = e.File.Path
+	}
+	return fmt.Sprintf("%v %v by %s (%v, %v): %s %s %v", e.Hook, file, e.Process.Exe.Path, d.Verdict, d.Effect, d.Rule.ID, d.Message, e.Open)
+}
+
+func findings(events []*event.Event) string {
+	var out []string
+	for _, e := range events {
+		out = append(out, finding(e))
+	}
+	if len(out) > 4 {
+		out = append(out[:4], fmt.Sprintf("and %d more", len(out)-4))
+	}
+	return strings.Join(out, "; ")
+}
+
+func ended(o *harness.Outcome) string {
+	if o.Signal != 0 {
+		return o.Signal.String()
+	}
+	return fmt.Sprintf("status %d, start errno %d", o.Exit, int(o.Errno))
+}
