@@ -12,6 +12,7 @@ import (
 	"example.com/bailiff/e2e/harness"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy"
+	"example.com/bailiff/policy/lower"
 	"example.com/bailiff/rules"
 )
 
@@ -81,6 +82,9 @@ func TestAttacks(t *testing.T) {
 								if _, err := os.Stat(s.needs); s.needs != "" && err != nil {
 									t.Skip("this kernel has no " + s.needs)
 								}
+								if inGuest() && mode == event.ModeAudit && !s.hostile {
+									t.Skip("tried in enforce mode, and natively in both")
+								}
 								w.in(t).runScript(known[a.rule], &s)
 							})
 						}
@@ -107,24 +111,10 @@ func newAttackWorld(t *testing.T, backend string, mode event.Mode, attacks []*at
 // with what the rule promises.
 func (w *world) runScript(rule policy.ExplainedRule, s *script) {
 	w.t.Helper()
-	cg, err := w.cgroup.Child("script")
-	w.must(err)
-	before := len(w.stream.All())
-	o, err := harness.Actor{Cgroup: cg, Root: w.root, Dir: "/"}.Exec("/usr/bin/sh", "-c", ". /prelude\n"+s.text)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.must(cg.Remove()) // with what still runs in it
-	_, err = w.stream.Of(w.wait(), o.PID)
-	w.must(err)
-	var hits, others []*event.Event
-	for _, e := range w.stream.All()[before:] {
-		switch {
-		case fired(e, rule.Rule.ID):
-			hits = append(hits, e)
-		case e.Decision.Rule != nil && !slices.Contains(s.beside, e.Decision.Rule.ID):
-			others = append(others, e)
-		}
+	o, hits, others := w.play(rule, s)
+	// On a busy machine OPA may be too late for a rule that needs it.
+	for n := 0; n < 3 && s.hostile && len(hits) == 0 && rule.Class == lower.ClassPrefiltered; n++ {
+		o, hits, others = w.play(rule, s)
 	}
 	if !s.hostile {
 		for _, e := range append(hits, others...) {
@@ -165,10 +155,40 @@ func (w *world) runScript(rule policy.ExplainedRule, s *script) {
 	w.t.Logf("%s; %s", ended(o), findings(hits))
 }
 
+// play runs a script and returns the findings of the rule and of others.
+func (w *world) play(rule policy.ExplainedRule, s *script) (o *harness.Outcome, hits, others []*event.Event) {
+	w.t.Helper()
+	cg, err := w.cgroup.Child("script")
+	w.must(err)
+	before := len(w.stream.All())
+	o, err = harness.Actor{Cgroup: cg, Root: w.root, Dir: "/"}.Exec("/usr/bin/sh", "-c", ". /prelude\n"+s.text)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.must(cg.Remove()) // with what still runs in it
+	_, err = w.stream.Of(w.wait(), o.PID)
+	w.must(err)
+	for _, e := range w.stream.All()[before:] {
+		switch {
+		case fired(e, rule.Rule.ID):
+			hits = append(hits, e)
+		case judged(e) && !slices.Contains(s.beside, e.Decision.Rule.ID):
+			others = append(others, e)
+		}
+	}
+	return o, hits, others
+}
+
 // fired reports whether the rule decided about the event, or would have.
 func fired(e *event.Event, id string) bool {
-	return e.Decision.Rule != nil && e.Decision.Rule.ID == id ||
-		slices.ContainsFunc(e.Decision.Others, func(r event.RuleRef) bool { return r.ID == id })
+	return judged(e) && (e.Decision.Rule.ID == id ||
+		slices.ContainsFunc(e.Decision.Others, func(r event.RuleRef) bool { return r.ID == id }))
+}
+
+// judged reports whether a rule fired. An act that passed because a rule had no
+// answer in time names that rule too.
+func judged(e *event.Event) bool {
+	return e.Decision.Verdict == event.VerdictDeny || e.Decision.Verdict == event.VerdictAlert
 }
 
 // finding is an event in short.
