@@ -22,6 +22,11 @@ import (
 // a rule that was not fires if it does under any choice of names that the
 // lowered form leaves open. An error is no answer: nobody may cache it as one.
 func (p *Policy) Decide(ctx context.Context, e *event.Event) (event.Decision, error) {
+	return p.decide(ctx, e, nil)
+}
+
+// decide is Decide with somebody who is told of each step; nil for nobody.
+func (p *Policy) decide(ctx context.Context, e *event.Event, tracer topdown.QueryTracer) (event.Decision, error) {
 	d := event.Decision{Verdict: event.VerdictAllow, Revision: p.program.Revision}
 	h := p.hooks[e.Hook]
 	if h == nil {
@@ -31,7 +36,7 @@ func (p *Policy) Decide(ctx context.Context, e *event.Event) (event.Decision, er
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, cancel.Cancel)()
 	}
-	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: cancel}
+	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: cancel, tracer: tracer}
 	vs := views(e)
 	var fired []int
 	var err error
@@ -62,6 +67,7 @@ type evaluation struct {
 	ctx    context.Context
 	cancel topdown.Cancel
 	heads  map[int]ast.Value
+	tracer topdown.QueryTracer // nil: none
 }
 
 // one evaluates under one choice of names. Only when some rule fires is each
@@ -114,9 +120,13 @@ func (ev *evaluation) failsClosed(h event.Hook, i int) bool {
 }
 
 func (ev *evaluation) query(body ast.Body, input *ast.Term) *topdown.Query {
-	return topdown.NewQuery(body).WithCompiler(ev.p.src.Compiler).WithStore(ev.p.src.Store).WithTransaction(ev.p.src.Txn).
+	q := topdown.NewQuery(body).WithCompiler(ev.p.src.Compiler).WithStore(ev.p.src.Store).WithTransaction(ev.p.src.Txn).
 		WithInput(input).WithCancel(ev.cancel).WithIndexing(true).WithInterQueryBuiltinValueCache(ev.p.cache).
 		WithMetrics(metrics.NoOp())
+	if ev.tracer != nil {
+		q = q.WithQueryTracer(ev.tracer)
+	}
+	return q
 }
 
 // any reports whether a rule set of the hook has a member.

@@ -40,6 +40,7 @@ const (
 	CodeDelta      = "P016" // the changes do not fit the bundle in force
 	CodeRollback   = "P017" // the bundle is older than the one in force
 	CodeUnbounded  = "P018" // loading or evaluating it takes more time or memory than it may
+	CodeScenario   = "P030" // a scenario file of the tests is not understood
 )
 
 // Error returns place, code and reason on one line.

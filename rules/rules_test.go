@@ -14,13 +14,19 @@ import (
 
 // TestRego runs the Rego tests that lie beside the rules.
 func TestRego(t *testing.T) {
-	results, err := policy.TestFS(context.Background(), rules.FS, policy.Options{})
+	report, err := policy.TestFS(context.Background(), rules.FS, policy.TestOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	results := report.Tests
 	for _, r := range results {
 		if !r.Pass {
 			t.Errorf("%s:%d: %s.%s failed %s", r.File, r.Line, r.Package, r.Name, r.Error)
+		}
+	}
+	for _, c := range report.Coverage.Rules {
+		if c.Missed() > 0 {
+			t.Errorf("%s:%d: %s has %d clauses that fire in no test (bailiff test --coverage shows them)", c.File, c.Line, c.Rule, c.Missed())
 		}
 	}
 	if len(results) < 150 {

@@ -94,7 +94,8 @@ func (a *app) root() *cobra.Command {
 	_ = c.RegisterFlagCompletionFunc("output", fixed("text", "json", "yaml"))
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with NO_COLOR set (they are only for terminals anyway)")
 	c.AddCommand(a.runCmd(), a.eventsCmd(), a.statusCmd(), a.modeCmd(), a.reloadCmd(),
-		a.explainCmd(), a.checkCmd(), a.reportCmd(), a.replayCmd(), a.doctorCmd(), a.versionCmd(), a.tryCmd())
+		a.explainCmd(), a.checkCmd(), a.doctorCmd(), a.versionCmd(), a.tryCmd())
+	c.AddCommand(a.testCmd(), a.reportCmd(), a.replayCmd())
 	for _, sub := range c.Commands() {
 		sub.Args = usage(sub.Args)
 	}

@@ -165,6 +165,9 @@ func Limits(e *event.Event) []string {
 			out = append(out, "env is cut")
 		}
 	}
+	for _, field := range e.Redacted {
+		out = append(out, field+" has something hidden in it")
+	}
 	if e.Hook == event.HookExec && e.Exec == nil {
 		out = append(out, "args, env, cwd and script are not known: the exec was refused or did not come to its end")
 	}

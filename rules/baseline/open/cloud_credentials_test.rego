@@ -22,6 +22,8 @@ test_telling_name if fires(act("/usr/bin/cat", [], "/srv/x/application_default_c
 
 test_token_below_web_server if fires(act("/usr/bin/bash", ["/usr/sbin/nginx"], token, "token"))
 
+test_token_read_by_web_server if fires(act("/usr/sbin/nginx", [], token, "token"))
+
 test_token_of_an_application if not fires(act("/app/server", [], token, "token"))
 
 test_kubectl if not fires(act("/usr/bin/kubectl", [], "/root/.kube/config", "config"))
