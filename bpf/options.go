@@ -35,13 +35,17 @@ const (
 
 // Options say how to open the kernel side.
 type Options struct {
-	Backend   string     // one of the Backend constants; "" is auto
-	Mode      event.Mode // at the start
-	Scope     []string   // cgroup v2 directories; none means every process
-	Rescue    []string   // programs that are never denied, by path
-	AllOpens  bool       // report every open in scope, not only what rules concern
-	Env       []string   // names of environment variables to keep in exec events; none are copied if empty
-	RingBytes int        // size of the ring buffer, rounded up to a power of two; 0 is 16 MiB
+	Backend  string     // one of the Backend constants; "" is auto
+	Mode     event.Mode // at the start
+	Scope    []string   // cgroup v2 directories; none means every process
+	Rescue   []string   // programs that are never denied, by path
+	AllOpens bool       // report every open in scope, not only what rules concern
+	Env      []string   // names of environment variables to keep in exec events; none are copied if empty
+	// Pin is a file on a bpffs (BPFFS is mounted if need be) under which the
+	// counters can be found while the kernel side is open, and after the agent
+	// was killed: see Left. Empty: none.
+	Pin       string
+	RingBytes int // size of the ring buffer, rounded up to a power of two; 0 is 16 MiB
 	Log       hclog.Logger
 }
 
@@ -92,6 +96,13 @@ func Open(ctx context.Context, opt Options) (*Kernel, error) {
 		k.Close()
 		return nil, fmt.Errorf("load programs for the %s backend: %w", backend, err)
 	}
+	if opt.Pin != "" {
+		// Before the first act can be counted. What the next start would know is
+		// no reason not to protect now.
+		if err := k.pin(); err != nil {
+			k.log.Warn("losses could not be counted if the agent were killed", "error", err)
+		}
+	}
 	if err := k.attach(); err != nil {
 		k.Close()
 		return nil, err
@@ -112,6 +123,23 @@ func Open(ctx context.Context, opt Options) (*Kernel, error) {
 	return k, nil
 }
 
+// Detach takes the programs off: nothing is denied or told any more. What was
+// told before can still be read. It may be called twice.
+func (k *Kernel) Detach() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var errs []error
+	// Refusing hooks go first.
+	for i := len(k.links) - 1; i >= 0; i-- {
+		errs = append(errs, k.links[i].Close())
+	}
+	for _, l := range k.openLinks {
+		errs = append(errs, l.Close())
+	}
+	k.links, k.openLinks = nil, nil
+	return errors.Join(errs...)
+}
+
 // Close detaches every program and frees the tables. It may be called twice.
 func (k *Kernel) Close() error {
 	if k.closed.Swap(true) {
@@ -120,19 +148,13 @@ func (k *Kernel) Close() error {
 	if k.rebinder != nil {
 		k.rebinder.close()
 	}
-	var errs []error
-	// Refusing hooks go first: from then on nothing is denied.
-	for i := len(k.links) - 1; i >= 0; i-- {
-		errs = append(errs, k.links[i].Close())
-	}
+	errs := []error{k.Detach()}
 	if k.reader != nil {
 		errs = append(errs, k.reader.Close())
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, l := range k.openLinks {
-		errs = append(errs, l.Close())
-	}
+	errs = append(errs, k.unpin())
 	if k.mountedTracefs {
 		errs = append(errs, unix.Unmount(tracefs, unix.MNT_DETACH))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -56,10 +57,24 @@ var counterNames = []string{
 	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut",
 }
 
+// acted is the name of the sum of all acts that were told, or for which there
+// was no room in the ring.
+const acted = "acts"
+
 // Counters returns what the kernel side counted since Open, by name.
 func (k *Kernel) Counters() (map[string]uint64, error) {
-	out := make(map[string]uint64, len(counterNames)+1)
-	m := k.coll.Maps["counters"]
+	out, err := readCounters(k.coll.Maps["counters"])
+	if err != nil {
+		return nil, err
+	}
+	out["rebinds"] = k.rebinds.Load()
+	out["fail_open_binding"] = k.unbound.Load()
+	out["drop_damaged"] = k.decoder.damaged.Load()
+	return out, nil
+}
+
+func readCounters(m *ebpf.Map) (map[string]uint64, error) {
+	out := make(map[string]uint64, len(counterNames)+4)
 	for i, name := range counterNames {
 		var each []uint64
 		if err := m.Lookup(uint32(i), &each); err != nil {
@@ -68,10 +83,10 @@ func (k *Kernel) Counters() (map[string]uint64, error) {
 		for _, n := range each {
 			out[name] += n
 		}
+		if strings.HasPrefix(name, "events_") || strings.HasPrefix(name, "drop_ring_full_") {
+			out[acted] += out[name]
+		}
 	}
-	out["rebinds"] = k.rebinds.Load()
-	out["fail_open_binding"] = k.unbound.Load()
-	out["drop_damaged"] = k.decoder.damaged.Load()
 	return out, nil
 }
 

@@ -107,14 +107,16 @@ func TestRestart(t *testing.T) {
 		tg := w.denyTarget()
 		before := kernelObjects(t)
 		for _, how := range []string{"SIGTERM", "SIGKILL", "SIGTERM"} {
-			w.start(event.ModeEnforce)
+			// With a spool the counters of a killed agent stay, for the next one to
+			// read (TestKilledAgent).
+			w.startOnly(event.ModeEnforce, "--spool", "off")
 			if !w.try(w.actor(), tg) {
 				t.Errorf("not denied while the agent runs")
 			}
 			if how == "SIGKILL" {
 				w.must(w.agent.Kill())
 			} else {
-				w.stop()
+				w.stopOnly()
 			}
 			// Links are taken down when their last descriptor is closed, some
 			// time after the process is gone.

@@ -121,6 +121,18 @@ func (w *world) policy(data map[string]any, modules map[string]string) {
 // start runs the agent and subscribes to its events.
 func (w *world) start(mode event.Mode, args ...string) {
 	w.t.Helper()
+	w.startOnly(mode, args...)
+	var err error
+	if w.stream, err = w.agent.Follow(w.wait(), w.follow...); err != nil {
+		w.t.Fatal(err)
+	}
+	stream := w.stream
+	w.t.Cleanup(func() { _ = stream.Close() })
+}
+
+// startOnly runs the agent.
+func (w *world) startOnly(mode event.Mode, args ...string) {
+	w.t.Helper()
 	p, err := build()
 	if err != nil {
 		w.t.Fatal(err)
@@ -139,11 +151,6 @@ func (w *world) start(mode event.Mode, args ...string) {
 			w.t.Logf("log of the agent:\n%s", agent.Log())
 		}
 	})
-	if w.stream, err = agent.Follow(ctx, w.follow...); err != nil {
-		w.t.Fatal(err)
-	}
-	stream := w.stream
-	w.t.Cleanup(func() { _ = stream.Close() })
 }
 
 // stop ends the agent as systemd does, and checks what must hold of every run:

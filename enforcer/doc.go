@@ -6,7 +6,8 @@ package enforcer
 //     takes long holds back what came after it, but never longer than
 //     Options.Deadline, counted from the moment the event was read.
 //  2. Everything that leaves has a sequence number, one higher than the last,
-//     notices included. A reader that sees a hole has lost something itself.
+//     notices included. Events that were dropped have numbers
+//     too: a hole is a loss, and its size is how much.
 //  3. Sinks are called one event at a time, in the order of Options.Sinks.
 //  4. The reader of the ring waits for nothing but the sinks. The policy engine
 //     has queues of fixed length; what finds them full leaves unjudged,

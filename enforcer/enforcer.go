@@ -37,8 +37,15 @@ type Kernel interface {
 	// source, mode, generation, rule and revision as the kernel took them.
 	Next(ctx context.Context) (*event.Event, error)
 	// Counters returns what the kernel side counted since it was opened, by
-	// name: events_<hook>, drop_<reason>, fail_open_<reason>.
+	// name: events_<hook>, drop_<reason>, fail_open_<reason>; and acts, the sum
+	// of those that were told and those for which there was no room.
 	Counters() (map[string]uint64, error)
+}
+
+// Detacher is a Kernel that can stop to tell while what it told is still read.
+type Detacher interface {
+	// Detach takes the hooks off: nothing is denied or told any more.
+	Detach() error
 }
 
 // Weakener is a Kernel that may hold less of a rule than the program says.

@@ -35,7 +35,7 @@ type Options struct {
 	Processes   int           // process images kept in the tree; default 32768
 	SampleEvery uint64        // every n-th allowed act is re-checked by the policy; default never
 	PollEvery   time.Duration // how often kernel counters are read; default 1 s
-	DrainFor    time.Duration // how long the ring is read on after the context ended; default 100 ms
+	DrainFor    time.Duration // after the context ended, how long without an event until the ring counts as read; default 100 ms
 }
 
 // Enforcer is the loop and the transaction. Its methods may be called from any
@@ -59,6 +59,7 @@ type Enforcer struct {
 
 	emitMu sync.Mutex // one event at a time through the sinks
 	seq    uint64     // under emitMu
+	noted  uint64     // how many of them are notices; under emitMu
 
 	overMu sync.RWMutex // held by workers while they act on an answer
 	over   bool         // Run is about to return

@@ -83,6 +83,9 @@ func (e *Enforcer) report(now map[string]uint64, prefix, code, condition, what s
 		return
 	}
 	e.poll.quiet[condition] = 0
+	if condition == CondEventsDropped {
+		e.skip(sum)
+	}
 	reasons := slices.Sorted(maps.Keys(grown))
 	for i, r := range reasons {
 		reasons[i] = r + " " + grown[r]

@@ -62,6 +62,7 @@ func (e *Enforcer) Run(ctx context.Context) error {
 	e.over = true
 	e.overMu.Unlock()
 	e.pollOnce()
+	e.settle()
 	e.notice(NoticeStopped, "agent stopped", nil)
 	return err
 }
@@ -79,14 +80,24 @@ func (e *Enforcer) read(ctx context.Context) error {
 			return endOfEvents(err)
 		}
 	}
-	// The acts that were seen before the end are still in the ring.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.DrainFor)
-	defer cancel()
+	// The acts that were seen before the end are still in the ring. Without
+	// hooks it comes to an end.
+	all, giveUp := context.WithTimeout(context.WithoutCancel(ctx), 50*e.DrainFor)
+	defer giveUp()
+	if d, ok := e.Kernel.(Detacher); ok {
+		if err := d.Detach(); err != nil {
+			e.log.Error("cannot detach everything", "error", err)
+		}
+	}
 	for {
-		if err := e.readOne(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		quiet, cancel := context.WithTimeout(all, e.DrainFor)
+		err := e.readOne(quiet)
+		over := quiet.Err() != nil
+		cancel()
+		switch {
+		case over:
+			return nil
+		case err != nil:
 			return endOfEvents(err)
 		}
 	}

@@ -125,6 +125,24 @@ func TestDropsAreToldAndEnd(t *testing.T) {
 	r.stop()
 }
 
+// TestUnreadActsAreNumbered: what the kernel told and nobody read before the end
+// is a hole in the numbers, of exactly that size.
+func TestUnreadActsAreNumbered(t *testing.T) {
+	r := start(t, simple("r1"), nil)
+	r.kernel.mu.Lock()
+	r.kernel.counters["acts"] = 12
+	r.kernel.mu.Unlock()
+	close(r.kernel.events)
+	if err := <-r.ended; err != nil {
+		t.Error(err)
+	}
+	r.cancel()
+	stopped := r.sink.all[len(r.sink.all)-1]
+	if stopped.Agent == nil || stopped.Agent.Code != NoticeStopped || stopped.Seq != uint64(len(r.sink.all))+12 {
+		t.Errorf("of %d events the last one is %+v", len(r.sink.all), stopped)
+	}
+}
+
 func TestConditions(t *testing.T) {
 	now := time.Unix(1000, 0)
 	sink := newRecorder()

@@ -188,6 +188,8 @@ func gapReason(r bailiffv1.GapReason) string {
 		return "too large for the spool"
 	case bailiffv1.GapReason_GAP_REASON_UNCLEAN:
 		return "the agent died before they were written"
+	case bailiffv1.GapReason_GAP_REASON_RING_FULL:
+		return "the kernel made them faster than the agent read"
 	case bailiffv1.GapReason_GAP_REASON_UNKNOWN_CURSOR:
 		return "the spool does not know this cursor's run"
 	}

@@ -99,7 +99,12 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	}
 	defer srv.Close()
 
+	left, pin := readLeftovers(cfg, log), ""
+	if cfg.Spool.Dir != spoolOff {
+		pin = pinPrefix(cfg) + id.RunID
+	}
 	kernel, err := bpf.Open(ctx, bpf.Options{
+		Pin: pin,
 		Backend: cfg.Backend, Mode: event.ModeAudit, Scope: cfg.Scope, Rescue: cfg.Rescue,
 		AllOpens: cfg.Events.AllOpens, Env: cfg.Events.Env, RingBytes: cfg.RingSize, Log: log.Named("bpf"),
 	})
@@ -126,7 +131,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err := ag.mayEnforce(ag.bundle.wanted); err != nil {
 		return err
 	}
-	kept, err := openSpool(cfg, ag, hub)
+	kept, err := openSpool(cfg, ag, hub, left)
 	if err != nil {
 		return err
 	}

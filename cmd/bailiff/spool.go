@@ -26,7 +26,7 @@ const (
 // openSpool starts to keep events, if that is asked for. Its troubles are
 // conditions of the agent: they change no verdict. The result is closed by the
 // caller, nil if there is no spool.
-func openSpool(cfg *config, ag *agent, hub *server.Hub) (*spool.Log, error) {
+func openSpool(cfg *config, ag *agent, hub *server.Hub, left leftovers) (*spool.Log, error) {
 	if cfg.Spool.Dir == spoolOff {
 		return nil, nil
 	}
@@ -38,6 +38,7 @@ func openSpool(cfg *config, ag *agent, hub *server.Hub) (*spool.Log, error) {
 		// Beside the socket is a tmpfs: the page is of no use after a reboot.
 		Head: filepath.Join(filepath.Dir(cfg.Socket), "spool.head"),
 		Run:  event.Run{ID: ag.id.RunID, Boot: ag.id.BootID},
+		Acts: left.of,
 
 		MaxBytes: cfg.Spool.MaxBytes, MaxAge: cfg.Spool.MaxAge, MinFree: cfg.Spool.MinFree,
 		Sync: spool.Sync(cfg.Spool.Sync), Compress: spool.Compression(cfg.Spool.Compress),

@@ -122,7 +122,7 @@ type Exit struct {
 // Exactly one of the pointers that its Hook asks for is set; File is set for
 // exec and open.
 type Event struct {
-	Seq     uint64    `json:"seq"`  // per agent run, without holes; given by the enforcer
+	Seq     uint64    `json:"seq"`  // per agent run, given by the enforcer; acts of which the kernel could not tell have one, too
 	Time    time.Time `json:"time"` // wall clock, derived from Boot
 	Boot    uint64    `json:"boot"` // nanoseconds after boot, when the kernel saw it
 	Hook    Hook      `json:"hook"`

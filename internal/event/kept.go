@@ -45,12 +45,13 @@ const (
 	LossOversize                 // one event was larger than the log takes
 	LossUnclean                  // the agent died before it was written
 	LossUnknownCursor            // the reader's position is of a run that nobody remembers
+	LossRing                     // the kernel made it faster than the agent read: the ring was full
 	NumLossReasons               // not a reason
 )
 
 // String names the reason as metrics and JSON do.
 func (r LossReason) String() string {
-	names := [NumLossReasons]string{"none", "evicted", "damaged", "write", "queue", "oversize", "unclean", "unknown_cursor"}
+	names := [NumLossReasons]string{"none", "evicted", "damaged", "write", "queue", "oversize", "unclean", "unknown_cursor", "ring_full"}
 	if r < NumLossReasons {
 		return names[r]
 	}

@@ -40,7 +40,7 @@ var borders = map[string]border{
 	"e2e":               {[]string{"e2e/guest", "e2e/harness", "internal/event"}, "it drives the binary from outside, as people do"},
 	"e2e/demo":          {[]string{"e2e/guest", "e2e/harness", "internal/event"}, "it drives the binary from outside, as people do"},
 	"e2e/guest":         {nil, "booting a kernel has nothing to do with what runs in it"},
-	"e2e/harness":       {[]string{"internal/event"}, "it reads what the agent prints"},
+	"e2e/harness":       {[]string{"internal/event", "proto/bailiff/v1"}, "it reads what the agent prints and streams"},
 	"e2e/report":        {nil, "it reads what go test prints"},
 }
 

@@ -59,11 +59,12 @@ func NewHub(id Identity) *Hub { return &Hub{Identity: id, subs: map[*subscriber]
 func (h *Hub) Emit(e *event.Event) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	h.lastSeq.Store(e.Seq)
+	if last := h.lastSeq.Swap(e.Seq); e.Seq > last+1 {
+		h.missing(last+1, e.Seq-1)
+	}
 	var wire []byte
 	if h.spool != nil {
-		h.buf = AppendEvent(h.buf[:0], e)
-		h.spool.Append(e.Seq, h.buf, urgent(e)) // copies it
+		h.keep(e)
 	}
 	for s := range h.subs {
 		if !s.filter.Match(e) {
@@ -74,7 +75,16 @@ func (h *Hub) Emit(e *event.Event) {
 		} else if wire == nil {
 			wire = AppendEvent(nil, e)
 		}
-		s.ring.put(entry{e.Seq, wire})
+		s.ring.put(entry{seq: e.Seq, b: wire})
+	}
+}
+
+// missing tells every subscriber of numbers that were given to acts of which
+// the kernel could not tell. The spool sees for itself.
+func (h *Hub) missing(first, last uint64) {
+	g := &bailiffv1.Gap{Count: last - first + 1, FirstSeq: first, LastSeq: last, Reason: bailiffv1.GapReason_GAP_REASON_RING_FULL}
+	for s := range h.subs {
+		s.ring.put(entry{seq: last, gap: g})
 	}
 }
 

@@ -18,10 +18,11 @@ type ring struct {
 	more  chan struct{} // has one entry when there is something to take
 }
 
-// entry is an event in its wire form, which all subscribers share.
+// entry is an event in its wire form, which all subscribers share, or a gap.
 type entry struct {
-	seq uint64
+	seq uint64 // of the event; the last one of the gap
 	b   []byte
+	gap *bailiffv1.Gap
 }
 
 func newRing(capacity int) *ring {
@@ -36,10 +37,14 @@ func (r *ring) put(e entry) {
 	}
 	if r.n == len(r.buf) {
 		old := r.buf[r.start]
-		if r.lost.Count == 0 {
-			r.lost.FirstSeq = old.seq
+		first, count := old.seq, uint64(1)
+		if old.gap != nil {
+			first, count = old.gap.GetFirstSeq(), old.gap.GetCount()
 		}
-		r.lost.Count++
+		if r.lost.Count == 0 {
+			r.lost.FirstSeq = first
+		}
+		r.lost.Count += count
 		r.lost.LastSeq = old.seq
 		r.start = (r.start + 1) % len(r.buf)
 		r.n--
@@ -62,7 +67,11 @@ func (r *ring) take(out *batch) (open bool) {
 		r.lost.Count = 0
 	}
 	for r.n > 0 && !out.full() {
-		out.event(r.buf[r.start].b)
+		if e := &r.buf[r.start]; e.gap != nil {
+			out.gap(e.gap)
+		} else {
+			out.event(e.b)
+		}
 		r.buf[r.start] = entry{}
 		r.start = (r.start + 1) % len(r.buf)
 		r.n--

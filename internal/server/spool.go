@@ -14,9 +14,11 @@ import (
 
 // Spool is what the server needs of a durable log. *spool.Log is the real one.
 type Spool interface {
-	// Append takes the wire form of the event with this number and never
-	// waits; urgent events are made to last at once.
+	// Append takes the wire form of the act with this number and never waits;
+	// urgent ones are made to last at once. Numbers that are left out are lost.
 	Append(seq uint64, b []byte, urgent bool)
+	// AppendNotice is Append for a record about the agent itself.
+	AppendNotice(seq uint64, b []byte)
 	// Follow gives what comes after a position, past and future, in order.
 	Follow(ctx context.Context, after event.Position, yield func([]event.Kept) error) error
 	// Acknowledged returns what a consumer has said to have; the zero
@@ -29,9 +31,16 @@ type Spool interface {
 // SetSpool makes the hub keep every event. It is called before the first one.
 func (h *Hub) SetSpool(s Spool) { h.spool = s }
 
-// urgent: denials and records about the agent are what one would look for
-// after a machine went down.
-func urgent(e *event.Event) bool { return e.Decision.Verdict == event.VerdictDeny || e.Agent != nil }
+// keep puts an event into the spool. Denials and records about the agent are
+// what one would look for after a machine went down: they are made to last.
+func (h *Hub) keep(e *event.Event) {
+	h.buf = AppendEvent(h.buf[:0], e)
+	if e.Agent != nil {
+		h.spool.AppendNotice(e.Seq, h.buf)
+		return
+	}
+	h.spool.Append(e.Seq, h.buf, e.Decision.Verdict == event.VerdictDeny)
+}
 
 var errNoSpool = status.Error(codes.FailedPrecondition, "the agent keeps no spool: start it with --spool DIR")
 

@@ -75,6 +75,35 @@ func drain(t *testing.T, s grpc.ServerStreamingClient[bailiffv1.EventsResponse],
 	return events, gaps
 }
 
+// TestNumbersThatAreMissing: acts of which the kernel could not tell have
+// numbers; a subscriber is told which, also if its own buffer is full.
+func TestNumbersThatAreMissing(t *testing.T) {
+	a, conn := serveUnix(t)
+	s, _ := subscribe(t, conn, &bailiffv1.EventsRequest{})
+	a.hub.Emit(sample(1))
+	a.hub.Emit(sample(12))
+	next := uint64(1)
+	for next <= 12 {
+		m, err := s.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range m.GetRecords() {
+			if g := r.GetGap(); g != nil {
+				if g.GetReason() != bailiffv1.GapReason_GAP_REASON_RING_FULL || g.GetFirstSeq() != 2 || g.GetLastSeq() != 11 || g.GetCount() != 10 || next != 2 {
+					t.Fatalf("gap %v where %d is next", g, next)
+				}
+				next = 12
+				continue
+			}
+			if r.GetEvent().GetSeq() != next {
+				t.Fatalf("event %d where %d is next", r.GetEvent().GetSeq(), next)
+			}
+			next++
+		}
+	}
+}
+
 func TestStreamEndsWithTheAgent(t *testing.T) {
 	a, conn := serveUnix(t)
 	s, _ := subscribe(t, conn, &bailiffv1.EventsRequest{})

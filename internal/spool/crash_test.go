@@ -124,3 +124,31 @@ func mount(t *testing.T, options string) string {
 	})
 	return dir
 }
+
+// TestKilledBeforeNumbering: acts that the kernel told of and that the agent had
+// not numbered when it was killed are lost by an exact number, if somebody
+// counted them, and by an unknown one if nobody did.
+func TestKilledBeforeNumbering(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		files, dir := map[string][]byte{}, memDir(t)
+		l := open(t, Options{Dir: dir, Run: event.Run{ID: "a"}})
+		l.AppendNotice(1, payload("a", 1))
+		fill(l, 2, 20)
+		l.AppendNotice(21, payload("a", 21))
+		flushed(t, l)
+		for _, f := range must(os.ReadDir(dir)) {
+			files[f.Name()] = must(os.ReadFile(filepath.Join(dir, f.Name())))
+		}
+		dead := memDir(t)
+		writeDir(t, dead, files)
+		adoptHead(t, dead, 21)
+		var asked string
+		var found event.SpoolReport
+		l = open(t, Options{Dir: dead, Run: event.Run{ID: "b"}, Opened: func(r event.SpoolReport) { found = r },
+			Acts: func(run string) (uint64, bool) { asked = run; return 21 + 7, known }})
+		c := readAll(t, l, event.Position{})
+		if asked != "a" || c.got["a"] != 21 || c.lost["a"] != 7 || found.Lost != 7 || found.AtLeast == known {
+			t.Errorf("asked for %q, found %+v, got %+v", asked, found, c)
+		}
+	}
+}

@@ -161,10 +161,11 @@ func adoptHead(t *testing.T, dir string, last uint64) {
 		t.Fatal(err)
 	}
 	d.Close()
-	h, err := newHead(filepath.Join(dir, "head"), st, runEntry{Run: event.Run{ID: "a", Boot: "boot"}}, last)
+	h, err := newHead(filepath.Join(dir, "head"), st, runEntry{Run: event.Run{ID: "a", Boot: "boot"}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.set(last, 0)
 	h.close()
 }
 

@@ -38,6 +38,11 @@ const (
 // Options is what a Log is made of. Dir and Run are required.
 type Options struct {
 	Dir  string    // directory of the log, made if it is not there
+	// Acts is asked, for a run that was killed, how many acts it was told of by
+	// who counts them outside of the agent; not known: false. What it had read and
+	// not yet numbered, or not yet read, is then lost by an exact number. Nil: the
+	// log is told of everything at once.
+	Acts func(run string) (uint64, bool)
 	Head string    // file of the page that survives a killed agent, best on a tmpfs; default Dir/head
 	Run  event.Run // this run
 
@@ -69,6 +74,7 @@ type Log struct {
 	queued  int      // bytes in it
 	spare   [][]byte // buffers of batches that were written
 	seq     uint64   // of the newest event
+	notices uint64   // up to it: what is no act
 	urgent  bool     // one of the queue is
 	head    *head    // nil while there is none
 	shut    bool
@@ -158,21 +164,30 @@ func def[T comparable](v *T, to T) {
 	}
 }
 
-// Append takes the event with this number, in the form in which readers will
-// get it; b is copied. Numbers rise from 1; what is left out counts as lost. It
-// never waits for the disk. urgent events are written at once and synced unless
-// Sync is never.
-func (l *Log) Append(seq uint64, b []byte, urgent bool) {
+// Append takes the act with this number, in the form in which readers will get
+// it; b is copied. Numbers rise from 1; what is left out was lost before it came
+// here (ring full). It never waits for the disk. urgent events are written at
+// once and synced unless Sync is never.
+func (l *Log) Append(seq uint64, b []byte, urgent bool) { l.add(seq, b, urgent, false) }
+
+// AppendNotice is Append for a record about the agent itself, which is urgent
+// and no act.
+func (l *Log) AppendNotice(seq uint64, b []byte) { l.add(seq, b, true, true) }
+
+func (l *Log) add(seq uint64, b []byte, urgent, notice bool) {
 	l.queueMu.Lock()
 	defer l.queueMu.Unlock()
 	if seq <= l.seq {
 		return // was here
 	}
 	if skipped := seq - l.seq - 1; skipped > 0 {
-		l.lose(l.seq+1, skipped, event.LossWrite)
+		l.lose(l.seq+1, skipped, event.LossRing)
 	}
 	l.seq = seq
-	if l.head != nil && !l.head.set(seq) {
+	if notice {
+		l.notices++
+	}
+	if l.head != nil && !l.head.set(seq, l.notices) {
 		l.head = nil
 	}
 	switch {

@@ -248,7 +248,7 @@ func TestQueueIsBounded(t *testing.T) {
 	l.Append(501, make([]byte, maxRecord+1), false)
 	l.Append(510, payload("a", 510), true)
 	c := readAll(t, l, event.Position{})
-	if c.got["a"]+c.lost["a"] != 510 || c.reasons[event.LossQueue] == 0 || c.reasons[event.LossOversize] != 1 || c.reasons[event.LossWrite] != 8 {
+	if c.got["a"]+c.lost["a"] != 510 || c.reasons[event.LossQueue] == 0 || c.reasons[event.LossOversize] != 1 || c.reasons[event.LossRing] != 8 {
 		t.Errorf("got %+v", c)
 	}
 	n := l.Counters()

@@ -63,8 +63,15 @@ func (w *writer) prepare() error {
 	if haveHead {
 		last = max(last, old.base+old.last)
 	}
-	report.Lost = last - written
 	report.AtLeast = !report.Clean && !(haveHead && old.boot == o.Run.Boot)
+	if !report.Clean && !report.AtLeast && o.Acts != nil {
+		acts, known := o.Acts(old.run)
+		if numbered := old.last - old.notices; acts > numbered {
+			last += acts - numbered
+		}
+		report.AtLeast = !known
+	}
+	report.Lost = last - written
 
 	var salt [4]byte
 	rand.Read(salt[:]) // never fails
@@ -73,7 +80,7 @@ func (w *writer) prepare() error {
 	if err := writeRuns(o.Dir, runs); err != nil {
 		return err
 	}
-	if h, err := newHead(o.Head, w.dir, run, 0); err == nil {
+	if h, err := newHead(o.Head, w.dir, run); err == nil {
 		w.l.setHead(h)
 	} // without it the next start knows less, and says so
 	if report.Lost > 0 || report.AtLeast {
@@ -97,7 +104,7 @@ func (w *writer) prepare() error {
 func (l *Log) setHead(h *head) {
 	l.queueMu.Lock()
 	defer l.queueMu.Unlock()
-	if h.set(l.seq) {
+	if h.set(l.seq, l.notices) {
 		l.head = h
 	}
 }

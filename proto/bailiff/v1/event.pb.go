@@ -1270,7 +1270,7 @@ func (x *Notice) GetFields() map[string]string {
 // Event is one act, or one thing that the agent itself has to tell.
 type Event struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
-	Seq             uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`   // per agent run, without holes
+	Seq             uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`   // per agent run; a number that is missing is an event that is lost, and told of by a gap
 	Time            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`  // wall clock
 	Boot            uint64                 `protobuf:"varint,3,opt,name=boot,proto3" json:"boot,omitempty"` // nanoseconds after boot
 	Hook            Hook                   `protobuf:"varint,4,opt,name=hook,proto3,enum=bailiff.v1.Hook" json:"hook,omitempty"`

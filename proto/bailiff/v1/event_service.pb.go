@@ -34,6 +34,7 @@ const (
 	GapReason_GAP_REASON_OVERSIZE       GapReason = 6 // one event larger than the spool takes
 	GapReason_GAP_REASON_UNCLEAN        GapReason = 7 // the agent died before it was written
 	GapReason_GAP_REASON_UNKNOWN_CURSOR GapReason = 8 // the cursor's run is not remembered: all that is kept follows
+	GapReason_GAP_REASON_RING_FULL      GapReason = 9 // the kernel made it faster than the agent read it; told within a second
 )
 
 // Enum value maps for GapReason.
@@ -48,6 +49,7 @@ var (
 		6: "GAP_REASON_OVERSIZE",
 		7: "GAP_REASON_UNCLEAN",
 		8: "GAP_REASON_UNKNOWN_CURSOR",
+		9: "GAP_REASON_RING_FULL",
 	}
 	GapReason_value = map[string]int32{
 		"GAP_REASON_UNSPECIFIED":    0,
@@ -59,6 +61,7 @@ var (
 		"GAP_REASON_OVERSIZE":       6,
 		"GAP_REASON_UNCLEAN":        7,
 		"GAP_REASON_UNKNOWN_CURSOR": 8,
+		"GAP_REASON_RING_FULL":      9,
 	}
 )
 
@@ -259,7 +262,11 @@ type EventsRequest struct {
 	After *Cursor `protobuf:"bytes,13,opt,name=after,proto3" json:"after,omitempty"`
 	// Go on where this consumer has acknowledged; if it never did, at the oldest
 	// that is kept. after goes before it.
-	Consumer      string `protobuf:"bytes,14,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Consumer string `protobuf:"bytes,14,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	// An expression in CEL over the fields of an event that must be true, as
+	// docs/events.md explains: process.uid >= 1000 && file.path.startsWith("/tmp/").
+	// INVALID_ARGUMENT says what is wrong with it, and where.
+	Filter        string `protobuf:"bytes,15,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +395,13 @@ func (x *EventsRequest) GetAfter() *Cursor {
 func (x *EventsRequest) GetConsumer() string {
 	if x != nil {
 		return x.Consumer
+	}
+	return ""
+}
+
+func (x *EventsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
 	}
 	return ""
 }
@@ -713,7 +727,7 @@ const file_bailiff_v1_event_service_proto_rawDesc = "" +
 	"\x12AcknowledgeRequest\x12\x1a\n" +
 	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12,\n" +
 	"\athrough\x18\x02 \x01(\v2\x12.bailiff.v1.CursorR\athrough\"\x15\n" +
-	"\x13AcknowledgeResponse\"\x81\x04\n" +
+	"\x13AcknowledgeResponse\"\x99\x04\n" +
 	"\rEventsRequest\x12&\n" +
 	"\x05hooks\x18\x01 \x03(\x0e2\x10.bailiff.v1.HookR\x05hooks\x12/\n" +
 	"\bverdicts\x18\x02 \x03(\x0e2\x13.bailiff.v1.VerdictR\bverdicts\x12,\n" +
@@ -730,7 +744,8 @@ const file_bailiff_v1_event_service_proto_rawDesc = "" +
 	"\x0fwithout_notices\x18\v \x01(\bR\x0ewithoutNotices\x12\x16\n" +
 	"\x06buffer\x18\f \x01(\rR\x06buffer\x12(\n" +
 	"\x05after\x18\r \x01(\v2\x12.bailiff.v1.CursorR\x05after\x12\x1a\n" +
-	"\bconsumer\x18\x0e \x01(\tR\bconsumer\">\n" +
+	"\bconsumer\x18\x0e \x01(\tR\bconsumer\x12\x16\n" +
+	"\x06filter\x18\x0f \x01(\tR\x06filter\">\n" +
 	"\x0eEventsResponse\x12,\n" +
 	"\arecords\x18\x01 \x03(\v2\x12.bailiff.v1.RecordR\arecords\"\x8d\x01\n" +
 	"\x06Record\x12)\n" +
@@ -750,7 +765,7 @@ const file_bailiff_v1_event_service_proto_rawDesc = "" +
 	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12\x15\n" +
 	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12\x1b\n" +
 	"\tafter_seq\x18\x04 \x01(\x04R\bafterSeq\x12\x16\n" +
-	"\x06buffer\x18\x05 \x01(\rR\x06buffer*\xef\x01\n" +
+	"\x06buffer\x18\x05 \x01(\rR\x06buffer*\x89\x02\n" +
 	"\tGapReason\x12\x1a\n" +
 	"\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16GAP_REASON_SLOW_CLIENT\x10\x01\x12\x16\n" +
@@ -760,7 +775,8 @@ const file_bailiff_v1_event_service_proto_rawDesc = "" +
 	"\x10GAP_REASON_QUEUE\x10\x05\x12\x17\n" +
 	"\x13GAP_REASON_OVERSIZE\x10\x06\x12\x16\n" +
 	"\x12GAP_REASON_UNCLEAN\x10\a\x12\x1d\n" +
-	"\x19GAP_REASON_UNKNOWN_CURSOR\x10\b2\xa1\x01\n" +
+	"\x19GAP_REASON_UNKNOWN_CURSOR\x10\b\x12\x18\n" +
+	"\x14GAP_REASON_RING_FULL\x10\t2\xa1\x01\n" +
 	"\fEventService\x12A\n" +
 	"\x06Events\x12\x19.bailiff.v1.EventsRequest\x1a\x1a.bailiff.v1.EventsResponse0\x01\x12N\n" +
 	"\vAcknowledge\x12\x1e.bailiff.v1.AcknowledgeRequest\x1a\x1f.bailiff.v1.AcknowledgeResponseB0Z.example.com/bailiff/proto/bailiff/v1;bailiffv1b\x06proto3"
