@@ -104,7 +104,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 		pin = pinPrefix(cfg) + id.RunID
 	}
 	kernel, err := bpf.Open(ctx, bpf.Options{
-		Pin: pin,
+		Pin:     pin,
 		Backend: cfg.Backend, Mode: event.ModeAudit, Scope: cfg.Scope, Rescue: cfg.Rescue,
 		AllOpens: cfg.Events.AllOpens, Env: cfg.Events.Env, RingBytes: cfg.RingSize, Log: log.Named("bpf"),
 	})

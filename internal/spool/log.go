@@ -37,7 +37,7 @@ const (
 
 // Options is what a Log is made of. Dir and Run are required.
 type Options struct {
-	Dir  string    // directory of the log, made if it is not there
+	Dir string // directory of the log, made if it is not there
 	// Acts is asked, for a run that was killed, how many acts it was told of by
 	// who counts them outside of the agent; not known: false. What it had read and
 	// not yet numbered, or not yet read, is then lost by an exact number. Nil: the
