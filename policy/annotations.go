@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -30,7 +31,7 @@ func (k *collector) annotate(r *lower.Rule) {
 func (k *collector) custom(r *lower.Rule, a *ast.Annotations, key string, v any) {
 	s, isString := v.(string)
 	bad := func(want string) {
-		k.fail(CodeAnnotation, a.Location, fmt.Sprintf("custom.%s is %v", key, v), "it must be "+want)
+		k.fail(CodeAnnotation, k.customAt(a, key), fmt.Sprintf("custom.%s is %v", key, v), "it must be "+want)
 	}
 	switch key {
 	case "id":
@@ -64,7 +65,7 @@ func (k *collector) custom(r *lower.Rule, a *ast.Annotations, key string, v any)
 			bad("refuse or kill")
 		}
 		if r.Kill && r.Verdict == event.VerdictAlert {
-			k.fail(CodeAnnotation, a.Location, "an alert cannot kill", "make it a deny rule")
+			k.fail(CodeAnnotation, k.customAt(a, key), "an alert cannot kill", "make it a deny rule")
 		}
 	case "undecided":
 		k.undecided(r, a, s, bad)
@@ -75,7 +76,7 @@ func (k *collector) custom(r *lower.Rule, a *ast.Annotations, key string, v any)
 		}
 	default:
 		if !strings.HasPrefix(key, "x-") {
-			k.warn(CodeAnnotation, a.Location, fmt.Sprintf("custom.%s is not known and has no effect", key),
+			k.warn(CodeAnnotation, k.customAt(a, key), fmt.Sprintf("custom.%s is not known and has no effect", key),
 				"known: id, severity, attack, mode, response, undecided, always; your own begin with x-")
 		}
 	}
@@ -88,9 +89,26 @@ func (k *collector) undecided(r *lower.Rule, a *ast.Annotations, s string, bad f
 	case "deny":
 		r.Undecided = ir.UndecidedDeny
 	case "hold":
-		k.fail(CodeNotYet, a.Location, "undecided: hold is not available yet",
+		k.fail(CodeNotYet, k.customAt(a, "undecided"), "undecided: hold is not available yet",
 			"use undecided: deny to refuse what has no verdict, or allow")
 	default:
 		bad("allow, deny or hold")
+	}
+}
+
+// customAt finds a key in the lines of an annotation; its beginning if it is
+// not found.
+func (k *collector) customAt(a *ast.Annotations, key string) *ast.Location {
+	want := regexp.MustCompile(`\b` + regexp.QuoteMeta(key) + `\s*:\s*("[^"]*"|\[[^\]]*\]|[^,}]*[^,}\s])?`)
+	for row := a.Location.Row; ; row++ {
+		line := k.files.line(within(a.Location.File), row)
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			return a.Location
+		}
+		if at := want.FindStringIndex(line); at != nil {
+			l := *a.Location
+			l.Row, l.Col, l.Text = row, at[0]+1, []byte(line[at[0]:at[1]])
+			return &l
+		}
 	}
 }

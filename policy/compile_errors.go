@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,8 +18,20 @@ func (f *files) at(code string, l *ast.Location, why, hint string) *Error {
 	if l != nil {
 		e.File, e.Line, e.Col = within(l.File), l.Row, l.Col
 		e.Source = f.line(e.File, e.Line)
+		e.Width = width(e.Source, e.Col, string(l.Text))
 	}
 	return e
+}
+
+// width is how much of a source line from a column on belongs to a text, which
+// may go on in the next lines.
+func width(source string, col int, text string) int {
+	text, _, _ = strings.Cut(text, "\n")
+	text = strings.TrimRight(text, " \t\r{")
+	if col < 1 || col > len(source) || !strings.HasPrefix(source[col-1:], text) {
+		return 0
+	}
+	return len(text)
 }
 
 // errors says what OPA found in our terms.
@@ -25,9 +39,43 @@ func (f *files) errors(list ast.Errors) Errors {
 	var out Errors
 	for _, e := range list {
 		code, why, hint := explainCompile(e)
-		out = append(out, f.at(code, e.Location, why, hint))
+		at := f.at(code, e.Location, why, hint)
+		at.narrow(e.Message)
+		f.atEnd(at)
+		out = append(out, at)
 	}
 	return out.sorted()
+}
+
+// about finds what a message of OPA's compiler names.
+var about = regexp.MustCompile(`^(?:undefined ref: |(?:assigned |declared )?var |unused argument |undefined function )?((?:import )?[^\s]+?)\.?(?: is unsafe| unused|$)`)
+
+// narrow moves the mark to what the message names, if it stands in the line as
+// a word of its own.
+func (e *Error) narrow(message string) {
+	first, _, _ := strings.Cut(message, "\n")
+	m := about.FindStringSubmatch(first)
+	if m == nil || e.Col < 1 || e.Col > len(e.Source) {
+		return
+	}
+	word, err := regexp.Compile(`(^|[^\w.])(` + regexp.QuoteMeta(m[1]) + `)($|[^\w])`)
+	if err != nil {
+		return
+	}
+	from := e.Col - 1
+	if at := word.FindStringSubmatchIndex(e.Source[from:]); at != nil {
+		e.Col, e.Width = from+at[4]+1, at[5]-at[4]
+	}
+}
+
+// atEnd puts an error that lies behind the last line at the end of the last one
+// that has something in it.
+func (f *files) atEnd(e *Error) {
+	for e.Source == "" && e.Line > 1 {
+		e.Line--
+		e.Source = f.line(e.File, e.Line)
+		e.Col = len(e.Source) + 1
+	}
 }
 
 func explainCompile(e *ast.Error) (code, why, hint string) {
@@ -35,7 +83,7 @@ func explainCompile(e *ast.Error) (code, why, hint string) {
 		if why, no := forbidden[name]; no {
 			return CodeBuiltin, fmt.Sprintf("%s is not available in policies: %s", name, why), "put what it would fetch into data"
 		}
-		return CodeBuiltin, e.Message, ""
+		return CodeBuiltin, e.Message, nearestBuiltin(name)
 	}
 	if ref, ok := strings.CutPrefix(e.Message, "undefined ref: "); ok && strings.HasPrefix(ref, "input.") {
 		path := strings.TrimPrefix(ref, "input.")
@@ -43,7 +91,7 @@ func explainCompile(e *ast.Error) (code, why, hint string) {
 	}
 	if e.Message == "match error" {
 		why = "the two sides have types that are never equal"
-		return CodeType, why, typesOf(e)
+		return CodeType, why, cmp.Or(typesOf(e), hintFor(e))
 	}
 	switch e.Code {
 	case ast.ParseErr:
@@ -56,7 +104,10 @@ func explainCompile(e *ast.Error) (code, why, hint string) {
 	if e.Details != nil && e.Code != ast.ParseErr {
 		hint = typesOf(e)
 	}
-	return code, e.Message, hint
+	if hint == "" {
+		hint = hintFor(e)
+	}
+	return code, strings.TrimSpace(e.Message), hint
 }
 
 func typesOf(e *ast.Error) string {

@@ -7,14 +7,16 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Error is one thing that is wrong with a bundle, said to its author.
 type Error struct {
-	Code   string `json:"code"`           // stable: P001..., or a code of package lower
-	File   string `json:"file,omitempty"` // within the bundle
-	Line   int    `json:"line,omitempty"` // from 1; 0 if there is no place
-	Col    int    `json:"col,omitempty"`  // from 1, in bytes
+	Code   string `json:"code"`            // stable: P001..., or a code of package lower
+	File   string `json:"file,omitempty"`  // within the bundle
+	Line   int    `json:"line,omitempty"`  // from 1; 0 if there is no place
+	Col    int    `json:"col,omitempty"`   // from 1, in bytes
+	Width  int    `json:"width,omitempty"` // bytes of the line, from Col on, that it is about; 0 if not known
 	Why    string `json:"why"`
 	Hint   string `json:"hint,omitempty"`
 	Source string `json:"source,omitempty"` // the source line
@@ -116,12 +118,21 @@ func (e *Error) format(b *strings.Builder, kind string) {
 	if e.Source != "" {
 		fmt.Fprintf(b, "  %4d | %s\n", e.Line, e.Source)
 		if e.Col > 0 && e.Col <= len(e.Source)+1 {
-			fmt.Fprintf(b, "       | %s^\n", blank(e.Source[:e.Col-1]))
+			fmt.Fprintf(b, "       | %s^%s\n", blank(e.Source[:e.Col-1]), strings.Repeat("~", e.tail()))
 		}
 	}
 	if e.Hint != "" {
 		fmt.Fprintf(b, "  hint: %s\n", e.Hint)
 	}
+}
+
+// tail is how many characters after the first one the error is about.
+func (e *Error) tail() int {
+	from := e.Col - 1
+	if e.Width < 2 || from+e.Width > len(e.Source) {
+		return 0
+	}
+	return utf8.RuneCountInString(e.Source[from:from+e.Width]) - 1
 }
 
 // blank keeps tabs, so that the caret stands under the right column.

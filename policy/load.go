@@ -133,10 +133,12 @@ func (f *files) diagnostics(deferred []lower.Deferred, s lower.Severity) Errors 
 	var out Errors
 	for _, d := range deferred {
 		if d.Severity == s {
-			out = append(out, &Error{
+			e := &Error{
 				Code: string(d.Code), File: d.File, Line: d.Line, Col: d.Col,
 				Why: d.Why, Hint: d.Hint, Source: f.line(d.File, d.Line),
-			})
+			}
+			e.Width = width(e.Source, e.Col, d.Expr)
+			out = append(out, e)
 		}
 	}
 	return out.sorted()
