@@ -73,7 +73,7 @@ func (w *world) enforce(p *ir.Program) event.Generation {
 	if err := w.k.Activate(gen); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.k.SetMode(event.ModeEnforce); err != nil {
+	if err := w.k.SetModes(event.Modes{All: event.ModeEnforce}); err != nil {
 		w.t.Fatal(err)
 	}
 	return gen

@@ -22,6 +22,8 @@
 #include "walk.h"
 #include "subject.h"
 #include "decide.h"
+#include "mode.h"
+#include "cgroup.h"
 #include "judge.h"
 #include "emit.h"
 #include "exec.h"
@@ -99,6 +101,24 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(track_exit, struct task_struct *t)
 {
 	return exit_done(t);
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(track_mkdir, struct cgroup *c, const char *path)
+{
+	return cgroup_made(c, path);
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int BPF_PROG(track_rmdir, struct cgroup *c, const char *path)
+{
+	return cgroup_gone(c);
+}
+
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(track_move, struct cgroup *to, const char *path, struct task_struct *t, bool all)
+{
+	return cgroup_moved(to, t);
 }
 
 /* Programs that run already when the agent starts. */

@@ -153,7 +153,7 @@ func (d *decoder) generation(n uint32) *generation {
 func decision(r *kernelRecord, g *generation) event.Decision {
 	dec := event.Decision{
 		Verdict: event.Verdict(r.Verdict), Effect: event.Effect(r.Effect), Source: event.Source(r.Source),
-		Mode: event.Mode(r.Mode), Generation: r.Generation, Undecided: r.Flags&flagUndecided != 0,
+		Mode: event.Mode(r.Mode), ModeBy: event.ModeBy(r.ModeBy), Generation: r.Generation, Undecided: r.Flags&flagUndecided != 0,
 	}
 	if g == nil || g.number != r.Generation || r.Flags&flagMatched == 0 {
 		return dec

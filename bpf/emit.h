@@ -64,6 +64,7 @@ static __always_inline void fill_decision(struct record *r, const struct judgeme
 	r->verdict = j->verdict;
 	r->source = j->source;
 	r->mode = j->mode;
+	r->mode_by = j->mode_by;
 	r->flags = j->flags;
 	r->generation = j->generation;
 	r->clause = j->clause;

@@ -29,7 +29,6 @@ static __always_inline int exit_done(struct task_struct *t)
 	struct task_struct *leader = t->group_leader;
 	__u32 tgid = t->tgid;
 	struct proc *p;
-	__s64 *n;
 
 	if (!leader)
 		return 0;
@@ -44,15 +43,7 @@ static __always_inline int exit_done(struct task_struct *t)
 		return 0;
 	}
 	bpf_map_delete_elem(&orphans, &tgid);
-	if (p->flags & PROC_COUNTED) {
-		n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
-		if (n) {
-			__sync_fetch_and_add(n, -1);
-			if (*n <= 0)
-				bpf_map_delete_elem(&cgroup_procs, &p->cgroup);
-		}
-		p->flags &= ~PROC_COUNTED;
-	}
+	uncount_proc(p);
 	if (p->flags & PROC_SCOPE && t->tgid != settings.agent)
 		emit_exit(p);
 	return 0;

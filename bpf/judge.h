@@ -345,7 +345,7 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 __noinline int conclude(struct judgement *j, const struct proc *p, const struct object_ref *o,
 			const struct answer *a, __u32 hook)
 {
-	__u32 h = hook - 1, v, index, first, maybe;
+	__u32 h = hook - 1, v, index, first, maybe, enforced = 0;
 	const struct hook_conf *hc;
 	struct vec *kill;
 	struct slot *s;
@@ -359,12 +359,12 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	if (!s || (first == NO_CLAUSE && maybe == NO_CLAUSE))
 		return 0;
 	hc = &s->hook[h];
-	j->mode = settings.mode;
 	j->source = SOURCE_TABLE;
 	j->flags = RECORD_MATCHED;
 	j->clause = first;
 	if (first < hc->audit_from) {
 		j->verdict = VERDICT_DENY;
+		enforced = first < hc->enforce_to;
 		goto block;
 	}
 	if (maybe != NO_CLAUSE) {
@@ -377,13 +377,20 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 			j->verdict = maybe < hc->maybe_allow_from ? VERDICT_DENY : VERDICT_ALLOW;
 			if (!(hc->key & KEY_NONE))
 				j->flags |= RECORD_CACHEABLE;
+			enforced = maybe < hc->maybe_enforce_to;
 			if (j->verdict == VERDICT_DENY)
 				goto block;
 			if (maybe < hc->maybe_alert_from)
 				count(COUNT_FAIL_OPEN_UNDECIDED);
+			/* The rule is not known yet; the mode for the others is told. */
+			v = mode_here(0);
+			j->mode = v;
+			j->mode_by = v >> 8;
 			return 1;
 		}
 		count(COUNT_CACHE_HIT);
+		enforced = !!(v & VERDICT_ENFORCED);
+		v &= ~VERDICT_ENFORCED;
 		if (v == VERDICT_DENY || first == NO_CLAUSE) {
 			j->verdict = v;
 			j->source = SOURCE_CACHE;
@@ -395,8 +402,13 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	}
 	/* The rule audits or alerts: nothing is blocked. */
 	j->verdict = first < hc->alert_from ? VERDICT_DENY : VERDICT_ALERT;
+	j->mode_by = j->verdict == VERDICT_DENY ? BY_RULE : BY_ALL;
+	j->mode = j->mode_by == BY_ALL && settings.mode;
 	return 1;
 block:
+	v = mode_here(enforced);
+	j->mode = v;
+	j->mode_by = v >> 8;
 	if (!j->mode)
 		return 1;
 	j->blocks = 1;

@@ -125,10 +125,15 @@ struct signal_struct {
 	struct tty_struct *tty;
 };
 struct kernfs_node {
+	const char *name;
 	__u64 id;
+};
+struct cgroup_root {
+	int hierarchy_id;
 };
 struct cgroup {
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
 	int level;
 	struct cgroup *ancestors[];
 };

@@ -20,6 +20,11 @@ type kernelBound struct {
 	Pad  uint32
 }
 
+type kernelCgroupPath struct {
+	_    structs.HostLayout
+	Path [256]int8
+}
+
 type kernelClass struct {
 	_        structs.HostLayout
 	File     [3]uint32
@@ -30,18 +35,20 @@ type kernelClass struct {
 }
 
 type kernelConfig struct {
-	_          structs.HostLayout
-	Generation uint32
-	Mode       uint32
-	Staging    uint32
-	Agent      uint32
-	AllOpens   uint32
-	WantEnv    uint32
-	Backend    uint32
-	Pass       uint32
-	Live       uint32
-	Scopes     uint32
-	Scope      [16]kernelScope
+	_           structs.HostLayout
+	Generation  uint32
+	Mode        uint32
+	Staging     uint32
+	Agent       uint32
+	AllOpens    uint32
+	WantEnv     uint32
+	Backend     uint32
+	Pass        uint32
+	Live        uint32
+	Scopes      uint32
+	CgroupModes uint32
+	Pad         uint32
+	Scope       [16]kernelScope
 }
 
 type kernelCounter uint32
@@ -126,6 +133,8 @@ type kernelHookConf struct {
 	AllVec         uint32
 	OtherEmpty     uint32
 	MaybeAlertFrom uint32
+	EnforceTo      uint32
+	MaybeEnforceTo uint32
 	Subject        [12]kernelDim
 	Object         [8]kernelDim
 }
@@ -172,7 +181,7 @@ type kernelRecord struct {
 	Effect      uint8
 	Source      uint8
 	Mode        uint8
-	Pad0        uint8
+	ModeBy      uint8
 	Flags       uint16
 	Generation  uint32
 	Clause      uint32
@@ -321,50 +330,55 @@ type kernelWireSubject struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	kernelMapBasenames     = "basenames"
-	kernelMapBounds        = "bounds"
-	kernelMapCgroupProcs   = "cgroup_procs"
-	kernelMapClasses       = "classes"
-	kernelMapCounters      = "counters"
-	kernelMapEvents        = "events"
-	kernelMapExeClasses    = "exe_classes"
-	kernelMapExeIds        = "exe_ids"
-	kernelMapExeInfos      = "exe_infos"
-	kernelMapExecScratch   = "exec_scratch"
-	kernelMapIdentified    = "identified"
-	kernelMapLongKey       = "long_key"
-	kernelMapLongNames     = "long_names"
-	kernelMapNames         = "names"
-	kernelMapObjects       = "objects"
-	kernelMapOrphans       = "orphans"
-	kernelMapProcs         = "procs"
-	kernelMapRescue        = "rescue"
-	kernelMapSlots         = "slots"
-	kernelMapSuffixes      = "suffixes"
-	kernelMapTrialVec      = "trial_vec"
-	kernelMapTrials        = "trials"
-	kernelMapVecs          = "vecs"
-	kernelMapVerdicts      = "verdicts"
-	kernelProgDecideTrials = "decide_trials"
-	kernelProgFloorMod     = "floor_mod"
-	kernelProgFloorOpen    = "floor_open"
-	kernelProgIdentify     = "identify"
-	kernelProgLsmExec      = "lsm_exec"
-	kernelProgLsmFork      = "lsm_fork"
-	kernelProgLsmOpen      = "lsm_open"
-	kernelProgModExec      = "mod_exec"
-	kernelProgModFork      = "mod_fork"
-	kernelProgModOpen      = "mod_open"
-	kernelProgSeedAll      = "seed_all"
-	kernelProgTrackExec    = "track_exec"
-	kernelProgTrackExit    = "track_exit"
-	kernelProgTrackFork    = "track_fork"
-	kernelProgTrackOpen    = "track_open"
-	kernelVarLastExe       = "last_exe"
-	kernelVarPasses        = "passes"
-	kernelVarSettings      = "settings"
-	kernelVarUnknownZero   = "unknown_zero"
-	kernelVarWireTypes     = "wire_types"
+	kernelMapBasenames       = "basenames"
+	kernelMapBounds          = "bounds"
+	kernelMapCgroupModePaths = "cgroup_mode_paths"
+	kernelMapCgroupModes     = "cgroup_modes"
+	kernelMapCgroupProcs     = "cgroup_procs"
+	kernelMapClasses         = "classes"
+	kernelMapCounters        = "counters"
+	kernelMapEvents          = "events"
+	kernelMapExeClasses      = "exe_classes"
+	kernelMapExeIds          = "exe_ids"
+	kernelMapExeInfos        = "exe_infos"
+	kernelMapExecScratch     = "exec_scratch"
+	kernelMapIdentified      = "identified"
+	kernelMapLongKey         = "long_key"
+	kernelMapLongNames       = "long_names"
+	kernelMapNames           = "names"
+	kernelMapObjects         = "objects"
+	kernelMapOrphans         = "orphans"
+	kernelMapProcs           = "procs"
+	kernelMapRescue          = "rescue"
+	kernelMapSlots           = "slots"
+	kernelMapSuffixes        = "suffixes"
+	kernelMapTrialVec        = "trial_vec"
+	kernelMapTrials          = "trials"
+	kernelMapVecs            = "vecs"
+	kernelMapVerdicts        = "verdicts"
+	kernelProgDecideTrials   = "decide_trials"
+	kernelProgFloorMod       = "floor_mod"
+	kernelProgFloorOpen      = "floor_open"
+	kernelProgIdentify       = "identify"
+	kernelProgLsmExec        = "lsm_exec"
+	kernelProgLsmFork        = "lsm_fork"
+	kernelProgLsmOpen        = "lsm_open"
+	kernelProgModExec        = "mod_exec"
+	kernelProgModFork        = "mod_fork"
+	kernelProgModOpen        = "mod_open"
+	kernelProgSeedAll        = "seed_all"
+	kernelProgTrackExec      = "track_exec"
+	kernelProgTrackExit      = "track_exit"
+	kernelProgTrackFork      = "track_fork"
+	kernelProgTrackMkdir     = "track_mkdir"
+	kernelProgTrackMove      = "track_move"
+	kernelProgTrackOpen      = "track_open"
+	kernelProgTrackRmdir     = "track_rmdir"
+	kernelVarLastExe         = "last_exe"
+	kernelVarPasses          = "passes"
+	kernelVarSettings        = "settings"
+	kernelVarUnknownZero     = "unknown_zero"
+	kernelVarWireTypes       = "wire_types"
 )
 
 // loadKernel returns the embedded CollectionSpec for kernel.
@@ -423,37 +437,42 @@ type kernelProgramSpecs struct {
 	TrackExec    *ebpf.ProgramSpec `ebpf:"track_exec"`
 	TrackExit    *ebpf.ProgramSpec `ebpf:"track_exit"`
 	TrackFork    *ebpf.ProgramSpec `ebpf:"track_fork"`
+	TrackMkdir   *ebpf.ProgramSpec `ebpf:"track_mkdir"`
+	TrackMove    *ebpf.ProgramSpec `ebpf:"track_move"`
 	TrackOpen    *ebpf.ProgramSpec `ebpf:"track_open"`
+	TrackRmdir   *ebpf.ProgramSpec `ebpf:"track_rmdir"`
 }
 
 // kernelMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelMapSpecs struct {
-	Basenames   *ebpf.MapSpec `ebpf:"basenames"`
-	Bounds      *ebpf.MapSpec `ebpf:"bounds"`
-	CgroupProcs *ebpf.MapSpec `ebpf:"cgroup_procs"`
-	Classes     *ebpf.MapSpec `ebpf:"classes"`
-	Counters    *ebpf.MapSpec `ebpf:"counters"`
-	Events      *ebpf.MapSpec `ebpf:"events"`
-	ExeClasses  *ebpf.MapSpec `ebpf:"exe_classes"`
-	ExeIds      *ebpf.MapSpec `ebpf:"exe_ids"`
-	ExeInfos    *ebpf.MapSpec `ebpf:"exe_infos"`
-	ExecScratch *ebpf.MapSpec `ebpf:"exec_scratch"`
-	Identified  *ebpf.MapSpec `ebpf:"identified"`
-	LongKey     *ebpf.MapSpec `ebpf:"long_key"`
-	LongNames   *ebpf.MapSpec `ebpf:"long_names"`
-	Names       *ebpf.MapSpec `ebpf:"names"`
-	Objects     *ebpf.MapSpec `ebpf:"objects"`
-	Orphans     *ebpf.MapSpec `ebpf:"orphans"`
-	Procs       *ebpf.MapSpec `ebpf:"procs"`
-	Rescue      *ebpf.MapSpec `ebpf:"rescue"`
-	Slots       *ebpf.MapSpec `ebpf:"slots"`
-	Suffixes    *ebpf.MapSpec `ebpf:"suffixes"`
-	TrialVec    *ebpf.MapSpec `ebpf:"trial_vec"`
-	Trials      *ebpf.MapSpec `ebpf:"trials"`
-	Vecs        *ebpf.MapSpec `ebpf:"vecs"`
-	Verdicts    *ebpf.MapSpec `ebpf:"verdicts"`
+	Basenames       *ebpf.MapSpec `ebpf:"basenames"`
+	Bounds          *ebpf.MapSpec `ebpf:"bounds"`
+	CgroupModePaths *ebpf.MapSpec `ebpf:"cgroup_mode_paths"`
+	CgroupModes     *ebpf.MapSpec `ebpf:"cgroup_modes"`
+	CgroupProcs     *ebpf.MapSpec `ebpf:"cgroup_procs"`
+	Classes         *ebpf.MapSpec `ebpf:"classes"`
+	Counters        *ebpf.MapSpec `ebpf:"counters"`
+	Events          *ebpf.MapSpec `ebpf:"events"`
+	ExeClasses      *ebpf.MapSpec `ebpf:"exe_classes"`
+	ExeIds          *ebpf.MapSpec `ebpf:"exe_ids"`
+	ExeInfos        *ebpf.MapSpec `ebpf:"exe_infos"`
+	ExecScratch     *ebpf.MapSpec `ebpf:"exec_scratch"`
+	Identified      *ebpf.MapSpec `ebpf:"identified"`
+	LongKey         *ebpf.MapSpec `ebpf:"long_key"`
+	LongNames       *ebpf.MapSpec `ebpf:"long_names"`
+	Names           *ebpf.MapSpec `ebpf:"names"`
+	Objects         *ebpf.MapSpec `ebpf:"objects"`
+	Orphans         *ebpf.MapSpec `ebpf:"orphans"`
+	Procs           *ebpf.MapSpec `ebpf:"procs"`
+	Rescue          *ebpf.MapSpec `ebpf:"rescue"`
+	Slots           *ebpf.MapSpec `ebpf:"slots"`
+	Suffixes        *ebpf.MapSpec `ebpf:"suffixes"`
+	TrialVec        *ebpf.MapSpec `ebpf:"trial_vec"`
+	Trials          *ebpf.MapSpec `ebpf:"trials"`
+	Vecs            *ebpf.MapSpec `ebpf:"vecs"`
+	Verdicts        *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
 // kernelVariableSpecs contains global variables before they are loaded into the kernel.
@@ -487,36 +506,40 @@ func (o *kernelObjects) Close() error {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelMaps struct {
-	Basenames   *ebpf.Map `ebpf:"basenames"`
-	Bounds      *ebpf.Map `ebpf:"bounds"`
-	CgroupProcs *ebpf.Map `ebpf:"cgroup_procs"`
-	Classes     *ebpf.Map `ebpf:"classes"`
-	Counters    *ebpf.Map `ebpf:"counters"`
-	Events      *ebpf.Map `ebpf:"events"`
-	ExeClasses  *ebpf.Map `ebpf:"exe_classes"`
-	ExeIds      *ebpf.Map `ebpf:"exe_ids"`
-	ExeInfos    *ebpf.Map `ebpf:"exe_infos"`
-	ExecScratch *ebpf.Map `ebpf:"exec_scratch"`
-	Identified  *ebpf.Map `ebpf:"identified"`
-	LongKey     *ebpf.Map `ebpf:"long_key"`
-	LongNames   *ebpf.Map `ebpf:"long_names"`
-	Names       *ebpf.Map `ebpf:"names"`
-	Objects     *ebpf.Map `ebpf:"objects"`
-	Orphans     *ebpf.Map `ebpf:"orphans"`
-	Procs       *ebpf.Map `ebpf:"procs"`
-	Rescue      *ebpf.Map `ebpf:"rescue"`
-	Slots       *ebpf.Map `ebpf:"slots"`
-	Suffixes    *ebpf.Map `ebpf:"suffixes"`
-	TrialVec    *ebpf.Map `ebpf:"trial_vec"`
-	Trials      *ebpf.Map `ebpf:"trials"`
-	Vecs        *ebpf.Map `ebpf:"vecs"`
-	Verdicts    *ebpf.Map `ebpf:"verdicts"`
+	Basenames       *ebpf.Map `ebpf:"basenames"`
+	Bounds          *ebpf.Map `ebpf:"bounds"`
+	CgroupModePaths *ebpf.Map `ebpf:"cgroup_mode_paths"`
+	CgroupModes     *ebpf.Map `ebpf:"cgroup_modes"`
+	CgroupProcs     *ebpf.Map `ebpf:"cgroup_procs"`
+	Classes         *ebpf.Map `ebpf:"classes"`
+	Counters        *ebpf.Map `ebpf:"counters"`
+	Events          *ebpf.Map `ebpf:"events"`
+	ExeClasses      *ebpf.Map `ebpf:"exe_classes"`
+	ExeIds          *ebpf.Map `ebpf:"exe_ids"`
+	ExeInfos        *ebpf.Map `ebpf:"exe_infos"`
+	ExecScratch     *ebpf.Map `ebpf:"exec_scratch"`
+	Identified      *ebpf.Map `ebpf:"identified"`
+	LongKey         *ebpf.Map `ebpf:"long_key"`
+	LongNames       *ebpf.Map `ebpf:"long_names"`
+	Names           *ebpf.Map `ebpf:"names"`
+	Objects         *ebpf.Map `ebpf:"objects"`
+	Orphans         *ebpf.Map `ebpf:"orphans"`
+	Procs           *ebpf.Map `ebpf:"procs"`
+	Rescue          *ebpf.Map `ebpf:"rescue"`
+	Slots           *ebpf.Map `ebpf:"slots"`
+	Suffixes        *ebpf.Map `ebpf:"suffixes"`
+	TrialVec        *ebpf.Map `ebpf:"trial_vec"`
+	Trials          *ebpf.Map `ebpf:"trials"`
+	Vecs            *ebpf.Map `ebpf:"vecs"`
+	Verdicts        *ebpf.Map `ebpf:"verdicts"`
 }
 
 func (m *kernelMaps) Close() error {
 	return _KernelClose(
 		m.Basenames,
 		m.Bounds,
+		m.CgroupModePaths,
+		m.CgroupModes,
 		m.CgroupProcs,
 		m.Classes,
 		m.Counters,
@@ -571,7 +594,10 @@ type kernelPrograms struct {
 	TrackExec    *ebpf.Program `ebpf:"track_exec"`
 	TrackExit    *ebpf.Program `ebpf:"track_exit"`
 	TrackFork    *ebpf.Program `ebpf:"track_fork"`
+	TrackMkdir   *ebpf.Program `ebpf:"track_mkdir"`
+	TrackMove    *ebpf.Program `ebpf:"track_move"`
 	TrackOpen    *ebpf.Program `ebpf:"track_open"`
+	TrackRmdir   *ebpf.Program `ebpf:"track_rmdir"`
 }
 
 func (p *kernelPrograms) Close() error {
@@ -590,7 +616,10 @@ func (p *kernelPrograms) Close() error {
 		p.TrackExec,
 		p.TrackExit,
 		p.TrackFork,
+		p.TrackMkdir,
+		p.TrackMove,
 		p.TrackOpen,
+		p.TrackRmdir,
 	)
 }
 

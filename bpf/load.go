@@ -18,7 +18,7 @@ import (
 
 // Programs by backend. The tracking programs are attached with every backend.
 var (
-	trackers = []string{"track_fork", "track_exec", "track_exit"}
+	trackers = []string{"track_fork", "track_exec", "track_exit", "track_mkdir", "track_rmdir", "track_move"}
 	hooks    = map[string][]string{
 		BackendLSM:          {"lsm_fork", "lsm_exec", "lsm_open"},
 		BackendModifyReturn: {"mod_fork", "mod_exec", "mod_open"},
@@ -68,7 +68,6 @@ func (k *Kernel) load() error {
 // configure writes the settings that are known before anything is attached.
 func (k *Kernel) configure() error {
 	c := &k.config
-	c.Mode = uint32(k.opt.Mode)
 	c.Agent = uint32(os.Getpid())
 	if k.opt.AllOpens {
 		c.AllOpens = 1

@@ -150,6 +150,17 @@ func (t *tables) categories(hb *hookBits, hc *kernelHookConf) {
 	rules := t.prog.Rules[hb.hook]
 	n := uint32(len(hb.bits))
 	hc.AuditFrom, hc.AlertFrom, hc.MaybeFrom, hc.MaybeAllowFrom, hc.MaybeAlertFrom = n, n, n, n, n
+	for i := range hb.bits {
+		b := &hb.bits[i]
+		r := &rules[b.rule]
+		switch {
+		case !r.Enforce || r.Verdict != event.VerdictDeny:
+		case !b.clause.Maybe:
+			hc.EnforceTo = uint32(i) + 1
+		case r.Undecided == ir.UndecidedDeny:
+			hc.MaybeEnforceTo = uint32(i) + 1
+		}
+	}
 	for i := n; i > 0; i-- {
 		b := hb.bits[i-1]
 		r := &rules[b.rule]

@@ -21,8 +21,6 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
-
-	"example.com/bailiff/internal/event"
 )
 
 // The backends, by the names that users give them.
@@ -35,12 +33,11 @@ const (
 
 // Options say how to open the kernel side.
 type Options struct {
-	Backend  string     // one of the Backend constants; "" is auto
-	Mode     event.Mode // at the start
-	Scope    []string   // cgroup v2 directories; none means every process
-	Rescue   []string   // programs that are never denied, by path
-	AllOpens bool       // report every open in scope, not only what rules concern
-	Env      []string   // names of environment variables to keep in exec events; none are copied if empty
+	Backend  string   // one of the Backend constants; "" is auto
+	Scope    []string // cgroup v2 directories; none means every process
+	Rescue   []string // programs that are never denied, by path
+	AllOpens bool     // report every open in scope, not only what rules concern
+	Env      []string // names of environment variables to keep in exec events; none are copied if empty
 	// Pin is a file on a bpffs (BPFFS is mounted if need be) under which the
 	// counters can be found while the kernel side is open, and after the agent
 	// was killed: see Left. Empty: none.
@@ -174,17 +171,6 @@ func (k *Kernel) Close() error {
 // so a program sees the old or the new value of it.
 func (k *Kernel) writeConfig() error {
 	return k.coll.Variables["settings"].Set(&k.config)
-}
-
-// SetMode switches between audit and enforce for the acts that come after.
-func (k *Kernel) SetMode(m event.Mode) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.config.Mode = uint32(m)
-	if err := k.writeConfig(); err != nil {
-		return fmt.Errorf("set mode: %w", err)
-	}
-	return nil
 }
 
 // scopeOf turns a cgroup directory into its id and depth.

@@ -90,8 +90,11 @@ func readCounters(m *ebpf.Map) (map[string]uint64, error) {
 	return out, nil
 }
 
+const verdictEnforced = 0x100 // as in wire.h
+
 // Remember stores a verdict under the event's decision key, for one generation.
-func (k *Kernel) Remember(gen event.Generation, e *event.Event, v event.Verdict) error {
+// always says that a deny blocks in audit mode, too.
+func (k *Kernel) Remember(gen event.Generation, e *event.Event, v event.Verdict, always bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	g := k.gens[uint32(gen)]
@@ -102,7 +105,11 @@ func (k *Kernel) Remember(gen event.Generation, e *event.Event, v event.Verdict)
 	if !ok {
 		return fmt.Errorf("remember verdict: no key for this act: %w", errors.ErrUnsupported)
 	}
-	if err := k.coll.Maps["verdicts"].Put(key, uint32(v)); err != nil {
+	value := uint32(v)
+	if always {
+		value |= verdictEnforced
+	}
+	if err := k.coll.Maps["verdicts"].Put(key, value); err != nil {
 		return fmt.Errorf("remember verdict: %w", err)
 	}
 	return nil

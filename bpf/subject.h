@@ -23,7 +23,8 @@ struct judgement {
 	__u8 kills;
 	__u8 hook;   /* of the record */
 	__u8 effect; /* what was done */
-	__u8 pad[3];
+	__u8 mode_by;
+	__u8 pad[2];
 };
 
 /* A verdict taken before an exec, to be told when the exec has succeeded. */
@@ -132,6 +133,11 @@ static __always_inline __u32 tty_of(struct task_struct *t)
 	minor = BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
 	return (minor & 0xff) | (__u32)BPF_CORE_READ(tty, driver, major) << 8 |
 	       (minor & ~0xffU) << 12;
+}
+
+static __always_inline struct cgroup *cgroup_at(struct task_struct *t)
+{
+	return BPF_CORE_READ(t, cgroups, dfl_cgrp);
 }
 
 static __always_inline __u64 cgroup_of(struct task_struct *t)

@@ -51,7 +51,8 @@ type clauseBit struct {
 }
 
 // hookBits orders the clauses of one hook as the kernel expects them: certain
-// denies that block, that audit, alerts; then uncertain ones, fail-closed first.
+// denies that block (those that do it in audit mode too come first), that audit,
+// alerts; then uncertain ones, fail-closed first.
 type hookBits struct {
 	hook   event.Hook
 	bits   []clauseBit
@@ -104,10 +105,12 @@ func order(h event.Hook, rules []ir.Rule) hookBits {
 	}
 	blocks := func(r *ir.Rule) bool { return r.Verdict == event.VerdictDeny && !r.Audit }
 	closed := func(r *ir.Rule) bool { return blocks(r) && r.Undecided == ir.UndecidedDeny }
-	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && blocks(r) })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && blocks(r) && r.Enforce })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && blocks(r) && !r.Enforce })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && r.Verdict == event.VerdictDeny && r.Audit })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && r.Verdict == event.VerdictAlert })
-	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && closed(r) })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && closed(r) && r.Enforce })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && closed(r) && !r.Enforce })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && blocks(r) && !closed(r) })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !blocks(r) })
 	return hb

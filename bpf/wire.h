@@ -26,6 +26,10 @@
 #define ARG_BYTES	  4096	/* longest argument or environment block in a record */
 #define EXE_PATH	  512	/* longest path kept for a running program */
 #define MAX_SCOPES	  16
+#define MAX_CGROUP_MODES  256 /* cgroups with a mode of their own */
+#define MAX_CGROUP_LEVEL  64  /* below this depth a cgroup has the mode of the one above it */
+#define CGROUP_PATH	  256
+#define ENFORCE_ALL	  65536 /* mode: this many parts of all cgroups enforce */
 
 enum hook { HOOK_NONE, HOOK_EXEC, HOOK_FORK, HOOK_OPEN, HOOK_EXIT };
 #define NUM_JUDGED 3 /* exec, fork, open; index is hook - 1 */
@@ -139,6 +143,8 @@ struct hook_conf {
 	__u32 all_vec;		/* every clause of this hook */
 	__u32 other_empty;	/* no clause holds for a path that no rule names */
 	__u32 maybe_alert_from; /* uncertain clauses of rules that would not block anyway */
+	__u32 enforce_to;	/* certain clauses below this one block though the mode is audit */
+	__u32 maybe_enforce_to; /* and those from maybe_from to here */
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
@@ -158,10 +164,25 @@ struct scope {
 	__u32 pad;
 };
 
+/* A cgroup's path below the cgroup2 mount, zero padded. */
+struct cgroup_path {
+	char path[CGROUP_PATH];
+};
+
+/* Who said which mode holds for an act. */
+#define BY_ALL	  0
+#define BY_RULE	  1
+#define BY_CGROUP 2
+#define BY_SHARE  3
+
+/* What a verdict of user space that is kept is or'ed with when its rule blocks
+ * though the mode is audit. */
+#define VERDICT_ENFORCED 0x100
+
 /* What user space sets, and when: at load unless it says otherwise. */
 struct config {
 	__u32 generation; /* 0: no rules; changed by one store */
-	__u32 mode;	  /* enum event.Mode: 0 audit, 1 enforce; changed by one store */
+	__u32 mode;	  /* share of the cgroups that enforce: 0 (audit) to ENFORCE_ALL; one store */
 	__u32 staging;	  /* generation being built; 0: none */
 	__u32 agent;	  /* tgid that is never judged */
 	__u32 all_opens;  /* emit an event for every open in scope */
@@ -170,6 +191,8 @@ struct config {
 	__u32 pass;	  /* generation for which free passes count; 0: none do */
 	__u32 live;   /* hooks (bit hook - 1) of which a rule reads what may change at any time */
 	__u32 scopes; /* number of entries in scope; 0: everything is in scope */
+	__u32 cgroup_modes; /* cgroups with a mode of their own; 0: nobody looks for them */
+	__u32 pad;
 	struct scope scope[MAX_SCOPES];
 };
 
@@ -233,9 +256,9 @@ struct record {
 	__u8 verdict;
 	__u8 effect;
 	__u8 source;
-	__u8 mode;
-	__u8 pad0;
-	__u16 flags; /* RECORD_* */
+	__u8 mode;    /* enum event.Mode that held for this act */
+	__u8 mode_by; /* BY_* */
+	__u16 flags;  /* RECORD_* */
 	__u32 generation;
 	__u32 clause; /* bit that decided */
 	struct wire_subject subject;

@@ -35,6 +35,7 @@ func (in *installed) deferredPart(h event.Hook, whole *event.Decision) (part *an
 		part.verdict, part.rule, part.mixed = f.r.Verdict, f.ref, f.r.mixed
 		part.blocks = f.r.Verdict == event.VerdictDeny && !f.r.Audit
 		part.kill = part.blocks && f.r.Kill
+		part.enforced = part.blocks && f.r.Enforce
 	}
 	return part, true
 }

@@ -59,7 +59,7 @@ func TestDeferredPartOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := e.newInstalled(p, 1)
+	in := e.newInstalled(p, p.Program(), 1)
 	// The policy may name them in any order.
 	whole := event.Decision{Rule: &p.rules[2].rule.Ref, Others: []event.RuleRef{p.rules[1].rule.Ref, p.rules[0].rule.Ref}}
 	part, ok := in.deferredPart(event.HookExec, &whole)

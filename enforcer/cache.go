@@ -16,6 +16,8 @@ type answer struct {
 	blocks  bool // a deny that may refuse the act, not one that only audits
 	mixed   bool // the deciding rule may hold by what is not in the kernel's key
 	kill    bool // the deciding rule asks for the offender to be killed
+	// enforced: the deny blocks in audit mode, too
+	enforced bool
 }
 
 // cache holds the answers of one generation by decision key, at most max of

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"example.com/bailiff/internal/event"
 )
@@ -17,7 +18,7 @@ func (e *Enforcer) SetPolicy(ctx context.Context, p Policy) error {
 	e.changeMu.Lock()
 	defer e.changeMu.Unlock()
 	old := e.active.Load()
-	in, err := e.install(ctx, p)
+	in, err := e.install(ctx, p, e.Modes().Rules, e.Now())
 	if err != nil {
 		err = fmt.Errorf("set policy %s: %w", p.Revision(), err)
 		fields := map[string]string{"revision": p.Revision(), "reason": err.Error()}
@@ -30,7 +31,7 @@ func (e *Enforcer) SetPolicy(ctx context.Context, p Policy) error {
 	}
 	fields := map[string]string{
 		"revision":    in.revision,
-		"generation":  strconv.FormatUint(uint64(in.gen), 10),
+		"generation":  generationText(in.gen),
 		"lowered":     strconv.Itoa(in.rules.Lowered),
 		"prefiltered": strconv.Itoa(in.rules.Prefiltered),
 		"deferred":    strconv.Itoa(in.rules.Deferred),
@@ -51,8 +52,8 @@ func (e *Enforcer) SetPolicy(ctx context.Context, p Policy) error {
 	return nil
 }
 
-// install stages and activates a policy. After an error nothing of it is left.
-func (e *Enforcer) install(ctx context.Context, p Policy) (*installed, error) {
+// install stages and activates a policy with these modes of rules. After an error nothing of it is left.
+func (e *Enforcer) install(ctx context.Context, p Policy, modes map[string]event.Mode, since time.Time) (*installed, error) {
 	if len(e.unfreed) > 0 {
 		e.retire() // the kernel has room for a few generations only
 	}
@@ -60,12 +61,13 @@ func (e *Enforcer) install(ctx context.Context, p Policy) (*installed, error) {
 	if program == nil {
 		return nil, errors.New("it has no program")
 	}
+	program = program.WithModes(modes)
 	gen, err := e.Kernel.Stage(ctx, program)
 	if err != nil {
 		return nil, fmt.Errorf("stage: %w", err)
 	}
-	in := e.newInstalled(p, gen)
-	in.since = e.Now()
+	in := e.newInstalled(p, program, gen)
+	in.since = since
 	e.addGeneration(in)
 	if err = ctx.Err(); err == nil {
 		err = e.Kernel.Activate(gen)
@@ -96,25 +98,3 @@ func (e *Enforcer) retire() {
 		e.Clear(CondTablesNotFreed)
 	}
 }
-
-// SetMode switches between audit and enforce. by says who asked, for the
-// record. On error the former mode stays.
-func (e *Enforcer) SetMode(ctx context.Context, m event.Mode, by string) error {
-	e.changeMu.Lock()
-	defer e.changeMu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("set mode %s: %w", m, err)
-	}
-	old := e.Mode()
-	if err := e.Kernel.SetMode(m); err != nil {
-		return fmt.Errorf("set mode %s: %w", m, err)
-	}
-	e.mode.Store(uint32(m))
-	e.log.Info("mode changed", "mode", m.String(), "old", old.String(), "by", by)
-	e.notice(NoticeModeChange, "mode is "+m.String()+", was "+old.String(),
-		map[string]string{"mode": m.String(), "old_mode": old.String(), "by": by})
-	return nil
-}
-
-// Mode is the mode that the kernel was last told.
-func (e *Enforcer) Mode() event.Mode { return event.Mode(e.mode.Load()) }

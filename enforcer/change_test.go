@@ -34,7 +34,7 @@ func TestOrderOfOperations(t *testing.T) {
 	r := start(t, simple("r1"), func(o *Options) {
 		o.Kernel.(*fakeKernel).trace = s.add
 		o.Sinks[0].(*recorder).trace = s.add
-		o.Mode = event.ModeAudit
+		o.Modes.All = event.ModeAudit
 	})
 	r.kernel.act(execOf(2, "/bad"))
 	r.sink.waitActs(t, 1)
@@ -45,7 +45,7 @@ func TestOrderOfOperations(t *testing.T) {
 	}
 	r.kernel.act(execOf(3, "/maybe/bad"))
 	r.sink.waitActs(t, 2)
-	if err := r.SetMode(t.Context(), event.ModeEnforce, "uid 0"); err != nil {
+	if err := r.setMode(t.Context(), event.ModeEnforce, "uid 0"); err != nil {
 		t.Fatal(err)
 	}
 	r.kernel.act(execOf(4, "/maybe/bad"))
@@ -180,15 +180,15 @@ func TestReloadUnderLoad(t *testing.T) {
 }
 
 func TestModeSwitch(t *testing.T) {
-	r := start(t, simple("r1"), func(o *Options) { o.Mode = event.ModeAudit })
+	r := start(t, simple("r1"), func(o *Options) { o.Modes.All = event.ModeAudit })
 	r.kernel.act(execOf(2, "/bad"))
 	r.sink.waitActs(t, 1)
 	r.kernel.set("mode", errors.New("map is gone"))
-	if err := r.SetMode(t.Context(), event.ModeEnforce, "test"); err == nil || r.Mode() != event.ModeAudit {
+	if err := r.setMode(t.Context(), event.ModeEnforce, "test"); err == nil || r.Mode() != event.ModeAudit {
 		t.Errorf("failed switch: %v, mode %s", err, r.Mode())
 	}
 	r.kernel.set("mode", nil)
-	if err := r.SetMode(t.Context(), event.ModeEnforce, "test"); err != nil || r.Status().Mode != event.ModeEnforce {
+	if err := r.setMode(t.Context(), event.ModeEnforce, "test"); err != nil || r.Status().Modes.All != event.ModeEnforce {
 		t.Errorf("switch: %v, mode %s", err, r.Mode())
 	}
 	r.kernel.act(execOf(3, "/bad"))

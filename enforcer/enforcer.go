@@ -26,12 +26,14 @@ type Kernel interface {
 	Activate(Generation) error
 	// Retire frees the tables of a generation that is no longer active.
 	Retire(Generation) error
-	// SetMode switches between audit and enforce by one store.
-	SetMode(event.Mode) error
+	// SetModes says where deny verdicts block: for all, and for cgroups, each
+	// change by one store. The modes of rules come with the program.
+	SetModes(event.Modes) error
 	// Remember stores a verdict for everything that shares the event's
-	// decision key, for this generation only. errors.ErrUnsupported says
-	// that the kernel does not hold every field of the key.
-	Remember(Generation, *event.Event, event.Verdict) error
+	// decision key, for this generation only; always: a deny blocks in audit
+	// mode, too. errors.ErrUnsupported says that the kernel does not hold
+	// every field of the key.
+	Remember(g Generation, e *event.Event, v event.Verdict, always bool) error
 	// Next blocks until there is an event, the context ends or the kernel
 	// side is closed (io.EOF). The event's Decision has verdict, effect,
 	// source, mode, generation, rule and revision as the kernel took them.

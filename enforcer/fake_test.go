@@ -28,7 +28,7 @@ type fakeKernel struct {
 	next       Generation
 	staged     map[Generation]*ir.Program
 	active     Generation
-	mode       event.Mode
+	modes      event.Modes
 	remembered map[string]event.Verdict
 	counters   map[string]uint64
 	keyOf      func(*event.Event) string
@@ -81,18 +81,18 @@ func (k *fakeKernel) Retire(g Generation) error {
 	return nil
 }
 
-func (k *fakeKernel) SetMode(m event.Mode) error {
+func (k *fakeKernel) SetModes(m event.Modes) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.trace("kernel: mode " + m.String())
+	k.trace("kernel: mode " + m.All.String())
 	if err := k.fail["mode"]; err != nil {
 		return err
 	}
-	k.mode = m
+	k.modes = m
 	return nil
 }
 
-func (k *fakeKernel) Remember(g Generation, ev *event.Event, v event.Verdict) error {
+func (k *fakeKernel) Remember(g Generation, ev *event.Event, v event.Verdict, _ bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.trace(fmt.Sprintf("kernel: remember %d %s %s", g, k.keyOf(ev), v))
@@ -150,7 +150,7 @@ func (k *fakeKernel) decide(ev *event.Event) *event.Event {
 	defer k.mu.Unlock()
 	p, d := k.staged[k.active], &ev.Decision
 	r := p.Decide(ev.Hook, ir.KeyOf(ev))
-	*d = event.Decision{Verdict: r.Verdict, Source: event.SourceTable, Mode: k.mode,
+	*d = event.Decision{Verdict: r.Verdict, Source: event.SourceTable, Mode: k.modes.All,
 		Generation: uint32(k.active), Revision: p.Revision}
 	if r.Rule >= 0 {
 		ref := p.Rules[ev.Hook][r.Rule].Ref
@@ -163,8 +163,15 @@ func (k *fakeKernel) decide(ev *event.Event) *event.Event {
 			d.Verdict, d.Source, d.Rule = v, event.SourceCache, nil
 		}
 	}
-	if d.Verdict == event.VerdictDeny && k.mode == event.ModeEnforce {
-		d.Effect = event.EffectRefused
+	if d.Verdict == event.VerdictDeny {
+		id, audit := "", false
+		if r.Rule >= 0 && d.Source == event.SourceTable {
+			rule := &p.Rules[ev.Hook][r.Rule]
+			id, audit = rule.Ref.ID, rule.Audit
+		}
+		if d.Mode, d.ModeBy = k.modes.Here(id, audit, ev.Process.Cgroup); d.Mode == event.ModeEnforce {
+			d.Effect = event.EffectRefused
+		}
 	}
 	return ev
 }
@@ -326,7 +333,7 @@ func start(t *testing.T, p *fakePolicy, change func(*Options)) *rig {
 	t.Helper()
 	k, sink := newFakeKernel(), newRecorder()
 	o := Options{Kernel: k, Policy: p, Sinks: []Sink{sink}, Log: hclog.NewNullLogger(),
-		Mode: event.ModeEnforce, PollEvery: time.Hour, Backend: "fake"}
+		Modes: event.Modes{All: event.ModeEnforce}, PollEvery: time.Hour, Backend: "fake"}
 	if change != nil {
 		change(&o)
 	}
@@ -381,4 +388,10 @@ func (r *rig) raised(code string) bool {
 		}
 	}
 	return false
+}
+
+// setMode changes the mode for all.
+func (r *rig) setMode(ctx context.Context, m event.Mode, by string) error {
+	_, err := r.ChangeModes(ctx, ModeChange{By: by, Change: func(ms *event.Modes) { ms.All = m }})
+	return err
 }

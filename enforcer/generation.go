@@ -50,7 +50,7 @@ type RuleCount struct {
 	Deferred    int `json:"deferred"`    // by the policy engine, for every act of the hook
 }
 
-func (e *Enforcer) newInstalled(p Policy, g Generation) *installed {
+func (e *Enforcer) newInstalled(p Policy, program *ir.Program, g Generation) *installed {
 	in := &installed{
 		policy:   p,
 		revision: p.Revision(),
@@ -61,7 +61,7 @@ func (e *Enforcer) newInstalled(p Policy, g Generation) *installed {
 	if w, ok := e.Kernel.(Weakener); ok {
 		in.weak = w.Weakened(g)
 	}
-	for hook, rules := range p.Program().Rules {
+	for hook, rules := range program.Rules {
 		for i := range rules {
 			r := &rules[i]
 			maybe, certain, always := false, false, false

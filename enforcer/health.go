@@ -37,6 +37,10 @@ const (
 	CondPolicyFallback    = "policy-fallback"
 	CondPolicyUnreachable = "policy-unreachable"
 	CondPolicyNotKept     = "policy-not-kept"
+	CondProbationStuck    = "probation-stuck"
+	CondLockout           = "lock-out"
+	CondSteppedDown       = "rule-stepped-down"
+	CondModesNotKept      = "modes-not-kept"
 )
 
 // Condition is a way of being unwell, as Status reports it.
@@ -67,6 +71,12 @@ var declaredConditions = []Condition{
 		Remedy: "A hook was attached but does not fire. Restart the agent; choose another backend if it stays."},
 	{Code: CondBackendLimited, Severity: SeverityHigh,
 		Remedy: "This backend cannot refuse everything that the policy denies. See bailiff doctor for what a better one needs."},
+	{Code: CondProbationStuck, Severity: SeverityHigh,
+		Remedy: "A change on probation neither stayed nor went back as it should. See the text for what is in force, and set it by hand (bailiff mode, bailiff apply)."},
+	{Code: CondSteppedDown, Severity: SeverityHigh,
+		Remedy: "A rule denied many programs at once and was put into audit mode. See its denials (bailiff events --rule ID); correct it, then restore it: bailiff mode default --rule ID."},
+	{Code: CondModesNotKept, Severity: SeverityMedium,
+		Remedy: "The modes that were to outlast a restart could not be read: the configuration's are in force. Set them again with --persist."},
 	{Code: CondEventsDropped, Severity: SeverityMedium,
 		Remedy: "Events were lost, verdicts were not. Enlarge the ring buffer, or narrow the rules that report most."},
 	{Code: CondNotRemembered, Severity: SeverityMedium,
@@ -83,6 +93,8 @@ var declaredConditions = []Condition{
 		Remedy: "New certificate files cannot be used; those from before are, until they end. See the text for what is wrong with them."},
 	{Code: CondCertExpires, Severity: SeverityMedium,
 		Remedy: "Renew the agent's certificate (listen.cert, listen.key): when it has ended no client connects any more. The new files are taken up while the agent runs."},
+	{Code: CondLockout, Severity: SeverityLow,
+		Remedy: "Nothing is denied yet. Before you switch to enforce: except the named program in the rule, or put the rule into audit mode (bailiff mode audit --rule ID)."},
 	{Code: CondTablesNotFreed, Severity: SeverityLow,
 		Remedy: "Tables of a former policy still take kernel memory. They are freed at the next try or when the agent stops."},
 }

@@ -82,7 +82,7 @@ func (e *Enforcer) plan(ev *event.Event) *task {
 		return nil
 	}
 	t.known.Store(ans)
-	if e.Mode() == event.ModeEnforce && condemns(d, ans) {
+	if condemns(d, ans) && e.stillBlocks(ev, ans) {
 		t.effect = e.kill(ev)
 	}
 	return e.submit(e.recheck, ev, t)
@@ -229,7 +229,7 @@ func (e *Enforcer) remember(t *task, part *answer) {
 		part.verdict == event.VerdictAlert && part.mixed {
 		return
 	}
-	err := e.Kernel.Remember(t.in.gen, &t.ev, part.verdict)
+	err := e.Kernel.Remember(t.in.gen, &t.ev, part.verdict, part.enforced)
 	if errors.Is(err, errors.ErrUnsupported) {
 		e.counts.add(cntNotKept)
 		return
@@ -248,7 +248,7 @@ func (e *Enforcer) remember(t *task, part *answer) {
 func (e *Enforcer) answer(t *task, res result) {
 	inTime := t.state.CompareAndSwap(taskOpen, taskAnswered)
 	res.effect = t.effect
-	if res.effect == event.EffectNone && e.Mode() == event.ModeEnforce && condemns(&t.ev.Decision, res.part) {
+	if res.effect == event.EffectNone && condemns(&t.ev.Decision, res.part) && e.stillBlocks(&t.ev, res.part) {
 		res.effect = e.kill(&t.ev)
 		if !inTime && res.effect == event.EffectKilled {
 			e.noticeKill(t, res.part)
@@ -263,10 +263,13 @@ func (e *Enforcer) answer(t *task, res result) {
 }
 
 // condemns reports whether a late answer asks for the offender's life: the
-// deciding rule says so, the mode was enforce at the time of the act, and
-// nothing was done yet.
+// deciding rule says so, the mode was enforce at the time of the act (or the
+// rule's own is, and the cgroup had none), and nothing was done yet.
 func condemns(d *event.Decision, part *answer) bool {
-	return part != nil && part.kill && d.Undecided && d.Effect == event.EffectNone && d.Mode == event.ModeEnforce
+	if part == nil || !part.kill || !d.Undecided || d.Effect != event.EffectNone {
+		return false
+	}
+	return d.Mode == event.ModeEnforce || part.enforced && d.ModeBy != event.ByCgroup
 }
 
 func (e *Enforcer) kill(ev *event.Event) event.Effect {

@@ -163,7 +163,7 @@ func TestLateKill(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, killer := mixed(), &fakeKiller{err: tt.err}
 			p.rules[1].rule.Kill = tt.kill
-			r := start(t, p, func(o *Options) { o.Killer, o.Mode = killer, tt.mode })
+			r := start(t, p, func(o *Options) { o.Killer, o.Modes.All = killer, tt.mode })
 			r.kernel.act(execOf(2, "/maybe/bad"))
 			r.stop()
 			if d := r.sink.acts()[0].Decision; d.Effect != tt.effect || d.Verdict != event.VerdictDeny {

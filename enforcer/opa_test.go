@@ -88,7 +88,7 @@ func TestAgreesWithOPA(t *testing.T) {
 		key, ok := p.KeyOf(ev)
 		return fmt.Sprint(ok, ev.Hook, key)
 	}
-	e, err := New(Options{Kernel: k, Policy: p, Sinks: []Sink{sink}, Mode: event.ModeEnforce, Deadline: time.Minute,
+	e, err := New(Options{Kernel: k, Policy: p, Sinks: []Sink{sink}, Modes: event.Modes{All: event.ModeEnforce}, Deadline: time.Minute,
 		SampleEvery: 1, PollEvery: time.Hour, CacheSize: 50})
 	if err != nil {
 		t.Fatal(err)

@@ -15,9 +15,9 @@ import (
 // zero in the rest means the default that is named.
 type Options struct {
 	Kernel Kernel
-	Policy Policy     // the first one, installed when Run begins
-	Mode   event.Mode // the first one
-	Sinks  []Sink     // called in this order
+	Policy Policy      // the first one, installed when Run begins
+	Modes  event.Modes // the first ones
+	Sinks  []Sink      // called in this order
 	// Redact returns an event as the sinks may have it: the one that it is
 	// given or a copy. It runs when the verdict stands. Default: as it is.
 	Redact  func(*event.Event) *event.Event
@@ -67,7 +67,7 @@ type Enforcer struct {
 	changeMu sync.Mutex // one policy or mode change at a time
 	unfreed  []Generation
 	active   atomic.Pointer[installed]
-	mode     atomic.Uint32 // event.Mode
+	modes    atomic.Pointer[event.Modes]
 	gensMu   sync.RWMutex
 	gens     map[Generation]*installed
 	genOrder []Generation
@@ -115,7 +115,8 @@ func New(o Options) (*Enforcer, error) {
 		recheck:  make(chan *task, o.Queue),
 		gens:     map[Generation]*installed{},
 	}
-	e.mode.Store(uint32(o.Mode))
+	modes := o.Modes.Clone()
+	e.modes.Store(&modes)
 	return e, nil
 }
 

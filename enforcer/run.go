@@ -17,7 +17,7 @@ type item struct {
 	t  *task
 }
 
-// Run tells the kernel the mode, installs the first policy and handles events
+// Run tells the kernel the modes, installs the first policy and handles events
 // until the context ends or the kernel side is closed (nil), or fails. Every
 // goroutine that it starts has ended when it returns, but for evaluations that
 // ignore their deadline. It may be called once.
@@ -25,7 +25,7 @@ func (e *Enforcer) Run(ctx context.Context) error {
 	if !e.ran.CompareAndSwap(false, true) {
 		return errors.New("run enforcer: it ran already")
 	}
-	if err := e.Kernel.SetMode(e.Mode()); err != nil {
+	if err := e.Kernel.SetModes(e.Modes()); err != nil {
 		return fmt.Errorf("run enforcer: set mode: %w", err)
 	}
 	e.notice(NoticeStarted, "agent started in mode "+e.Mode().String(),

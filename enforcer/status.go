@@ -8,7 +8,7 @@ import (
 
 // Status is the state of the agent at one moment.
 type Status struct {
-	Mode       event.Mode        `json:"mode"`
+	Modes      event.Modes       `json:"modes"` // where deny verdicts block
 	Backend    string            `json:"backend"`
 	Scope      []string          `json:"scope"`      // cgroup paths; empty means the whole machine
 	Revision   string            `json:"revision"`   // of the bundle in force; "" before the first
@@ -26,7 +26,7 @@ type Status struct {
 // Status reads the state; it is cheap enough to be asked each second.
 func (e *Enforcer) Status() Status {
 	s := Status{
-		Mode:       e.Mode(),
+		Modes:      e.Modes(),
 		Backend:    e.Backend,
 		Scope:      e.Scope,
 		Started:    e.started,

@@ -4,16 +4,13 @@ import (
 	"context"
 	"maps"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
-	"example.com/bailiff/bpf"
 	"example.com/bailiff/enforcer"
-	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/server"
 	"example.com/bailiff/internal/spool"
 	"example.com/bailiff/policy"
@@ -31,9 +28,16 @@ type agent struct {
 	why      string     // why no better backend works, when this one cannot refuse
 	kept     *spool.Log // nil: none
 
-	reload sync.Mutex // one at a time
-	mu     sync.Mutex
-	rules  []policy.ExplainedRule // in force
+	keptModes *rollout.Kept
+	probation *rollout.Probation
+	applied   *applied
+
+	reload     sync.Mutex // one change at a time
+	configured string     // revision of the configured bundle as it was last read; under reload
+	mu         sync.Mutex
+	policy     *policy.Policy         // in force
+	rules      []policy.ExplainedRule // of it
+	origin     string                 // where it comes from
 }
 
 // Status implements server.Agent.
@@ -41,12 +45,16 @@ func (a *agent) Status() server.Status {
 	s := a.Enforcer.Status()
 	out := server.Status{
 		Version: a.id.Version, BootID: a.id.BootID, RunID: a.id.RunID, PID: os.Getpid(), Started: s.Started,
-		Backend: s.Backend, Mode: s.Mode, Scope: s.Scope, Rescue: a.rescue,
-		Revision: s.Revision, Generation: uint32(s.Generation), PolicySource: a.bundle.String(), PolicyLoaded: s.Since,
+		Backend: s.Backend, Mode: s.Modes.All, Modes: s.Modes, Kept: a.keptModes.Names(), Scope: s.Scope, Rescue: a.rescue,
+		Revision: s.Revision, Generation: uint32(s.Generation), PolicySource: a.comesFrom(), PolicyLoaded: s.Since,
 		RuleClasses: map[string]uint32{}, Counters: s.Counters,
 	}
 	if a.kept != nil {
 		maps.Copy(out.Counters, a.kept.Counters())
+	}
+	if c, ok := a.probation.Current(); ok {
+		p := probationOf(c)
+		out.Probation = &p
 	}
 	for _, r := range a.inForce() {
 		out.RuleClasses[r.Class.String()]++
@@ -62,7 +70,7 @@ func (a *agent) Status() server.Status {
 // Policy implements server.Agent.
 func (a *agent) Policy() server.Policy {
 	s := a.Enforcer.Status()
-	out := server.Policy{Revision: s.Revision, Generation: uint32(s.Generation), Source: a.bundle.String(), Loaded: s.Since}
+	out := server.Policy{Revision: s.Revision, Generation: uint32(s.Generation), Source: a.comesFrom(), Loaded: s.Since}
 	for _, r := range a.inForce() {
 		rule := server.Rule{
 			Ref: r.Rule, Hook: r.Hook, Verdict: r.Verdict, Audit: r.Audit, Class: r.Class.String(), Undecided: r.Undecided, Response: "refuse",
@@ -78,12 +86,12 @@ func (a *agent) Policy() server.Policy {
 	return out
 }
 
-// setRules keeps what people ask for, so that asking costs nothing.
-func (a *agent) setRules(p *policy.Policy) {
+// setPolicy keeps what people ask for, so that asking costs nothing.
+func (a *agent) setPolicy(p *policy.Policy, origin string) {
 	rules := p.Explain()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.rules = rules
+	a.policy, a.rules, a.origin = p, rules, origin
 }
 
 func (a *agent) inForce() []policy.ExplainedRule {
@@ -92,58 +100,25 @@ func (a *agent) inForce() []policy.ExplainedRule {
 	return a.rules
 }
 
-// SetMode implements server.Agent.
-func (a *agent) SetMode(ctx context.Context, m event.Mode, by string) error {
-	if err := a.mayEnforce(m); err != nil {
-		return err
-	}
-	if err := a.Enforcer.SetMode(ctx, m, by); err != nil {
-		return err
-	}
+func (a *agent) policyInForce() *policy.Policy {
 	a.mu.Lock()
-	a.bundle.wanted = m
-	a.mu.Unlock()
-	a.tellLimits()
-	return nil
+	defer a.mu.Unlock()
+	return a.policy
+}
+
+func (a *agent) comesFrom() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.origin
 }
 
 // reloadFor is ReloadPolicy for changes that nobody waits for: the error is in
 // the log, the stream and the status.
 func (a *agent) reloadFor(ctx context.Context, by string) {
 	start := time.Now()
-	if err := a.ReloadPolicy(ctx, false, by); err == nil {
+	if err := a.ReloadPolicy(ctx, server.Reload{}, by); err == nil {
 		a.log.Info("policy reloaded", "by", by, "took", time.Since(start).Round(time.Millisecond).String())
 	}
-}
-
-// mayEnforce refuses to be called enforcing by accident where acts cannot be
-// refused: the operator must have named that backend.
-func (a *agent) mayEnforce(m event.Mode) error {
-	if m != event.ModeEnforce || a.Backend != bpf.BackendTracepoint || a.explicit {
-		return nil
-	}
-	return &userError{Code: "cannot-enforce",
-		Why:  "enforce: no backend that can refuse acts works on this kernel" + a.why,
-		Hint: "run `bailiff doctor` for the remedies; or accept that a denied exec is killed before its first instruction, and denied opens and forks are only reported: bailiff run --backend tracepoint"}
-}
-
-// tellLimits raises a condition while rules that should block cannot.
-func (a *agent) tellLimits() {
-	var weak []string
-	if a.Mode() == event.ModeEnforce && a.Backend == bpf.BackendTracepoint {
-		for _, r := range a.inForce() {
-			if r.Hook != event.HookExec && r.Verdict == event.VerdictDeny && !r.Audit {
-				weak = append(weak, r.Rule.ID)
-			}
-		}
-	}
-	if len(weak) == 0 {
-		a.Clear(enforcer.CondBackendLimited)
-		return
-	}
-	slices.Sort(weak)
-	a.Raise(enforcer.CondBackendLimited, "the tracepoint backend cannot refuse opens and forks; these deny rules are reported only: "+
-		strings.Join(slices.Compact(weak), ", "))
 }
 
 func logReport(log hclog.Logger, r *policy.Report) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
 	"example.com/bailiff/enforcer"
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/server"
 	"example.com/bailiff/policy"
 	sources "example.com/bailiff/policy/source"
 	"example.com/bailiff/rules"
@@ -21,9 +23,9 @@ type bundles struct {
 	next *sources.Candidate // is about to come into force at the start
 
 	// fallback says that no bundle was to be had at the start: the embedded
-	// rules are in force, in audit mode. wanted is the mode that was asked for.
+	// rules are in force, in audit mode. wanted are the modes that were asked for.
 	fallback bool
-	wanted   event.Mode
+	wanted   event.Modes
 	problem  error // why the bundle in force is not the one that the source has now
 }
 
@@ -118,27 +120,29 @@ func (a *agent) keep(c *sources.Candidate) {
 }
 
 // refuse tells that what the source has is not what is in force.
-func (a *agent) refuse(err error, by string) {
+func (a *agent) refuse(err error, by string) { a.refuseFrom(err, a.bundle.String(), by) }
+
+// refuseFrom is refuse for a bundle of another origin.
+func (a *agent) refuseFrom(err error, origin, by string) {
 	if sources.Unreachable(err) {
 		a.Raise(enforcer.CondPolicyUnreachable, err.Error())
 		return
 	}
 	var b strings.Builder
 	_ = policy.FormatErrors(&b, err)
-	fields := map[string]string{"reason": b.String(), "source": a.bundle.String(), "by": by, "in_force": a.Enforcer.Status().Revision}
+	fields := map[string]string{"reason": b.String(), "source": origin, "by": by, "in_force": a.Enforcer.Status().Revision}
 	var list policy.Errors
 	if errors.As(err, &list) && len(list) > 0 {
 		fields["code"] = list[0].Code
 	}
 	a.Record(event.Notice{Code: enforcer.NoticePolicyRefused, Text: "the bundle is refused, the policy in force stays", Fields: fields})
 	a.Raise(enforcer.CondPolicyStale, err.Error())
-	a.log.Error("bundle is refused, the policy in force stays", "source", a.bundle.String(), "by", by, "error", err.Error())
+	a.log.Error("bundle is refused, the policy in force stays", "source", origin, "by", by, "error", err.Error())
 }
 
 // ReloadPolicy implements server.Agent. On any error the policy in force stays,
-// the condition policy-stale is raised and the stream is told why. rollback
-// accepts a bundle that is older than the one in force.
-func (a *agent) ReloadPolicy(ctx context.Context, rollback bool, by string) error {
+// the condition policy-stale is raised and the stream is told why.
+func (a *agent) ReloadPolicy(ctx context.Context, r server.Reload, by string) error {
 	a.reload.Lock()
 	defer a.reload.Unlock()
 	if a.bundle.from == nil {
@@ -147,14 +151,26 @@ func (a *agent) ReloadPolicy(ctx context.Context, rollback bool, by string) erro
 			a.refuse(err, by)
 			return fmt.Errorf("reload policy: %w", err)
 		}
-		return a.put(ctx, p, report)
+		return a.configure(ctx, p, report, r.Force, by)
 	}
-	c, err := a.bundle.from.Fetch(ctx, rollback)
-	return a.change(ctx, c, err, by)
+	c, err := a.bundle.from.Fetch(ctx, r.AllowRollback)
+	return a.change(ctx, c, err, r.Force, by)
+}
+
+// configure puts the configured bundle in force: what was applied in its place
+// gives way. a.reload is held.
+func (a *agent) configure(ctx context.Context, p *policy.Policy, report *policy.Report, force bool, by string) error {
+	if err := a.put(ctx, p, report, force, a.bundle.String(), by); err != nil {
+		return err
+	}
+	a.configured = report.Revision
+	a.probation.Supersede(policyKey, by)
+	a.applied.forget(a.log)
+	return nil
 }
 
 // change puts a candidate in force. a.reload is held.
-func (a *agent) change(ctx context.Context, c *sources.Candidate, err error, by string) error {
+func (a *agent) change(ctx context.Context, c *sources.Candidate, err error, force bool, by string) error {
 	if err == nil {
 		err = c.Current()
 	}
@@ -162,7 +178,7 @@ func (a *agent) change(ctx context.Context, c *sources.Candidate, err error, by 
 		a.refuse(err, by)
 		return fmt.Errorf("reload policy: %w", err)
 	}
-	if err := a.put(ctx, c.Policy, c.Report); err != nil {
+	if err := a.configure(ctx, c.Policy, c.Report, force, by); err != nil {
 		return err
 	}
 	a.keep(c)
@@ -170,27 +186,39 @@ func (a *agent) change(ctx context.Context, c *sources.Candidate, err error, by 
 	if a.bundle.fallback {
 		a.bundle.fallback = false
 		a.Clear(enforcer.CondPolicyFallback)
-		if m := a.wantedMode(); m != a.Mode() {
-			return a.SetMode(ctx, m, "the configuration, now that there is a bundle")
-		}
+		return a.wantedModes(ctx)
 	}
 	return nil
 }
 
-// wantedMode is what the configuration says, or the operator said since.
-func (a *agent) wantedMode() event.Mode {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.bundle.wanted
-}
-
-func (a *agent) put(ctx context.Context, p *policy.Policy, report *policy.Report) error {
-	if err := a.Enforcer.SetPolicy(ctx, p); err != nil {
+// wantedModes sets what the configuration says, or the operator said since.
+func (a *agent) wantedModes(ctx context.Context) error {
+	want := a.bundle.wanted
+	if now := a.Modes(); want.All == now.All && maps.Equal(want.Rules, now.Rules) && maps.Equal(want.Cgroups, now.Cgroups) {
+		return nil
+	}
+	const by = "the configuration, now that there is a bundle"
+	if err := a.guard(ctx, a.policyInForce(), want, nil, false, by); err != nil {
 		return err
 	}
-	a.setRules(p)
+	_, err := a.ChangeModes(ctx, enforcer.ModeChange{By: by, Change: func(m *event.Modes) { *m = want.Clone() }})
+	a.tellLimits()
+	return err
+}
+
+// put puts a compiled policy in force, if the lock-out guard lets it.
+func (a *agent) put(ctx context.Context, p *policy.Policy, report *policy.Report, force bool, origin, by string) error {
+	if err := a.guard(ctx, p, a.Modes(), nil, force, by); err != nil {
+		a.refuseFrom(err, origin, by)
+		return err
+	}
+	if err := a.SetPolicy(ctx, p); err != nil {
+		return err
+	}
+	a.setPolicy(p, origin)
 	logReport(a.log, report)
 	a.tellLimits()
+	a.tellLockouts(ctx, p)
 	return nil
 }
 
@@ -208,6 +236,6 @@ func (a *agent) followBundle(ctx context.Context) error {
 			a.Clear(enforcer.CondPolicyUnreachable)
 			return err
 		}
-		return a.change(ctx, c, err, "change of the bundle")
+		return a.change(ctx, c, err, false, "change of the bundle")
 	})
 }

@@ -199,11 +199,21 @@ func (a *scripted) Policy() server.Policy {
 	}}
 }
 
-func (a *scripted) SetMode(_ context.Context, m event.Mode, _ string) error {
-	return a.do(func() { a.mode = m })
+func (a *scripted) SetMode(_ context.Context, c server.ModeChange, _ string) (done server.ModeChanged, err error) {
+	err = a.do(func() {
+		done = server.ModeChanged{Previous: a.mode, HadPrevious: true, Text: fmt.Sprintf("mode is %s, was %s", c.Mode, a.mode)}
+		a.mode = c.Mode
+	})
+	return done, err
 }
 
-func (a *scripted) ReloadPolicy(context.Context, bool, string) error { return a.do(func() {}) }
+func (a *scripted) ApplyPolicy(context.Context, server.Apply, string) error { return a.do(func() {}) }
+
+func (a *scripted) Confirm(context.Context, bool, string) (server.Probation, error) {
+	return server.Probation{What: "mode", Text: "mode is enforce, was audit"}, a.do(func() {})
+}
+
+func (a *scripted) ReloadPolicy(context.Context, server.Reload, string) error { return a.do(func() {}) }
 
 func (a *scripted) do(f func()) error {
 	a.mu.Lock()

@@ -18,6 +18,7 @@ import (
 
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/spool"
 	sources "example.com/bailiff/policy/source"
 )
@@ -34,6 +35,8 @@ type config struct {
 	Events   eventsConfig `yaml:"events"`
 	Redact   redactConfig `yaml:"redact"`
 	Spool    spoolConfig  `yaml:"spool"`
+	StateDir string       `yaml:"state_dir"`
+	Force    bool         `yaml:"force"`
 	Socket   string       `yaml:"socket"`
 	Listen   listenConfig `yaml:"listen"`
 	Metrics  string       `yaml:"metrics"`
@@ -87,6 +90,8 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.Int64Var(&c.Spool.MinFree, "spool-min-free", 256<<20, "bytes of the disk that the spool leaves free: below it the oldest events go, and at last nothing is kept")
 	f.StringVar(&c.Spool.Compress, "spool-compress", string(spool.CompressNone), "none, or zstd: a fifth of the disk for 2 us more of processor time an event")
 	f.StringVar(&c.Spool.Sync, "spool-sync", string(spool.SyncInterval), "when events outlast a power failure: always, interval (each second; denials at once) or never")
+	f.StringVar(&c.StateDir, "state-dir", defaultStateDir, "directory for what outlasts a restart: kept modes, the applied bundle")
+	f.BoolVar(&c.Force, "force", false, "start even if the policy would lock out init, the agent, the package manager or root's login")
 	f.StringVar(&c.Listen.Address, "listen", "", "also serve on this TCP address, with mutual TLS")
 	f.StringVar(&c.Listen.Cert, "tls-cert", "", "certificate of the agent (PEM)")
 	f.StringVar(&c.Listen.Key, "tls-key", "", "its private key (PEM)")
@@ -229,7 +234,7 @@ func (c *config) validate() error {
 	if c.RingSize < 0 {
 		return bad("ring_bytes", "%d is less than 0", c.RingSize)
 	}
-	for _, p := range []*string{&c.Bundle, &c.Socket, &c.Spool.Dir, &c.Policy.State} {
+	for _, p := range []*string{&c.Bundle, &c.Socket, &c.Spool.Dir, &c.Policy.State, &c.StateDir} {
 		if *p == "" || sources.Remote(*p) || p == &c.Spool.Dir && *p == spoolOff || p == &c.Policy.State && *p == stateOff {
 			continue
 		}
@@ -240,4 +245,15 @@ func (c *config) validate() error {
 		*p = abs
 	}
 	return nil
+}
+
+// modes are those of the configuration, with what the operator wants to outlast
+// a restart laid over them. unread says that this could not be read; nothing of
+// it then is in modes.
+func (c *config) modes() (m event.Modes, kept *rollout.Kept, unread, err error) {
+	if m.All, err = event.ParseMode(c.Mode); err != nil {
+		return m, nil, nil, err
+	}
+	kept, unread = rollout.OpenKept(filepath.Join(c.StateDir, "modes.json"))
+	return kept.Into(m), kept, unread, nil
 }

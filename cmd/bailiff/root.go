@@ -20,6 +20,9 @@ const (
 // defaultSocket is where the agent listens and the tools call.
 const defaultSocket = "/run/bailiff/bailiff.sock"
 
+// defaultStateDir is where the agent keeps what outlasts a restart.
+const defaultStateDir = "/var/lib/bailiff"
+
 // app is one run of the program.
 type app struct {
 	out, err io.Writer
@@ -95,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with NO_COLOR set (they are only for terminals anyway)")
 	c.AddCommand(a.runCmd(), a.eventsCmd(), a.statusCmd(), a.modeCmd(), a.reloadCmd(),
 		a.explainCmd(), a.checkCmd(), a.doctorCmd(), a.versionCmd(), a.tryCmd())
-	c.AddCommand(a.testCmd(), a.reportCmd(), a.replayCmd())
+	c.AddCommand(a.testCmd(), a.reportCmd(), a.replayCmd(), a.applyCmd(), a.confirmCmd())
 	for _, sub := range c.Commands() {
 		sub.Args = usage(sub.Args)
 	}

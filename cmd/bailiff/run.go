@@ -14,8 +14,10 @@ import (
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/enforcer"
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/server"
 	"example.com/bailiff/internal/spool"
+	"example.com/bailiff/policy"
 )
 
 func (a *app) runCmd() *cobra.Command {
@@ -54,7 +56,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	log := hclog.New(&hclog.LoggerOptions{
 		Name: "bailiff", Output: a.err, Level: hclog.LevelFromString(cfg.Log.Level), JSONFormat: cfg.Log.Format == "json",
 	})
-	mode, err := event.ParseMode(cfg.Mode)
+	modes, keptModes, keptErr, err := cfg.modes()
 	if err != nil {
 		return err
 	}
@@ -66,13 +68,15 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: bundles{from: from, wanted: mode}, explicit: cfg.Backend != bpf.BackendAuto}
+	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: bundles{from: from, wanted: modes}, explicit: cfg.Backend != bpf.BackendAuto,
+		keptModes: keptModes, applied: &applied{dir: cfg.StateDir, open: cfg.openApplied(log)}}
+	ag.probation = rollout.NewProbation(ag.probationEnded)
 
 	// Changes are noticed from here on: what is read below is not missed when
 	// it changes while the rest starts.
 	ch := noticeChanges(from)
 	defer ch.close()
-	p, report, err := ag.bundle.first(ctx, cfg)
+	p, err := ag.firstPolicy(ctx, cfg)
 	if ctx.Err() != nil {
 		return nil // told to stop while it waited for a bundle
 	}
@@ -80,10 +84,8 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 		return err
 	}
 	if ag.bundle.fallback {
-		mode = event.ModeAudit // the embedded rules are not what the operator wanted enforced
+		modes = event.Modes{} // the embedded rules are not what the operator wanted enforced
 	}
-	logReport(log, report)
-	ag.setRules(p)
 
 	// The socket is taken before the kernel is touched: a second agent ends here.
 	hub := server.NewHub(id)
@@ -105,7 +107,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	}
 	kernel, err := bpf.Open(ctx, bpf.Options{
 		Pin:     pin,
-		Backend: cfg.Backend, Mode: event.ModeAudit, Scope: cfg.Scope, Rescue: cfg.Rescue,
+		Backend: cfg.Backend, Scope: cfg.Scope, Rescue: cfg.Rescue,
 		AllOpens: cfg.Events.AllOpens, Env: cfg.Events.Env, RingBytes: cfg.RingSize, Log: log.Named("bpf"),
 	})
 	if err != nil {
@@ -119,7 +121,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	}
 	stats := &decisions{}
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
-		Kernel: kernel, Policy: p, Mode: mode, Sinks: []enforcer.Sink{stats, hub}, Redact: redactor.Event, Log: log,
+		Kernel: kernel, Policy: p, Modes: modes, Sinks: []enforcer.Sink{stats, hub}, Redact: redactor.Event, Log: log,
 		Backend: kernel.Backend(), Scope: cfg.Scope,
 	})
 	if err != nil {
@@ -128,8 +130,16 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if kernel.Backend() == bpf.BackendTracepoint && !ag.explicit {
 		ag.why = whyNotBetter(bpf.Probe(ctx))
 	}
-	if err := ag.mayEnforce(ag.bundle.wanted); err != nil {
+	if ag.bundle.wanted.Enforces() {
+		if err := ag.mayEnforce(event.ModeEnforce); err != nil {
+			return err
+		}
+	}
+	if err := ag.guard(ctx, p, modes, nil, cfg.Force, "start"); err != nil {
 		return err
+	}
+	if keptErr != nil {
+		ag.Raise(enforcer.CondModesNotKept, keptErr.Error())
 	}
 	kept, err := openSpool(cfg, ag, hub, left)
 	if err != nil {
@@ -158,6 +168,7 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 	}
 	ag.told()
 	ag.tellLimits()
+	ag.tellLockouts(ctx, ag.policyInForce())
 	srv.SetServing(true)
 
 	served := make(chan error, 1)
@@ -175,6 +186,11 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 			stop()
 		}
 		measured <- err
+	}()
+	tried := make(chan struct{})
+	go func() {
+		defer close(tried)
+		ag.probation.Run(ctx)
 	}()
 	followed := make(chan error, 1)
 	go func() {
@@ -196,7 +212,34 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 		err = errors.Join(err, kept.Close(spoolGrace))
 	}
 	stopServer()
+	<-tried
 	return errors.Join(err, <-followed, <-served, <-measured)
+}
+
+// firstPolicy loads the configured bundle, or the one that was applied in its
+// place.
+func (a *agent) firstPolicy(ctx context.Context, cfg *config) (*policy.Policy, error) {
+	p, report, err := a.bundle.first(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	a.configured = report.Revision
+	origin := a.bundle.String()
+	if !a.bundle.fallback {
+		other, facts, err := a.applied.instead(ctx, report.Revision)
+		switch {
+		case err != nil:
+			a.log.Error("the applied bundle cannot be used, the configured one is", "error", err)
+		case other != nil:
+			p, report, origin = other.Policy, other.Report, facts.origin()
+		case facts.Name != "":
+			a.log.Info("the configured bundle has changed since another was applied: the configured one is used", "applied", facts.Name)
+			a.applied.forget(a.log)
+		}
+	}
+	logReport(a.log, report)
+	a.setPolicy(p, origin)
+	return p, nil
 }
 
 func newIdentity() (server.Identity, error) {

@@ -9,9 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
-	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
 )
 
 func (a *app) statusCmd() *cobra.Command {
@@ -23,20 +21,14 @@ func (a *app) statusCmd() *cobra.Command {
 condition that is raised, with what to do about it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conn, err := a.dial()
+			s, err := a.askStatus(c)
 			if err != nil {
 				return err
 			}
-			defer conn.Close()
-			r, err := bailiffv1.NewAgentServiceClient(conn).Status(c.Context(), &bailiffv1.StatusRequest{})
-			if err != nil {
-				return a.callError(err)
-			}
-			s := server.DecodeStatus(r)
 			if a.output == "json" {
 				err = a.printJSON(s)
 			} else {
-				_, err = fmt.Fprint(a.out, statusText(&s, a.paint(), time.Now()))
+				_, err = fmt.Fprint(a.out, statusText(s, a.paint(), time.Now()))
 			}
 			if err == nil && check && len(s.Conditions) > 0 {
 				return quietError{fmt.Errorf("%d conditions are raised", len(s.Conditions))}
@@ -54,12 +46,8 @@ func statusText(s *server.Status, p paint, now time.Time) string {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%s  %s\n", p.as(bold, fmt.Sprintf("%-10s", name)), fmt.Sprintf(format, args...))
 	}
-	mode := p.as(yellow, "audit") + " (deny verdicts are recorded, nothing is blocked)"
-	if s.Mode == event.ModeEnforce {
-		mode = p.as(green, "enforce")
-	}
 	row("backend", "%s", word(s.Backend))
-	row("mode", "%s", mode)
+	b.WriteString(modeLines(s, p))
 	if len(s.Scope) == 0 {
 		row("scope", "the whole machine")
 	}

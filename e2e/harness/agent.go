@@ -57,6 +57,7 @@ func Start(ctx context.Context, c Config) (*Agent, error) {
 	inside := strings.TrimPrefix(dir, root) // as the agent sees it
 	args := []string{
 		"run", "--socket", filepath.Join(inside, "sock"), "--mode", c.Mode.String(), "--spool", filepath.Join(inside, "spool"),
+		"--state-dir", filepath.Join(inside, "state"),
 	}
 	if c.Bundle != "" {
 		args = append(args, "--bundle", c.Bundle)

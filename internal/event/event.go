@@ -150,8 +150,9 @@ type Decision struct {
 	Verdict    Verdict   `json:"verdict"`
 	Effect     Effect    `json:"effect"`
 	Source     Source    `json:"source"`
-	Mode       Mode      `json:"mode"`
-	Rule       *RuleRef  `json:"rule,omitempty"` // the rule that decided
+	Mode       Mode      `json:"mode"`              // that held for this act
+	ModeBy     ModeBy    `json:"mode_by,omitempty"` // who said so; none: it is the mode for all
+	Rule       *RuleRef  `json:"rule,omitempty"`    // the rule that decided
 	Others     []RuleRef `json:"others,omitempty"`
 	Message    string    `json:"message,omitempty"`
 	Revision   string    `json:"revision,omitempty"`

@@ -29,6 +29,8 @@ var borders = map[string]border{
 	"enforcer/gate":     {[]string{"internal/event"}, "a gate asks a question and needs no more"},
 	"internal/redact":   {[]string{"internal/event"}, "hiding a secret needs no more than the event that it is in"},
 	"internal/spool":    {[]string{"internal/event"}, "a log of events needs no more"},
+	"internal/rollout":  {[]string{"internal/event"}, "how changes are tried is the same whatever changes"},
+	"internal/lockout":  {[]string{"internal/event"}, "it asks whoever decides, by an interface of its own"},
 	"internal/sink":     {[]string{"internal/event"}, "a way out needs no more"},
 	"internal/server":   {[]string{"internal/event", "proto/bailiff/v1"}, "it serves what the agent says by an interface of its own"},
 	"internal/recorded": {[]string{"internal/event", "internal/server", "internal/spool", "proto/bailiff/v1"}, "it reads what spool and server wrote, by their own code"},

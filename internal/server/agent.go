@@ -16,11 +16,15 @@ type Agent interface {
 	Clear(code string)
 	Status() Status
 	Policy() Policy
-	// SetMode switches; by says who asked, for the records.
-	SetMode(ctx context.Context, m event.Mode, by string) error
+	// SetMode changes a mode; by says who asked, for the records.
+	SetMode(ctx context.Context, c ModeChange, by string) (ModeChanged, error)
 	// ReloadPolicy reads the bundle again. On an error the policy in force stays.
-	// rollback accepts a bundle that is older than the one in force.
-	ReloadPolicy(ctx context.Context, rollback bool, by string) error
+	ReloadPolicy(ctx context.Context, r Reload, by string) error
+	// ApplyPolicy puts a bundle in force that an operator sends; errors as for
+	// ReloadPolicy.
+	ApplyPolicy(ctx context.Context, a Apply, by string) error
+	// Confirm ends the probation of the last change: it stays, or goes back.
+	Confirm(ctx context.Context, revert bool, by string) (Probation, error)
 }
 
 // Recorder puts a notice into the event stream.
@@ -46,10 +50,12 @@ type Status struct {
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
 
-	Backend string     `json:"backend"` // lsm, modify-return, tracepoint
-	Mode    event.Mode `json:"mode"`
-	Scope   []string   `json:"scope"`  // cgroup directories; empty: the whole machine
-	Rescue  []string   `json:"rescue"` // programs that are never denied
+	Backend string      `json:"backend"` // lsm, modify-return, tracepoint
+	Mode    event.Mode  `json:"mode"`    // for all, as in Modes
+	Modes   event.Modes `json:"modes"`
+	Kept    []string    `json:"kept_modes"` // which of Modes outlast a restart: "all", "rule ID", "cgroup PATH"
+	Scope   []string    `json:"scope"`      // cgroup directories; empty: the whole machine
+	Rescue  []string    `json:"rescue"`     // programs that are never denied
 
 	Revision     string            `json:"revision"`
 	Generation   uint32            `json:"generation"`
@@ -57,6 +63,7 @@ type Status struct {
 	PolicyLoaded time.Time         `json:"policy_loaded"`
 	RuleClasses  map[string]uint32 `json:"rule_classes"` // class -> number of rules
 
+	Probation   *Probation        `json:"probation,omitempty"`
 	Counters    map[string]uint64 `json:"counters"` // since the agent started
 	Conditions  []Condition       `json:"conditions"`
 	Subscribers uint32            `json:"subscribers"` // set by the server

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"example.com/bailiff/internal/event"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
 )
 
@@ -15,8 +16,9 @@ func DecodeStatus(p *bailiffv1.StatusResponse) Status {
 		Backend: p.GetBackend(), Mode: DecodeMode(p.GetMode()), Scope: p.GetScope(), Rescue: p.GetRescue(),
 		Revision: p.GetRevision(), Generation: p.GetGeneration(), PolicySource: p.GetPolicySource(), PolicyLoaded: unstamp(p.GetPolicyLoaded()),
 		RuleClasses: p.GetRuleClasses(), Counters: p.GetCounters(), Conditions: []Condition{},
-		Subscribers: p.GetSubscribers(), LastSeq: p.GetLastSeq(),
+		Subscribers: p.GetSubscribers(), LastSeq: p.GetLastSeq(), Kept: p.GetKeptModes(), Probation: DecodeProbation(p.GetProbation()),
 	}
+	s.Modes = event.Modes{All: s.Mode, Share: p.GetShare(), Rules: decodeModes(p.GetRuleModes()), Cgroups: decodeModes(p.GetCgroupModes())}
 	for _, c := range p.GetConditions() {
 		s.Conditions = append(s.Conditions, Condition{
 			Code: c.GetCode(), Text: c.GetText(), Since: unstamp(c.GetSince()), Severity: c.GetSeverity(), Remedy: c.GetRemedy(),

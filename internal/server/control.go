@@ -29,6 +29,8 @@ func (s *agentService) Status(context.Context, *bailiffv1.StatusRequest) (*baili
 		Revision: st.Revision, Generation: st.Generation, PolicySource: utf8Of(st.PolicySource), PolicyLoaded: stamp(st.PolicyLoaded),
 		RuleClasses: st.RuleClasses, Counters: map[string]uint64{},
 		Subscribers: uint32(s.hub.Subscribers()), LastSeq: s.hub.LastSeq(),
+		Share: st.Modes.Share, RuleModes: encodeModes(st.Modes.Rules), CgroupModes: encodeModes(st.Modes.Cgroups),
+		KeptModes: utf8All(st.Kept), Probation: encodeProbation(st.Probation),
 	}
 	maps.Copy(out.Counters, st.Counters)
 	maps.Copy(out.Counters, s.hub.Counters())
@@ -61,20 +63,9 @@ func (s *agentService) Policy(context.Context, *bailiffv1.PolicyRequest) (*baili
 	return out, nil
 }
 
-func (s *agentService) SetMode(ctx context.Context, r *bailiffv1.SetModeRequest) (*bailiffv1.SetModeResponse, error) {
-	if m := r.GetMode(); m != bailiffv1.Mode_MODE_AUDIT && m != bailiffv1.Mode_MODE_ENFORCE {
-		return nil, status.Errorf(codes.InvalidArgument, "mode %v is not one of MODE_AUDIT, MODE_ENFORCE", m)
-	}
-	previous := s.agent.Status().Mode
-	if err := s.agent.SetMode(ctx, DecodeMode(r.GetMode()), callerOf(ctx).name); err != nil {
-		return nil, refused(err)
-	}
-	return &bailiffv1.SetModeResponse{Previous: EncodeMode(previous), Mode: r.GetMode()}, nil
-}
-
 func (s *agentService) ReloadPolicy(ctx context.Context, r *bailiffv1.ReloadPolicyRequest) (*bailiffv1.ReloadPolicyResponse, error) {
 	previous := s.agent.Status().Revision
-	if err := s.agent.ReloadPolicy(ctx, r.GetAllowRollback(), callerOf(ctx).name); err != nil {
+	if err := s.agent.ReloadPolicy(ctx, Reload{AllowRollback: r.GetAllowRollback(), Force: r.GetForce()}, callerOf(ctx).name); err != nil {
 		return nil, refused(err)
 	}
 	st := s.agent.Status()

@@ -98,6 +98,7 @@ func (d decoder) decision(p *bailiffv1.Decision) event.Decision {
 		Verdict: decodeVerdict(p.GetVerdict()), Effect: decodeEffect(p.GetEffect()), Source: event.Source(dec(p.GetSource())), Mode: DecodeMode(p.GetMode()),
 		Message: d.text("decision.message", p.GetMessage()), Revision: d.text("decision.revision", p.GetRevision()), Generation: p.GetGeneration(),
 		Late: p.GetLate(), Undecided: p.GetUndecided(), FailOpen: d.text("decision.fail_open", p.GetFailOpen()), Divergence: p.GetDivergence(),
+		ModeBy: event.ModeBy(dec(p.GetModeBy())),
 	}
 	if p.GetRule() != nil {
 		r := DecodeRef(p.GetRule())

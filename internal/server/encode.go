@@ -159,6 +159,7 @@ func (w *wire) decision(d *event.Decision) {
 	w.flag(11, d.Undecided)
 	w.text(12, "decision.fail_open", d.FailOpen)
 	w.flag(13, d.Divergence)
+	w.num(20, uint64(d.ModeBy)+1)
 }
 
 // ref: a rule's texts come from a bundle that OPA has parsed, which only takes

@@ -37,9 +37,7 @@ func (g *guard) record(code string, c caller, method string, req any, err error)
 		"result": result.String(), "arguments": argumentsOf(req),
 	}
 	maps.Copy(fields, c.proof)
-	if m, ok := req.(*bailiffv1.SetModeRequest); ok {
-		fields["mode"] = DecodeMode(m.GetMode()).String()
-	}
+	maps.Copy(fields, asked(req))
 	if err != nil {
 		fields["error"] = status.Convert(err).Message()
 	}
@@ -57,6 +55,9 @@ func (g *guard) record(code string, c caller, method string, req any, err error)
 // argumentsOf shows a request as JSON, "" if it says nothing.
 func argumentsOf(req any) string {
 	m, ok := req.(proto.Message)
+	if a, is := req.(*bailiffv1.ApplyPolicyRequest); is { // all but the bundle itself
+		m = &bailiffv1.ApplyPolicyRequest{Name: a.GetName(), Confirm: a.GetConfirm(), Force: a.GetForce()}
+	}
 	if !ok || proto.Size(m) == 0 {
 		return ""
 	}

@@ -96,7 +96,7 @@ func (s *Server) add(l net.Listener, creds credentials.TransportCredentials, o O
 	guard := &guard{certs: s.certs, agent: o.Agent, log: s.log}
 	g := grpc.NewServer(
 		grpc.Creds(creds),
-		grpc.MaxRecvMsgSize(1<<20),
+		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(64),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),

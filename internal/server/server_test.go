@@ -21,12 +21,15 @@ import (
 type agent struct {
 	hub *server.Hub
 
-	mu      sync.Mutex
-	mode    event.Mode
-	refuse  error
-	reloads int
-	notices []event.Notice
-	raised  map[string]string // conditions
+	mu       sync.Mutex
+	mode     event.Mode
+	refuse   error
+	reloads  int
+	change   server.ModeChange
+	apply    server.Apply
+	reverted bool
+	notices  []event.Notice
+	raised   map[string]string // conditions
 }
 
 func (a *agent) Raise(code, text string) {
@@ -68,17 +71,32 @@ func (a *agent) Policy() server.Policy {
 	}}
 }
 
-func (a *agent) SetMode(_ context.Context, m event.Mode, _ string) error {
+func (a *agent) SetMode(_ context.Context, c server.ModeChange, _ string) (server.ModeChanged, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refuse != nil {
-		return a.refuse
+		return server.ModeChanged{}, a.refuse
 	}
-	a.mode = m
-	return nil
+	old := a.mode
+	a.mode, a.change = c.Mode, c
+	return server.ModeChanged{Previous: old, HadPrevious: true, Text: "done"}, nil
 }
 
-func (a *agent) ReloadPolicy(context.Context, bool, string) error {
+func (a *agent) ApplyPolicy(_ context.Context, p server.Apply, _ string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.apply = p
+	return a.refuse
+}
+
+func (a *agent) Confirm(_ context.Context, revert bool, _ string) (server.Probation, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reverted = revert
+	return server.Probation{What: "mode", Text: "x\xff", By: "uid 0", Since: time.Unix(5, 0), Until: time.Unix(6, 0)}, a.refuse
+}
+
+func (a *agent) ReloadPolicy(context.Context, server.Reload, string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.reloads++

@@ -15,7 +15,8 @@ import (
 type Program struct {
 	Revision string
 	// Rules of a hook stand in the order in which they win: deny rules that
-	// may block, then deny rules that only audit, then alert rules.
+	// block in every mode, that block in enforce mode, that only audit, then
+	// alert rules.
 	Rules map[event.Hook][]Rule
 }
 
@@ -32,6 +33,7 @@ type Rule struct {
 	Ref       event.RuleRef
 	Verdict   event.Verdict // deny or alert
 	Audit     bool          // deny that never blocks (annotation mode: audit)
+	Enforce   bool          // deny that blocks in audit mode, too (the operator says so); not with Audit
 	Kill      bool          // the offender is killed besides being refused
 	Undecided Undecided
 	// Clauses: the rule holds if one of them does. None: it never holds.

@@ -37,6 +37,9 @@ func (r *Rule) kind() string {
 	if r.Audit {
 		s += " (audit)"
 	}
+	if r.Enforce {
+		s += " (enforce)"
+	}
 	if r.Kill {
 		s += " (kill)"
 	}

@@ -9,6 +9,7 @@ package bailiffv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -60,25 +61,32 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 
 // StatusResponse is the state of the agent.
 type StatusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	BootId        string                 `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
-	RunId         string                 `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	Pid           int32                  `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
-	Started       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
-	Backend       string                 `protobuf:"bytes,6,opt,name=backend,proto3" json:"backend,omitempty"` // lsm, modify-return, tracepoint
-	Mode          Mode                   `protobuf:"varint,7,opt,name=mode,proto3,enum=bailiff.v1.Mode" json:"mode,omitempty"`
-	Scope         []string               `protobuf:"bytes,8,rep,name=scope,proto3" json:"scope,omitempty"`   // cgroup directories; empty: the whole machine
-	Rescue        []string               `protobuf:"bytes,9,rep,name=rescue,proto3" json:"rescue,omitempty"` // programs that are never denied
-	Revision      string                 `protobuf:"bytes,10,opt,name=revision,proto3" json:"revision,omitempty"`
-	Generation    uint32                 `protobuf:"varint,11,opt,name=generation,proto3" json:"generation,omitempty"`
-	PolicySource  string                 `protobuf:"bytes,12,opt,name=policy_source,json=policySource,proto3" json:"policy_source,omitempty"` // where the bundle comes from
-	PolicyLoaded  *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=policy_loaded,json=policyLoaded,proto3" json:"policy_loaded,omitempty"`
-	RuleClasses   map[string]uint32      `protobuf:"bytes,14,rep,name=rule_classes,json=ruleClasses,proto3" json:"rule_classes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // kernel, deferred, ... -> number of rules
-	Counters      map[string]uint64      `protobuf:"bytes,15,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`                          // since the agent started
-	Conditions    []*Condition           `protobuf:"bytes,16,rep,name=conditions,proto3" json:"conditions,omitempty"`                                                                                                 // empty: well
-	Subscribers   uint32                 `protobuf:"varint,17,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
-	LastSeq       uint64                 `protobuf:"varint,18,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"` // of the newest event
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Version      string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	BootId       string                 `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	RunId        string                 `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Pid          int32                  `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	Started      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
+	Backend      string                 `protobuf:"bytes,6,opt,name=backend,proto3" json:"backend,omitempty"` // lsm, modify-return, tracepoint
+	Mode         Mode                   `protobuf:"varint,7,opt,name=mode,proto3,enum=bailiff.v1.Mode" json:"mode,omitempty"`
+	Scope        []string               `protobuf:"bytes,8,rep,name=scope,proto3" json:"scope,omitempty"`   // cgroup directories; empty: the whole machine
+	Rescue       []string               `protobuf:"bytes,9,rep,name=rescue,proto3" json:"rescue,omitempty"` // programs that are never denied
+	Revision     string                 `protobuf:"bytes,10,opt,name=revision,proto3" json:"revision,omitempty"`
+	Generation   uint32                 `protobuf:"varint,11,opt,name=generation,proto3" json:"generation,omitempty"`
+	PolicySource string                 `protobuf:"bytes,12,opt,name=policy_source,json=policySource,proto3" json:"policy_source,omitempty"` // where the bundle comes from
+	PolicyLoaded *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=policy_loaded,json=policyLoaded,proto3" json:"policy_loaded,omitempty"`
+	RuleClasses  map[string]uint32      `protobuf:"bytes,14,rep,name=rule_classes,json=ruleClasses,proto3" json:"rule_classes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // kernel, deferred, ... -> number of rules
+	Counters     map[string]uint64      `protobuf:"bytes,15,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`                          // since the agent started
+	Conditions   []*Condition           `protobuf:"bytes,16,rep,name=conditions,proto3" json:"conditions,omitempty"`                                                                                                 // empty: well
+	Subscribers  uint32                 `protobuf:"varint,17,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
+	LastSeq      uint64                 `protobuf:"varint,18,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"` // of the newest event
+	// Where mode is MODE_ENFORCE: parts of 65536 of the cgroups that enforce, the
+	// others audit; 0: all enforce.
+	Share         uint32          `protobuf:"varint,30,opt,name=share,proto3" json:"share,omitempty"`
+	RuleModes     map[string]Mode `protobuf:"bytes,31,rep,name=rule_modes,json=ruleModes,proto3" json:"rule_modes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=bailiff.v1.Mode"`       // by rule id, where the operator (or a step-down) said so
+	CgroupModes   map[string]Mode `protobuf:"bytes,32,rep,name=cgroup_modes,json=cgroupModes,proto3" json:"cgroup_modes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=bailiff.v1.Mode"` // by path below the cgroup2 mount
+	KeptModes     []string        `protobuf:"bytes,33,rep,name=kept_modes,json=keptModes,proto3" json:"kept_modes,omitempty"`                                                                                                       // which of them outlast a restart: "all", "rule ID", "cgroup PATH"
+	Probation     *Probation      `protobuf:"bytes,34,opt,name=probation,proto3" json:"probation,omitempty"`                                                                                                                        // unset: nothing is on probation
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +245,41 @@ func (x *StatusResponse) GetLastSeq() uint64 {
 		return x.LastSeq
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetShare() uint32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetRuleModes() map[string]Mode {
+	if x != nil {
+		return x.RuleModes
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetCgroupModes() map[string]Mode {
+	if x != nil {
+		return x.CgroupModes
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetKeptModes() []string {
+	if x != nil {
+		return x.KeptModes
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetProbation() *Probation {
+	if x != nil {
+		return x.Probation
+	}
+	return nil
 }
 
 // Condition is a declared way of being unwell.
@@ -607,16 +650,101 @@ func (x *Reason) GetHint() string {
 	return ""
 }
 
+// Probation: a change goes back by itself unless it is confirmed in time.
+type Probation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	What          string                 `protobuf:"bytes,1,opt,name=what,proto3" json:"what,omitempty"` // policy or mode
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	By            string                 `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"` // who changed it
+	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probation) Reset() {
+	*x = Probation{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probation) ProtoMessage() {}
+
+func (x *Probation) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probation.ProtoReflect.Descriptor instead.
+func (*Probation) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Probation) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Probation) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Probation) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Probation) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Probation) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// SetModeRequest: rule and cgroup are exclusive; neither means for all.
 type SetModeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Mode          Mode                   `protobuf:"varint,1,opt,name=mode,proto3,enum=bailiff.v1.Mode" json:"mode,omitempty"`
+	Mode          Mode                   `protobuf:"varint,1,opt,name=mode,proto3,enum=bailiff.v1.Mode" json:"mode,omitempty"` // with unset: unspecified
+	Rule          string                 `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`                       // id of a rule in force
+	Cgroup        string                 `protobuf:"bytes,3,opt,name=cgroup,proto3" json:"cgroup,omitempty"`                   // path below the cgroup2 mount, directory, or a name that only one cgroup has
+	Share         uint32                 `protobuf:"varint,4,opt,name=share,proto3" json:"share,omitempty"`                    // for all, MODE_ENFORCE: parts of 65536 of the cgroups that enforce; 0: all
+	Unset         bool                   `protobuf:"varint,5,opt,name=unset,proto3" json:"unset,omitempty"`                    // the rule or the cgroup has no mode of its own any more
+	Persist       bool                   `protobuf:"varint,6,opt,name=persist,proto3" json:"persist,omitempty"`                // outlasts a restart
+	Confirm       *durationpb.Duration   `protobuf:"bytes,7,opt,name=confirm,proto3" json:"confirm,omitempty"`                 // goes back after this time unless confirmed; unset: stays
+	Force         bool                   `protobuf:"varint,8,opt,name=force,proto3" json:"force,omitempty"`                    // though the lock-out guard objects
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetModeRequest) Reset() {
 	*x = SetModeRequest{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[7]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +756,7 @@ func (x *SetModeRequest) String() string {
 func (*SetModeRequest) ProtoMessage() {}
 
 func (x *SetModeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[7]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +769,7 @@ func (x *SetModeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetModeRequest.ProtoReflect.Descriptor instead.
 func (*SetModeRequest) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{7}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SetModeRequest) GetMode() Mode {
@@ -651,17 +779,68 @@ func (x *SetModeRequest) GetMode() Mode {
 	return Mode_MODE_UNSPECIFIED
 }
 
+func (x *SetModeRequest) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *SetModeRequest) GetCgroup() string {
+	if x != nil {
+		return x.Cgroup
+	}
+	return ""
+}
+
+func (x *SetModeRequest) GetShare() uint32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *SetModeRequest) GetUnset() bool {
+	if x != nil {
+		return x.Unset
+	}
+	return false
+}
+
+func (x *SetModeRequest) GetPersist() bool {
+	if x != nil {
+		return x.Persist
+	}
+	return false
+}
+
+func (x *SetModeRequest) GetConfirm() *durationpb.Duration {
+	if x != nil {
+		return x.Confirm
+	}
+	return nil
+}
+
+func (x *SetModeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type SetModeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Previous      Mode                   `protobuf:"varint,1,opt,name=previous,proto3,enum=bailiff.v1.Mode" json:"previous,omitempty"`
+	Previous      Mode                   `protobuf:"varint,1,opt,name=previous,proto3,enum=bailiff.v1.Mode" json:"previous,omitempty"` // for all, rule or cgroup; unspecified: it had none of its own
 	Mode          Mode                   `protobuf:"varint,2,opt,name=mode,proto3,enum=bailiff.v1.Mode" json:"mode,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"` // what was changed
+	Probation     *Probation             `protobuf:"bytes,4,opt,name=probation,proto3" json:"probation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetModeResponse) Reset() {
 	*x = SetModeResponse{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[8]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +852,7 @@ func (x *SetModeResponse) String() string {
 func (*SetModeResponse) ProtoMessage() {}
 
 func (x *SetModeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[8]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +865,7 @@ func (x *SetModeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetModeResponse.ProtoReflect.Descriptor instead.
 func (*SetModeResponse) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{8}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetModeResponse) GetPrevious() Mode {
@@ -703,16 +882,31 @@ func (x *SetModeResponse) GetMode() Mode {
 	return Mode_MODE_UNSPECIFIED
 }
 
+func (x *SetModeResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SetModeResponse) GetProbation() *Probation {
+	if x != nil {
+		return x.Probation
+	}
+	return nil
+}
+
 type ReloadPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AllowRollback bool                   `protobuf:"varint,1,opt,name=allow_rollback,json=allowRollback,proto3" json:"allow_rollback,omitempty"` // accept a bundle that is older than the one in force
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`                                      // though the lock-out guard objects
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReloadPolicyRequest) Reset() {
 	*x = ReloadPolicyRequest{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[9]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +918,7 @@ func (x *ReloadPolicyRequest) String() string {
 func (*ReloadPolicyRequest) ProtoMessage() {}
 
 func (x *ReloadPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[9]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +931,7 @@ func (x *ReloadPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ReloadPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{9}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReloadPolicyRequest) GetAllowRollback() bool {
@@ -745,6 +939,237 @@ func (x *ReloadPolicyRequest) GetAllowRollback() bool {
 		return x.AllowRollback
 	}
 	return false
+}
+
+func (x *ReloadPolicyRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type ApplyPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bundle        []byte                 `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`   // tar.gz
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`       // where the caller has it from, for the records
+	Confirm       *durationpb.Duration   `protobuf:"bytes,3,opt,name=confirm,proto3" json:"confirm,omitempty"` // goes back after this time unless confirmed; unset: stays
+	Force         bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`    // though the lock-out guard objects
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyPolicyRequest) Reset() {
+	*x = ApplyPolicyRequest{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyPolicyRequest) ProtoMessage() {}
+
+func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyPolicyRequest.ProtoReflect.Descriptor instead.
+func (*ApplyPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ApplyPolicyRequest) GetBundle() []byte {
+	if x != nil {
+		return x.Bundle
+	}
+	return nil
+}
+
+func (x *ApplyPolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ApplyPolicyRequest) GetConfirm() *durationpb.Duration {
+	if x != nil {
+		return x.Confirm
+	}
+	return nil
+}
+
+func (x *ApplyPolicyRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type ApplyPolicyResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	PreviousRevision string                 `protobuf:"bytes,1,opt,name=previous_revision,json=previousRevision,proto3" json:"previous_revision,omitempty"`
+	Revision         string                 `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Generation       uint32                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Probation        *Probation             `protobuf:"bytes,4,opt,name=probation,proto3" json:"probation,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ApplyPolicyResponse) Reset() {
+	*x = ApplyPolicyResponse{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyPolicyResponse) ProtoMessage() {}
+
+func (x *ApplyPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyPolicyResponse.ProtoReflect.Descriptor instead.
+func (*ApplyPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ApplyPolicyResponse) GetPreviousRevision() string {
+	if x != nil {
+		return x.PreviousRevision
+	}
+	return ""
+}
+
+func (x *ApplyPolicyResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *ApplyPolicyResponse) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ApplyPolicyResponse) GetProbation() *Probation {
+	if x != nil {
+		return x.Probation
+	}
+	return nil
+}
+
+type ConfirmRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revert        bool                   `protobuf:"varint,1,opt,name=revert,proto3" json:"revert,omitempty"` // go back now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRequest) Reset() {
+	*x = ConfirmRequest{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRequest) ProtoMessage() {}
+
+func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRequest) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ConfirmRequest) GetRevert() bool {
+	if x != nil {
+		return x.Revert
+	}
+	return false
+}
+
+type ConfirmResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Probation     *Probation             `protobuf:"bytes,1,opt,name=probation,proto3" json:"probation,omitempty"` // that has ended
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmResponse) Reset() {
+	*x = ConfirmResponse{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmResponse) ProtoMessage() {}
+
+func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmResponse) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ConfirmResponse) GetProbation() *Probation {
+	if x != nil {
+		return x.Probation
+	}
+	return nil
 }
 
 type ReloadPolicyResponse struct {
@@ -758,7 +1183,7 @@ type ReloadPolicyResponse struct {
 
 func (x *ReloadPolicyResponse) Reset() {
 	*x = ReloadPolicyResponse{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[10]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +1195,7 @@ func (x *ReloadPolicyResponse) String() string {
 func (*ReloadPolicyResponse) ProtoMessage() {}
 
 func (x *ReloadPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[10]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +1208,7 @@ func (x *ReloadPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ReloadPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{10}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReloadPolicyResponse) GetPreviousRevision() string {
@@ -812,8 +1237,8 @@ var File_bailiff_v1_agent_service_proto protoreflect.FileDescriptor
 const file_bailiff_v1_agent_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1ebailiff/v1/agent_service.proto\x12\n" +
-	"bailiff.v1\x1a\x16bailiff/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\xb9\x06\n" +
+	"bailiff.v1\x1a\x16bailiff/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
+	"\rStatusRequest\"\xdf\t\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x17\n" +
 	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12\x15\n" +
@@ -837,13 +1262,26 @@ const file_bailiff_v1_agent_service_proto_rawDesc = "" +
 	"conditions\x18\x10 \x03(\v2\x15.bailiff.v1.ConditionR\n" +
 	"conditions\x12 \n" +
 	"\vsubscribers\x18\x11 \x01(\rR\vsubscribers\x12\x19\n" +
-	"\blast_seq\x18\x12 \x01(\x04R\alastSeq\x1a>\n" +
+	"\blast_seq\x18\x12 \x01(\x04R\alastSeq\x12\x14\n" +
+	"\x05share\x18\x1e \x01(\rR\x05share\x12H\n" +
+	"\n" +
+	"rule_modes\x18\x1f \x03(\v2).bailiff.v1.StatusResponse.RuleModesEntryR\truleModes\x12N\n" +
+	"\fcgroup_modes\x18  \x03(\v2+.bailiff.v1.StatusResponse.CgroupModesEntryR\vcgroupModes\x12\x1d\n" +
+	"\n" +
+	"kept_modes\x18! \x03(\tR\tkeptModes\x123\n" +
+	"\tprobation\x18\" \x01(\v2\x15.bailiff.v1.ProbationR\tprobation\x1a>\n" +
 	"\x10RuleClassesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x99\x01\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aN\n" +
+	"\x0eRuleModesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12&\n" +
+	"\x05value\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x05value:\x028\x01\x1aP\n" +
+	"\x10CgroupModesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12&\n" +
+	"\x05value\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x05value:\x028\x01\"\x99\x01\n" +
 	"\tCondition\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x120\n" +
@@ -873,25 +1311,59 @@ const file_bailiff_v1_agent_service_proto_rawDesc = "" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x03 \x01(\x05R\x04line\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"6\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\xa7\x01\n" +
+	"\tProbation\x12\x12\n" +
+	"\x04what\x18\x01 \x01(\tR\x04what\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xf3\x01\n" +
 	"\x0eSetModeRequest\x12$\n" +
-	"\x04mode\x18\x01 \x01(\x0e2\x10.bailiff.v1.ModeR\x04mode\"e\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x10.bailiff.v1.ModeR\x04mode\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06cgroup\x18\x03 \x01(\tR\x06cgroup\x12\x14\n" +
+	"\x05share\x18\x04 \x01(\rR\x05share\x12\x14\n" +
+	"\x05unset\x18\x05 \x01(\bR\x05unset\x12\x18\n" +
+	"\apersist\x18\x06 \x01(\bR\apersist\x123\n" +
+	"\aconfirm\x18\a \x01(\v2\x19.google.protobuf.DurationR\aconfirm\x12\x14\n" +
+	"\x05force\x18\b \x01(\bR\x05force\"\xae\x01\n" +
 	"\x0fSetModeResponse\x12,\n" +
 	"\bprevious\x18\x01 \x01(\x0e2\x10.bailiff.v1.ModeR\bprevious\x12$\n" +
-	"\x04mode\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x04mode\"<\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x04mode\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x123\n" +
+	"\tprobation\x18\x04 \x01(\v2\x15.bailiff.v1.ProbationR\tprobation\"R\n" +
 	"\x13ReloadPolicyRequest\x12%\n" +
-	"\x0eallow_rollback\x18\x01 \x01(\bR\rallowRollback\"\x7f\n" +
+	"\x0eallow_rollback\x18\x01 \x01(\bR\rallowRollback\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x8b\x01\n" +
+	"\x12ApplyPolicyRequest\x12\x16\n" +
+	"\x06bundle\x18\x01 \x01(\fR\x06bundle\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
+	"\aconfirm\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\aconfirm\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\"\xb3\x01\n" +
+	"\x13ApplyPolicyResponse\x12+\n" +
+	"\x11previous_revision\x18\x01 \x01(\tR\x10previousRevision\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\tR\brevision\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\rR\n" +
+	"generation\x123\n" +
+	"\tprobation\x18\x04 \x01(\v2\x15.bailiff.v1.ProbationR\tprobation\"(\n" +
+	"\x0eConfirmRequest\x12\x16\n" +
+	"\x06revert\x18\x01 \x01(\bR\x06revert\"F\n" +
+	"\x0fConfirmResponse\x123\n" +
+	"\tprobation\x18\x01 \x01(\v2\x15.bailiff.v1.ProbationR\tprobation\"\x7f\n" +
 	"\x14ReloadPolicyResponse\x12+\n" +
 	"\x11previous_revision\x18\x01 \x01(\tR\x10previousRevision\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\tR\brevision\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\rR\n" +
-	"generation2\xa7\x02\n" +
+	"generation2\xbb\x03\n" +
 	"\fAgentService\x12?\n" +
 	"\x06Status\x12\x19.bailiff.v1.StatusRequest\x1a\x1a.bailiff.v1.StatusResponse\x12?\n" +
 	"\x06Policy\x12\x19.bailiff.v1.PolicyRequest\x1a\x1a.bailiff.v1.PolicyResponse\x12B\n" +
 	"\aSetMode\x12\x1a.bailiff.v1.SetModeRequest\x1a\x1b.bailiff.v1.SetModeResponse\x12Q\n" +
-	"\fReloadPolicy\x12\x1f.bailiff.v1.ReloadPolicyRequest\x1a .bailiff.v1.ReloadPolicyResponseB0Z.example.com/bailiff/proto/bailiff/v1;bailiffv1b\x06proto3"
+	"\fReloadPolicy\x12\x1f.bailiff.v1.ReloadPolicyRequest\x1a .bailiff.v1.ReloadPolicyResponse\x12N\n" +
+	"\vApplyPolicy\x12\x1e.bailiff.v1.ApplyPolicyRequest\x1a\x1f.bailiff.v1.ApplyPolicyResponse\x12B\n" +
+	"\aConfirm\x12\x1a.bailiff.v1.ConfirmRequest\x1a\x1b.bailiff.v1.ConfirmResponseB0Z.example.com/bailiff/proto/bailiff/v1;bailiffv1b\x06proto3"
 
 var (
 	file_bailiff_v1_agent_service_proto_rawDescOnce sync.Once
@@ -905,7 +1377,7 @@ func file_bailiff_v1_agent_service_proto_rawDescGZIP() []byte {
 	return file_bailiff_v1_agent_service_proto_rawDescData
 }
 
-var file_bailiff_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_bailiff_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_bailiff_v1_agent_service_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 0: bailiff.v1.StatusRequest
 	(*StatusResponse)(nil),        // 1: bailiff.v1.StatusResponse
@@ -914,48 +1386,72 @@ var file_bailiff_v1_agent_service_proto_goTypes = []any{
 	(*PolicyResponse)(nil),        // 4: bailiff.v1.PolicyResponse
 	(*Rule)(nil),                  // 5: bailiff.v1.Rule
 	(*Reason)(nil),                // 6: bailiff.v1.Reason
-	(*SetModeRequest)(nil),        // 7: bailiff.v1.SetModeRequest
-	(*SetModeResponse)(nil),       // 8: bailiff.v1.SetModeResponse
-	(*ReloadPolicyRequest)(nil),   // 9: bailiff.v1.ReloadPolicyRequest
-	(*ReloadPolicyResponse)(nil),  // 10: bailiff.v1.ReloadPolicyResponse
-	nil,                           // 11: bailiff.v1.StatusResponse.RuleClassesEntry
-	nil,                           // 12: bailiff.v1.StatusResponse.CountersEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(Mode)(0),                     // 14: bailiff.v1.Mode
-	(*RuleRef)(nil),               // 15: bailiff.v1.RuleRef
-	(Hook)(0),                     // 16: bailiff.v1.Hook
-	(Verdict)(0),                  // 17: bailiff.v1.Verdict
+	(*Probation)(nil),             // 7: bailiff.v1.Probation
+	(*SetModeRequest)(nil),        // 8: bailiff.v1.SetModeRequest
+	(*SetModeResponse)(nil),       // 9: bailiff.v1.SetModeResponse
+	(*ReloadPolicyRequest)(nil),   // 10: bailiff.v1.ReloadPolicyRequest
+	(*ApplyPolicyRequest)(nil),    // 11: bailiff.v1.ApplyPolicyRequest
+	(*ApplyPolicyResponse)(nil),   // 12: bailiff.v1.ApplyPolicyResponse
+	(*ConfirmRequest)(nil),        // 13: bailiff.v1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 14: bailiff.v1.ConfirmResponse
+	(*ReloadPolicyResponse)(nil),  // 15: bailiff.v1.ReloadPolicyResponse
+	nil,                           // 16: bailiff.v1.StatusResponse.RuleClassesEntry
+	nil,                           // 17: bailiff.v1.StatusResponse.CountersEntry
+	nil,                           // 18: bailiff.v1.StatusResponse.RuleModesEntry
+	nil,                           // 19: bailiff.v1.StatusResponse.CgroupModesEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(Mode)(0),                     // 21: bailiff.v1.Mode
+	(*RuleRef)(nil),               // 22: bailiff.v1.RuleRef
+	(Hook)(0),                     // 23: bailiff.v1.Hook
+	(Verdict)(0),                  // 24: bailiff.v1.Verdict
+	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
 }
 var file_bailiff_v1_agent_service_proto_depIdxs = []int32{
-	13, // 0: bailiff.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	14, // 1: bailiff.v1.StatusResponse.mode:type_name -> bailiff.v1.Mode
-	13, // 2: bailiff.v1.StatusResponse.policy_loaded:type_name -> google.protobuf.Timestamp
-	11, // 3: bailiff.v1.StatusResponse.rule_classes:type_name -> bailiff.v1.StatusResponse.RuleClassesEntry
-	12, // 4: bailiff.v1.StatusResponse.counters:type_name -> bailiff.v1.StatusResponse.CountersEntry
+	20, // 0: bailiff.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	21, // 1: bailiff.v1.StatusResponse.mode:type_name -> bailiff.v1.Mode
+	20, // 2: bailiff.v1.StatusResponse.policy_loaded:type_name -> google.protobuf.Timestamp
+	16, // 3: bailiff.v1.StatusResponse.rule_classes:type_name -> bailiff.v1.StatusResponse.RuleClassesEntry
+	17, // 4: bailiff.v1.StatusResponse.counters:type_name -> bailiff.v1.StatusResponse.CountersEntry
 	2,  // 5: bailiff.v1.StatusResponse.conditions:type_name -> bailiff.v1.Condition
-	13, // 6: bailiff.v1.Condition.since:type_name -> google.protobuf.Timestamp
-	13, // 7: bailiff.v1.PolicyResponse.loaded:type_name -> google.protobuf.Timestamp
-	5,  // 8: bailiff.v1.PolicyResponse.rules:type_name -> bailiff.v1.Rule
-	15, // 9: bailiff.v1.Rule.ref:type_name -> bailiff.v1.RuleRef
-	16, // 10: bailiff.v1.Rule.hook:type_name -> bailiff.v1.Hook
-	17, // 11: bailiff.v1.Rule.verdict:type_name -> bailiff.v1.Verdict
-	6,  // 12: bailiff.v1.Rule.reasons:type_name -> bailiff.v1.Reason
-	14, // 13: bailiff.v1.SetModeRequest.mode:type_name -> bailiff.v1.Mode
-	14, // 14: bailiff.v1.SetModeResponse.previous:type_name -> bailiff.v1.Mode
-	14, // 15: bailiff.v1.SetModeResponse.mode:type_name -> bailiff.v1.Mode
-	0,  // 16: bailiff.v1.AgentService.Status:input_type -> bailiff.v1.StatusRequest
-	3,  // 17: bailiff.v1.AgentService.Policy:input_type -> bailiff.v1.PolicyRequest
-	7,  // 18: bailiff.v1.AgentService.SetMode:input_type -> bailiff.v1.SetModeRequest
-	9,  // 19: bailiff.v1.AgentService.ReloadPolicy:input_type -> bailiff.v1.ReloadPolicyRequest
-	1,  // 20: bailiff.v1.AgentService.Status:output_type -> bailiff.v1.StatusResponse
-	4,  // 21: bailiff.v1.AgentService.Policy:output_type -> bailiff.v1.PolicyResponse
-	8,  // 22: bailiff.v1.AgentService.SetMode:output_type -> bailiff.v1.SetModeResponse
-	10, // 23: bailiff.v1.AgentService.ReloadPolicy:output_type -> bailiff.v1.ReloadPolicyResponse
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	18, // 6: bailiff.v1.StatusResponse.rule_modes:type_name -> bailiff.v1.StatusResponse.RuleModesEntry
+	19, // 7: bailiff.v1.StatusResponse.cgroup_modes:type_name -> bailiff.v1.StatusResponse.CgroupModesEntry
+	7,  // 8: bailiff.v1.StatusResponse.probation:type_name -> bailiff.v1.Probation
+	20, // 9: bailiff.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	20, // 10: bailiff.v1.PolicyResponse.loaded:type_name -> google.protobuf.Timestamp
+	5,  // 11: bailiff.v1.PolicyResponse.rules:type_name -> bailiff.v1.Rule
+	22, // 12: bailiff.v1.Rule.ref:type_name -> bailiff.v1.RuleRef
+	23, // 13: bailiff.v1.Rule.hook:type_name -> bailiff.v1.Hook
+	24, // 14: bailiff.v1.Rule.verdict:type_name -> bailiff.v1.Verdict
+	6,  // 15: bailiff.v1.Rule.reasons:type_name -> bailiff.v1.Reason
+	20, // 16: bailiff.v1.Probation.since:type_name -> google.protobuf.Timestamp
+	20, // 17: bailiff.v1.Probation.until:type_name -> google.protobuf.Timestamp
+	21, // 18: bailiff.v1.SetModeRequest.mode:type_name -> bailiff.v1.Mode
+	25, // 19: bailiff.v1.SetModeRequest.confirm:type_name -> google.protobuf.Duration
+	21, // 20: bailiff.v1.SetModeResponse.previous:type_name -> bailiff.v1.Mode
+	21, // 21: bailiff.v1.SetModeResponse.mode:type_name -> bailiff.v1.Mode
+	7,  // 22: bailiff.v1.SetModeResponse.probation:type_name -> bailiff.v1.Probation
+	25, // 23: bailiff.v1.ApplyPolicyRequest.confirm:type_name -> google.protobuf.Duration
+	7,  // 24: bailiff.v1.ApplyPolicyResponse.probation:type_name -> bailiff.v1.Probation
+	7,  // 25: bailiff.v1.ConfirmResponse.probation:type_name -> bailiff.v1.Probation
+	21, // 26: bailiff.v1.StatusResponse.RuleModesEntry.value:type_name -> bailiff.v1.Mode
+	21, // 27: bailiff.v1.StatusResponse.CgroupModesEntry.value:type_name -> bailiff.v1.Mode
+	0,  // 28: bailiff.v1.AgentService.Status:input_type -> bailiff.v1.StatusRequest
+	3,  // 29: bailiff.v1.AgentService.Policy:input_type -> bailiff.v1.PolicyRequest
+	8,  // 30: bailiff.v1.AgentService.SetMode:input_type -> bailiff.v1.SetModeRequest
+	10, // 31: bailiff.v1.AgentService.ReloadPolicy:input_type -> bailiff.v1.ReloadPolicyRequest
+	11, // 32: bailiff.v1.AgentService.ApplyPolicy:input_type -> bailiff.v1.ApplyPolicyRequest
+	13, // 33: bailiff.v1.AgentService.Confirm:input_type -> bailiff.v1.ConfirmRequest
+	1,  // 34: bailiff.v1.AgentService.Status:output_type -> bailiff.v1.StatusResponse
+	4,  // 35: bailiff.v1.AgentService.Policy:output_type -> bailiff.v1.PolicyResponse
+	9,  // 36: bailiff.v1.AgentService.SetMode:output_type -> bailiff.v1.SetModeResponse
+	15, // 37: bailiff.v1.AgentService.ReloadPolicy:output_type -> bailiff.v1.ReloadPolicyResponse
+	12, // 38: bailiff.v1.AgentService.ApplyPolicy:output_type -> bailiff.v1.ApplyPolicyResponse
+	14, // 39: bailiff.v1.AgentService.Confirm:output_type -> bailiff.v1.ConfirmResponse
+	34, // [34:40] is the sub-list for method output_type
+	28, // [28:34] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_bailiff_v1_agent_service_proto_init() }
@@ -970,7 +1466,7 @@ func file_bailiff_v1_agent_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bailiff_v1_agent_service_proto_rawDesc), len(file_bailiff_v1_agent_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

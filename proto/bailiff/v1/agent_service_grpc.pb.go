@@ -23,6 +23,8 @@ const (
 	AgentService_Policy_FullMethodName       = "/bailiff.v1.AgentService/Policy"
 	AgentService_SetMode_FullMethodName      = "/bailiff.v1.AgentService/SetMode"
 	AgentService_ReloadPolicy_FullMethodName = "/bailiff.v1.AgentService/ReloadPolicy"
+	AgentService_ApplyPolicy_FullMethodName  = "/bailiff.v1.AgentService/ApplyPolicy"
+	AgentService_Confirm_FullMethodName      = "/bailiff.v1.AgentService/Confirm"
 )
 
 // AgentServiceClient is the client API for AgentService service.
@@ -35,11 +37,18 @@ type AgentServiceClient interface {
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// Policy lists the rules in force and how each is decided: every role.
 	Policy(ctx context.Context, in *PolicyRequest, opts ...grpc.CallOption) (*PolicyResponse, error)
-	// SetMode switches between audit and enforce: operator.
+	// SetMode switches between audit and enforce, for all, for one rule or for one
+	// cgroup: operator.
 	SetMode(ctx context.Context, in *SetModeRequest, opts ...grpc.CallOption) (*SetModeResponse, error)
 	// ReloadPolicy reads the bundle again; on any error the policy in force
 	// stays (FAILED_PRECONDITION with the reason): operator.
 	ReloadPolicy(ctx context.Context, in *ReloadPolicyRequest, opts ...grpc.CallOption) (*ReloadPolicyResponse, error)
+	// ApplyPolicy puts a bundle in force that the caller sends, in place of the one
+	// that the agent was told to use; errors as for ReloadPolicy: operator.
+	ApplyPolicy(ctx context.Context, in *ApplyPolicyRequest, opts ...grpc.CallOption) (*ApplyPolicyResponse, error)
+	// Confirm ends the probation of the last change: it stays, or goes back;
+	// FAILED_PRECONDITION if nothing is on probation: operator.
+	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
 }
 
 type agentServiceClient struct {
@@ -90,6 +99,26 @@ func (c *agentServiceClient) ReloadPolicy(ctx context.Context, in *ReloadPolicyR
 	return out, nil
 }
 
+func (c *agentServiceClient) ApplyPolicy(ctx context.Context, in *ApplyPolicyRequest, opts ...grpc.CallOption) (*ApplyPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyPolicyResponse)
+	err := c.cc.Invoke(ctx, AgentService_ApplyPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmResponse)
+	err := c.cc.Invoke(ctx, AgentService_Confirm_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AgentServiceServer is the server API for AgentService service.
 // All implementations must embed UnimplementedAgentServiceServer
 // for forward compatibility.
@@ -100,11 +129,18 @@ type AgentServiceServer interface {
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Policy lists the rules in force and how each is decided: every role.
 	Policy(context.Context, *PolicyRequest) (*PolicyResponse, error)
-	// SetMode switches between audit and enforce: operator.
+	// SetMode switches between audit and enforce, for all, for one rule or for one
+	// cgroup: operator.
 	SetMode(context.Context, *SetModeRequest) (*SetModeResponse, error)
 	// ReloadPolicy reads the bundle again; on any error the policy in force
 	// stays (FAILED_PRECONDITION with the reason): operator.
 	ReloadPolicy(context.Context, *ReloadPolicyRequest) (*ReloadPolicyResponse, error)
+	// ApplyPolicy puts a bundle in force that the caller sends, in place of the one
+	// that the agent was told to use; errors as for ReloadPolicy: operator.
+	ApplyPolicy(context.Context, *ApplyPolicyRequest) (*ApplyPolicyResponse, error)
+	// Confirm ends the probation of the last change: it stays, or goes back;
+	// FAILED_PRECONDITION if nothing is on probation: operator.
+	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
 	mustEmbedUnimplementedAgentServiceServer()
 }
 
@@ -126,6 +162,12 @@ func (UnimplementedAgentServiceServer) SetMode(context.Context, *SetModeRequest)
 }
 func (UnimplementedAgentServiceServer) ReloadPolicy(context.Context, *ReloadPolicyRequest) (*ReloadPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReloadPolicy not implemented")
+}
+func (UnimplementedAgentServiceServer) ApplyPolicy(context.Context, *ApplyPolicyRequest) (*ApplyPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyPolicy not implemented")
+}
+func (UnimplementedAgentServiceServer) Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
 }
 func (UnimplementedAgentServiceServer) mustEmbedUnimplementedAgentServiceServer() {}
 func (UnimplementedAgentServiceServer) testEmbeddedByValue()                      {}
@@ -220,6 +262,42 @@ func _AgentService_ReloadPolicy_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentService_ApplyPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).ApplyPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_ApplyPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).ApplyPolicy(ctx, req.(*ApplyPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_Confirm_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).Confirm(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_Confirm_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).Confirm(ctx, req.(*ConfirmRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AgentService_ServiceDesc is the grpc.ServiceDesc for AgentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -242,6 +320,14 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReloadPolicy",
 			Handler:    _AgentService_ReloadPolicy_Handler,
+		},
+		{
+			MethodName: "ApplyPolicy",
+			Handler:    _AgentService_ApplyPolicy_Handler,
+		},
+		{
+			MethodName: "Confirm",
+			Handler:    _AgentService_Confirm_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -309,6 +309,62 @@ func (Mode) EnumDescriptor() ([]byte, []int) {
 	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
+// ModeBy is who said which mode holds for an act.
+type ModeBy int32
+
+const (
+	ModeBy_MODE_BY_UNSPECIFIED ModeBy = 0
+	ModeBy_MODE_BY_ALL         ModeBy = 1 // the mode for all
+	ModeBy_MODE_BY_RULE        ModeBy = 2 // the rule's own
+	ModeBy_MODE_BY_CGROUP      ModeBy = 3 // the cgroup's own, or that of one above it
+	ModeBy_MODE_BY_SHARE       ModeBy = 4 // the mode for all, which enforces in a share of the cgroups
+)
+
+// Enum value maps for ModeBy.
+var (
+	ModeBy_name = map[int32]string{
+		0: "MODE_BY_UNSPECIFIED",
+		1: "MODE_BY_ALL",
+		2: "MODE_BY_RULE",
+		3: "MODE_BY_CGROUP",
+		4: "MODE_BY_SHARE",
+	}
+	ModeBy_value = map[string]int32{
+		"MODE_BY_UNSPECIFIED": 0,
+		"MODE_BY_ALL":         1,
+		"MODE_BY_RULE":        2,
+		"MODE_BY_CGROUP":      3,
+		"MODE_BY_SHARE":       4,
+	}
+)
+
+func (x ModeBy) Enum() *ModeBy {
+	p := new(ModeBy)
+	*p = x
+	return p
+}
+
+func (x ModeBy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ModeBy) Descriptor() protoreflect.EnumDescriptor {
+	return file_bailiff_v1_event_proto_enumTypes[5].Descriptor()
+}
+
+func (ModeBy) Type() protoreflect.EnumType {
+	return &file_bailiff_v1_event_proto_enumTypes[5]
+}
+
+func (x ModeBy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ModeBy.Descriptor instead.
+func (ModeBy) EnumDescriptor() ([]byte, []int) {
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
+}
+
 // FileID is the identity of an inode.
 type FileID struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1076,10 +1132,11 @@ type Decision struct {
 	Message       string                 `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
 	Revision      string                 `protobuf:"bytes,8,opt,name=revision,proto3" json:"revision,omitempty"`
 	Generation    uint32                 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
-	Late          bool                   `protobuf:"varint,10,opt,name=late,proto3" json:"late,omitempty"`                        // decided after the act
-	Undecided     bool                   `protobuf:"varint,11,opt,name=undecided,proto3" json:"undecided,omitempty"`              // a deferred rule had no verdict at the time of the act
-	FailOpen      string                 `protobuf:"bytes,12,opt,name=fail_open,json=failOpen,proto3" json:"fail_open,omitempty"` // why an act passed though it could not be judged
-	Divergence    bool                   `protobuf:"varint,13,opt,name=divergence,proto3" json:"divergence,omitempty"`            // OPA disagrees with the kernel
+	Late          bool                   `protobuf:"varint,10,opt,name=late,proto3" json:"late,omitempty"`                                          // decided after the act
+	Undecided     bool                   `protobuf:"varint,11,opt,name=undecided,proto3" json:"undecided,omitempty"`                                // a deferred rule had no verdict at the time of the act
+	FailOpen      string                 `protobuf:"bytes,12,opt,name=fail_open,json=failOpen,proto3" json:"fail_open,omitempty"`                   // why an act passed though it could not be judged
+	Divergence    bool                   `protobuf:"varint,13,opt,name=divergence,proto3" json:"divergence,omitempty"`                              // OPA disagrees with the kernel
+	ModeBy        ModeBy                 `protobuf:"varint,20,opt,name=mode_by,json=modeBy,proto3,enum=bailiff.v1.ModeBy" json:"mode_by,omitempty"` // who said which mode held for this act
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1203,6 +1260,13 @@ func (x *Decision) GetDivergence() bool {
 		return x.Divergence
 	}
 	return false
+}
+
+func (x *Decision) GetModeBy() ModeBy {
+	if x != nil {
+		return x.ModeBy
+	}
+	return ModeBy_MODE_BY_UNSPECIFIED
 }
 
 // Notice is a record about the agent: start, stop, policy and mode changes,
@@ -1514,7 +1578,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x04line\x18\x04 \x01(\x05R\x04line\x12\x14\n" +
 	"\x05title\x18\x05 \x01(\tR\x05title\x12\x1a\n" +
 	"\bseverity\x18\x06 \x01(\tR\bseverity\x12\x16\n" +
-	"\x06attack\x18\a \x03(\tR\x06attack\"\xd2\x03\n" +
+	"\x06attack\x18\a \x03(\tR\x06attack\"\xff\x03\n" +
 	"\bDecision\x12-\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x13.bailiff.v1.VerdictR\averdict\x12*\n" +
 	"\x06effect\x18\x02 \x01(\x0e2\x12.bailiff.v1.EffectR\x06effect\x12*\n" +
@@ -1533,7 +1597,8 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\tfail_open\x18\f \x01(\tR\bfailOpen\x12\x1e\n" +
 	"\n" +
 	"divergence\x18\r \x01(\bR\n" +
-	"divergence\"\xa3\x01\n" +
+	"divergence\x12+\n" +
+	"\amode_by\x18\x14 \x01(\x0e2\x12.bailiff.v1.ModeByR\x06modeBy\"\xa3\x01\n" +
 	"\x06Notice\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x126\n" +
@@ -1589,7 +1654,13 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"MODE_AUDIT\x10\x01\x12\x10\n" +
-	"\fMODE_ENFORCE\x10\x02B0Z.example.com/bailiff/proto/bailiff/v1;bailiffv1b\x06proto3"
+	"\fMODE_ENFORCE\x10\x02*k\n" +
+	"\x06ModeBy\x12\x17\n" +
+	"\x13MODE_BY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vMODE_BY_ALL\x10\x01\x12\x10\n" +
+	"\fMODE_BY_RULE\x10\x02\x12\x12\n" +
+	"\x0eMODE_BY_CGROUP\x10\x03\x12\x11\n" +
+	"\rMODE_BY_SHARE\x10\x04B0Z.example.com/bailiff/proto/bailiff/v1;bailiffv1b\x06proto3"
 
 var (
 	file_bailiff_v1_event_proto_rawDescOnce sync.Once
@@ -1603,7 +1674,7 @@ func file_bailiff_v1_event_proto_rawDescGZIP() []byte {
 	return file_bailiff_v1_event_proto_rawDescData
 }
 
-var file_bailiff_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_bailiff_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_bailiff_v1_event_proto_goTypes = []any{
 	(Hook)(0),                     // 0: bailiff.v1.Hook
@@ -1611,46 +1682,48 @@ var file_bailiff_v1_event_proto_goTypes = []any{
 	(Effect)(0),                   // 2: bailiff.v1.Effect
 	(Source)(0),                   // 3: bailiff.v1.Source
 	(Mode)(0),                     // 4: bailiff.v1.Mode
-	(*FileID)(nil),                // 5: bailiff.v1.FileID
-	(*File)(nil),                  // 6: bailiff.v1.File
-	(*Process)(nil),               // 7: bailiff.v1.Process
-	(*Exec)(nil),                  // 8: bailiff.v1.Exec
-	(*Fork)(nil),                  // 9: bailiff.v1.Fork
-	(*Exit)(nil),                  // 10: bailiff.v1.Exit
-	(*RuleRef)(nil),               // 11: bailiff.v1.RuleRef
-	(*Decision)(nil),              // 12: bailiff.v1.Decision
-	(*Notice)(nil),                // 13: bailiff.v1.Notice
-	(*Event)(nil),                 // 14: bailiff.v1.Event
-	nil,                           // 15: bailiff.v1.Exec.EnvEntry
-	nil,                           // 16: bailiff.v1.Notice.FieldsEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(ModeBy)(0),                   // 5: bailiff.v1.ModeBy
+	(*FileID)(nil),                // 6: bailiff.v1.FileID
+	(*File)(nil),                  // 7: bailiff.v1.File
+	(*Process)(nil),               // 8: bailiff.v1.Process
+	(*Exec)(nil),                  // 9: bailiff.v1.Exec
+	(*Fork)(nil),                  // 10: bailiff.v1.Fork
+	(*Exit)(nil),                  // 11: bailiff.v1.Exit
+	(*RuleRef)(nil),               // 12: bailiff.v1.RuleRef
+	(*Decision)(nil),              // 13: bailiff.v1.Decision
+	(*Notice)(nil),                // 14: bailiff.v1.Notice
+	(*Event)(nil),                 // 15: bailiff.v1.Event
+	nil,                           // 16: bailiff.v1.Exec.EnvEntry
+	nil,                           // 17: bailiff.v1.Notice.FieldsEntry
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_bailiff_v1_event_proto_depIdxs = []int32{
-	5,  // 0: bailiff.v1.File.id:type_name -> bailiff.v1.FileID
-	6,  // 1: bailiff.v1.Process.exe:type_name -> bailiff.v1.File
-	6,  // 2: bailiff.v1.Process.parent_exe:type_name -> bailiff.v1.File
-	15, // 3: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
+	6,  // 0: bailiff.v1.File.id:type_name -> bailiff.v1.FileID
+	7,  // 1: bailiff.v1.Process.exe:type_name -> bailiff.v1.File
+	7,  // 2: bailiff.v1.Process.parent_exe:type_name -> bailiff.v1.File
+	16, // 3: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
 	1,  // 4: bailiff.v1.Decision.verdict:type_name -> bailiff.v1.Verdict
 	2,  // 5: bailiff.v1.Decision.effect:type_name -> bailiff.v1.Effect
 	3,  // 6: bailiff.v1.Decision.source:type_name -> bailiff.v1.Source
 	4,  // 7: bailiff.v1.Decision.mode:type_name -> bailiff.v1.Mode
-	11, // 8: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
-	11, // 9: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
-	16, // 10: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
-	17, // 11: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
-	0,  // 12: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
-	7,  // 13: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
-	6,  // 14: bailiff.v1.Event.file:type_name -> bailiff.v1.File
-	8,  // 15: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
-	9,  // 16: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
-	10, // 17: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
-	12, // 18: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
-	13, // 19: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	12, // 8: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
+	12, // 9: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
+	5,  // 10: bailiff.v1.Decision.mode_by:type_name -> bailiff.v1.ModeBy
+	17, // 11: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
+	18, // 12: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
+	0,  // 13: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
+	8,  // 14: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
+	7,  // 15: bailiff.v1.Event.file:type_name -> bailiff.v1.File
+	9,  // 16: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
+	10, // 17: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
+	11, // 18: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
+	13, // 19: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
+	14, // 20: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_bailiff_v1_event_proto_init() }
@@ -1663,7 +1736,7 @@ func file_bailiff_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bailiff_v1_event_proto_rawDesc), len(file_bailiff_v1_event_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
