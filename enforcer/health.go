@@ -19,20 +19,23 @@ const (
 
 // Codes of the declared conditions.
 const (
-	CondPolicyStale    = "policy-stale"
-	CondDivergence     = "divergence"
-	CondEventsDropped  = "events-dropped"
-	CondFailOpen       = "fail-open"
-	CondNotRemembered  = "verdicts-not-remembered"
-	CondTablesNotFreed = "tables-not-freed"
-	CondCountersUnread = "counters-unreadable"
-	CondLateKillFailed = "late-kill-failed"
-	CondBackendLimited = "backend-limited"
-	CondHookSilent     = "hook-silent"
-	CondSinkFailing    = "sink-failing"
-	CondSpoolFailing   = "spool-failing"
-	CondCertificates   = "certificates-stale"
-	CondCertExpires    = "certificate-expires"
+	CondPolicyStale       = "policy-stale"
+	CondDivergence        = "divergence"
+	CondEventsDropped     = "events-dropped"
+	CondFailOpen          = "fail-open"
+	CondNotRemembered     = "verdicts-not-remembered"
+	CondTablesNotFreed    = "tables-not-freed"
+	CondCountersUnread    = "counters-unreadable"
+	CondLateKillFailed    = "late-kill-failed"
+	CondBackendLimited    = "backend-limited"
+	CondHookSilent        = "hook-silent"
+	CondSinkFailing       = "sink-failing"
+	CondSpoolFailing      = "spool-failing"
+	CondCanaryUnseen      = "canary-unseen"
+	CondCanaryUndelivered = "canary-undelivered"
+	CondCanaryUndone      = "canary-undone"
+	CondCertificates      = "certificates-stale"
+	CondCertExpires       = "certificate-expires"
 
 	CondPolicyFallback    = "policy-fallback"
 	CondPolicyUnreachable = "policy-unreachable"
@@ -69,6 +72,10 @@ var declaredConditions = []Condition{
 		Remedy: "Acts passed because nobody could judge them in time. See the reasons in the counters; simplify the deferred rules (bailiff explain) or mark them undecided: deny."},
 	{Code: CondHookSilent, Severity: SeverityHigh,
 		Remedy: "A hook was attached but does not fire. Restart the agent; choose another backend if it stays."},
+	{Code: CondCanaryUnseen, Severity: SeverityHigh,
+		Remedy: "The agent executes itself from time to time, and this time no event of it came from the kernel: acts may pass unjudged and untold. Restart the agent; if it stays, see bailiff doctor."},
+	{Code: CondCanaryUndelivered, Severity: SeverityMedium,
+		Remedy: "Acts are judged, but events do not come out: see the condition of the spool, and what it says about the disk. If there is none, restart the agent."},
 	{Code: CondBackendLimited, Severity: SeverityHigh,
 		Remedy: "This backend cannot refuse everything that the policy denies. See bailiff doctor for what a better one needs."},
 	{Code: CondProbationStuck, Severity: SeverityHigh,
@@ -95,9 +102,14 @@ var declaredConditions = []Condition{
 		Remedy: "Renew the agent's certificate (listen.cert, listen.key): when it has ended no client connects any more. The new files are taken up while the agent runs."},
 	{Code: CondLockout, Severity: SeverityLow,
 		Remedy: "Nothing is denied yet. Before you switch to enforce: except the named program in the rule, or put the rule into audit mode (bailiff mode audit --rule ID)."},
+	{Code: CondCanaryUndone, Severity: SeverityLow,
+		Remedy: "The agent cannot execute itself to see whether it is told, so nobody knows whether all is well. See the text for why: processes, memory, a cgroup that is gone."},
 	{Code: CondTablesNotFreed, Severity: SeverityLow,
 		Remedy: "Tables of a former policy still take kernel memory. They are freed at the next try or when the agent stops."},
 }
+
+// Declared returns every condition that there is, not raised.
+func Declared() []Condition { return slices.Clone(declaredConditions) }
 
 // health holds the conditions that are raised.
 type health struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"example.com/bailiff/bpf"
 	"example.com/bailiff/enforcer"
 	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/server"
@@ -27,6 +28,8 @@ type agent struct {
 	explicit bool       // the operator named the backend
 	why      string     // why no better backend works, when this one cannot refuse
 	kept     *spool.Log // nil: none
+	vitals   *vitals
+	kernel   *bpf.Kernel
 
 	keptModes *rollout.Kept
 	probation *rollout.Probation
@@ -56,6 +59,7 @@ func (a *agent) Status() server.Status {
 		p := probationOf(c)
 		out.Probation = &p
 	}
+	a.addVitals(&out)
 	for _, r := range a.inForce() {
 		out.RuleClasses[r.Class.String()]++
 	}

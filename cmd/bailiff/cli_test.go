@@ -187,6 +187,11 @@ func (a *scripted) Status() server.Status {
 		Version: "v1", BootID: "boot", RunID: "run", PID: 42, Backend: "lsm", Mode: a.mode, Revision: "r1", Generation: 3,
 		PolicySource: "/etc/bailiff/\x1b[2Jrules", Scope: []string{"/sys/fs/cgroup/a b"}, Rescue: []string{"/usr/sbin/sshd"},
 		RuleClasses: map[string]uint32{"kernel": 2, "full": 1}, Counters: map[string]uint64{"events_emitted": 12, "kernel_drop_ring_full_open": 3, "fail_open_queue_full": 1},
+		Ring:   server.Ring{Used: 1536, Size: 16 << 20},
+		Canary: &server.Canary{Every: 15 * time.Second, Within: 5 * time.Second, Time: time.Now().Add(time.Hour), Stage: "stream", Seen: 1500 * time.Microsecond},
+		Spool: &server.SpoolState{Dir: "/var/lib/bailiff/spool", Bytes: 3 << 20, MaxBytes: 1 << 30, Segments: 2, Consumers: []server.Consumer{
+			{Name: "archive"}, {Name: "siem", Run: "run", Seq: 5, Behind: 7}, {Name: "old", Run: "gone", Unknown: true},
+		}},
 		Conditions: []server.Condition{{Code: "policy-stale", Severity: "high", Text: "exec.rego:3: bad\nhint", Remedy: "mend it"}},
 	}
 }

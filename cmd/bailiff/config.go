@@ -34,6 +34,7 @@ type config struct {
 	Rescue   []string     `yaml:"rescue"`
 	Events   eventsConfig `yaml:"events"`
 	Redact   redactConfig `yaml:"redact"`
+	Canary   canaryConfig `yaml:"canary"`
 	Spool    spoolConfig  `yaml:"spool"`
 	StateDir string       `yaml:"state_dir"`
 	Force    bool         `yaml:"force"`
@@ -84,6 +85,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.Events.Env, "env", []string{"LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH"},
 		"environment variables to report with an exec and to show to rules")
 	c.Redact.flags(f)
+	c.Canary.flags(f)
 	f.StringVar(&c.Spool.Dir, "spool", "/var/lib/bailiff/spool", "keep every event in this directory, so that clients can read on where they stopped; off: keep none")
 	f.Int64Var(&c.Spool.MaxBytes, "spool-max-bytes", 1<<30, "size of the spool, after which the oldest events go")
 	f.DurationVar(&c.Spool.MaxAge, "spool-max-age", 7*24*time.Hour, "age of events in the spool, after which they go")
@@ -210,6 +212,9 @@ func (c *config) validate() error {
 		}
 	}
 	if _, err := c.Redact.redactor(); err != nil {
+		return err
+	}
+	if err := c.Canary.validate(); err != nil {
 		return err
 	}
 	s := &c.Spool

@@ -14,7 +14,13 @@ import (
 
 func main() { os.Exit(realMain()) }
 
+// isCanary reports whether the agent has executed itself to see if it is told.
+func isCanary(args []string) bool { return len(args) == 3 && args[1] == canaryWord }
+
 func realMain() int {
+	if isCanary(os.Args) {
+		return exitOK
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it the hard way

@@ -114,14 +114,19 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 		return &userError{Code: "kernel", Why: err.Error(), Hint: "run `bailiff doctor` to see what this kernel allows"}
 	}
 	defer closeKernel(kernel, log)
+	ag.kernel = kernel
 
 	redactor, err := cfg.Redact.redactor()
 	if err != nil {
 		return err
 	}
 	stats := &decisions{}
+	ag.vitals, err = newVitals(cfg, ag, hub, srv)
+	if err != nil {
+		return err
+	}
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
-		Kernel: kernel, Policy: p, Modes: modes, Sinks: []enforcer.Sink{stats, hub}, Redact: redactor.Event, Log: log,
+		Kernel: kernel, Policy: p, Modes: modes, Sinks: []enforcer.Sink{stats, ag.vitals, hub}, Redact: redactor.Event, Log: log,
 		Backend: kernel.Backend(), Scope: cfg.Scope,
 	})
 	if err != nil {
@@ -169,7 +174,6 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 	ag.told()
 	ag.tellLimits()
 	ag.tellLockouts(ctx, ag.policyInForce())
-	srv.SetServing(true)
 
 	served := make(chan error, 1)
 	go func() {
@@ -192,6 +196,11 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 		defer close(tried)
 		ag.probation.Run(ctx)
 	}()
+	lived := make(chan struct{})
+	go func() {
+		defer close(lived)
+		ag.vitals.run(ctx)
+	}()
 	followed := make(chan error, 1)
 	go func() {
 		err := ch.follow(ctx, ag)
@@ -206,6 +215,8 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 		err = errors.New("run agent: the kernel side has ended")
 	}
 	stop()
+	ag.vitals.daemon.stopping()
+	<-lived
 	srv.SetServing(false)
 	if kept != nil {
 		// Before the server: those who read from it come to its end.

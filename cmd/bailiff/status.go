@@ -17,8 +17,10 @@ func (a *app) statusCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the agent is",
-		Long: `Show how the agent is: backend, mode, policy, what it counted, and each
-condition that is raised, with what to do about it.`,
+		Long: `Show how the agent is: backend, mode, policy; the layers from the kernel to the
+stream, with the last time that an act of the agent's own went through all of
+them; readers with a place of their own; each condition that is raised, with
+what to do about it; and what was counted.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.askStatus(c)
@@ -36,6 +38,7 @@ condition that is raised, with what to do about it.`,
 			return err
 		},
 	}
+	c.Example = "  bailiff status\n  bailiff status --check || page-somebody\n  bailiff status -o json | jq .canary"
 	c.Flags().BoolVar(&check, "check", false, "exit with 1 if any condition is raised")
 	return c
 }
@@ -66,6 +69,25 @@ func statusText(s *server.Status, p paint, now time.Time) string {
 	row("unjudged", "%s passed without a verdict (fail-open)", bad(p, sum(s.Counters, "fail_open_", "kernel_fail_open_")))
 	row("diverged", "%s decisions on which kernel and OPA disagree", bad(p, s.Counters["divergences"]))
 	row("agent", "%s, pid %d, up for %s, run %s", word(s.Version), s.PID, since(s.Started, now), word(s.RunID))
+
+	b.WriteString("\n")
+	way := layers(s, now)
+	for i, l := range way {
+		name := "layers"
+		if i > 0 {
+			name = ""
+		}
+		row(name, "%-8s  %s  %s", l.name, l.state(s, way, p), l.text)
+	}
+	if s.Spool != nil {
+		for i := range s.Spool.Consumers {
+			name := "consumers"
+			if i > 0 {
+				name = ""
+			}
+			row(name, "%s", consumer(&s.Spool.Consumers[i]))
+		}
+	}
 
 	b.WriteString("\n")
 	if len(s.Conditions) == 0 {

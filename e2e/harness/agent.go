@@ -55,9 +55,11 @@ func Start(ctx context.Context, c Config) (*Agent, error) {
 	}
 	a := &Agent{Config: c, Socket: filepath.Join(dir, "sock"), dir: dir, log: &logBuffer{}, ended: make(chan struct{})}
 	inside := strings.TrimPrefix(dir, root) // as the agent sees it
+	// The canary's acts are events too: tests that are not about it count theirs.
 	args := []string{
 		"run", "--socket", filepath.Join(inside, "sock"), "--mode", c.Mode.String(), "--spool", filepath.Join(inside, "spool"),
 		"--state-dir", filepath.Join(inside, "state"),
+		"--canary-every", "0s",
 	}
 	if c.Bundle != "" {
 		args = append(args, "--bundle", c.Bundle)
@@ -163,6 +165,11 @@ type Status struct {
 		Code string `json:"code"`
 		Text string `json:"text"`
 	} `json:"conditions"`
+	Canary struct {
+		Stage    string        `json:"stage"`
+		Seen     time.Duration `json:"seen_ns"`
+		Streamed time.Duration `json:"streamed_ns"`
+	} `json:"canary"`
 }
 
 // Status asks the agent how it is.

@@ -27,6 +27,7 @@ var borders = map[string]border{
 	"bpf":               {[]string{"internal/event", "policy/ir"}, "the kernel side runs programs and knows no Rego"},
 	"enforcer":          {[]string{"internal/event", "policy/ir"}, "kernel, engine and ways out are interfaces to it, so that it runs unprivileged in tests"},
 	"enforcer/gate":     {[]string{"internal/event"}, "a gate asks a question and needs no more"},
+	"internal/canary":   {[]string{"internal/event"}, "it knows the act and the stream by functions"},
 	"internal/redact":   {[]string{"internal/event"}, "hiding a secret needs no more than the event that it is in"},
 	"internal/spool":    {[]string{"internal/event"}, "a log of events needs no more"},
 	"internal/rollout":  {[]string{"internal/event"}, "how changes are tried is the same whatever changes"},

@@ -68,6 +68,10 @@ type Status struct {
 	Conditions  []Condition       `json:"conditions"`
 	Subscribers uint32            `json:"subscribers"` // set by the server
 	LastSeq     uint64            `json:"last_seq"`    // set by the server
+
+	Canary *Canary     `json:"canary,omitempty"` // nil: off
+	Ring   Ring        `json:"ring"`
+	Spool  *SpoolState `json:"spool,omitempty"` // nil: none
 }
 
 // Condition is a declared way of being unwell.

@@ -19,6 +19,7 @@ func DecodeStatus(p *bailiffv1.StatusResponse) Status {
 		Subscribers: p.GetSubscribers(), LastSeq: p.GetLastSeq(), Kept: p.GetKeptModes(), Probation: DecodeProbation(p.GetProbation()),
 	}
 	s.Modes = event.Modes{All: s.Mode, Share: p.GetShare(), Rules: decodeModes(p.GetRuleModes()), Cgroups: decodeModes(p.GetCgroupModes())}
+	decodeVitals(&s, p)
 	for _, c := range p.GetConditions() {
 		s.Conditions = append(s.Conditions, Condition{
 			Code: c.GetCode(), Text: c.GetText(), Since: unstamp(c.GetSince()), Severity: c.GetSeverity(), Remedy: c.GetRemedy(),

@@ -34,6 +34,7 @@ func (s *agentService) Status(context.Context, *bailiffv1.StatusRequest) (*baili
 	}
 	maps.Copy(out.Counters, st.Counters)
 	maps.Copy(out.Counters, s.hub.Counters())
+	encodeVitals(out, &st)
 	for _, c := range st.Conditions {
 		out.Conditions = append(out.Conditions, &bailiffv1.Condition{
 			Code: c.Code, Text: utf8Of(c.Text), Since: stamp(c.Since), Severity: c.Severity, Remedy: c.Remedy,

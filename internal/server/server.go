@@ -64,6 +64,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		o.Log = hclog.NewNullLogger()
 	}
 	s := &Server{log: o.Log.Named("server"), hub: o.Hub, health: health.NewServer(), agent: o.Agent}
+	s.SetServing(false) // until somebody says so
 	defer func() {
 		if err != nil {
 			s.closeListeners()
@@ -154,14 +155,23 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 // SetServing tells health checks whether the agent protects.
-func (s *Server) SetServing(yes bool) {
-	st := healthv1.HealthCheckResponse_NOT_SERVING
-	if yes {
-		st = healthv1.HealthCheckResponse_SERVING
+func (s *Server) SetServing(yes bool) { s.SetHealth(yes, yes) }
+
+// SetHealth tells health checks whether acts are judged (the service
+// AgentService) and whether events come out (EventService). The agent as a
+// whole is well if both are true.
+func (s *Server) SetHealth(judges, streams bool) {
+	for service, well := range map[string]bool{
+		"": judges && streams,
+		bailiffv1.AgentService_ServiceDesc.ServiceName: judges,
+		bailiffv1.EventService_ServiceDesc.ServiceName: streams,
+	} {
+		st := healthv1.HealthCheckResponse_NOT_SERVING
+		if well {
+			st = healthv1.HealthCheckResponse_SERVING
+		}
+		s.health.SetServingStatus(service, st)
 	}
-	s.health.SetServingStatus("", st)
-	s.health.SetServingStatus(bailiffv1.EventService_ServiceDesc.ServiceName, st)
-	s.health.SetServingStatus(bailiffv1.AgentService_ServiceDesc.ServiceName, st)
 }
 
 // Close frees the listeners of a server that never served.

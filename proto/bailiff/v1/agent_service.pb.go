@@ -87,6 +87,9 @@ type StatusResponse struct {
 	CgroupModes   map[string]Mode `protobuf:"bytes,32,rep,name=cgroup_modes,json=cgroupModes,proto3" json:"cgroup_modes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=bailiff.v1.Mode"` // by path below the cgroup2 mount
 	KeptModes     []string        `protobuf:"bytes,33,rep,name=kept_modes,json=keptModes,proto3" json:"kept_modes,omitempty"`                                                                                                       // which of them outlast a restart: "all", "rule ID", "cgroup PATH"
 	Probation     *Probation      `protobuf:"bytes,34,opt,name=probation,proto3" json:"probation,omitempty"`                                                                                                                        // unset: nothing is on probation
+	Canary        *Canary         `protobuf:"bytes,40,opt,name=canary,proto3" json:"canary,omitempty"`                                                                                                                              // unset: off
+	Ring          *Ring           `protobuf:"bytes,41,opt,name=ring,proto3" json:"ring,omitempty"`
+	Spool         *SpoolState     `protobuf:"bytes,42,opt,name=spool,proto3" json:"spool,omitempty"` // unset: no spool
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -282,6 +285,328 @@ func (x *StatusResponse) GetProbation() *Probation {
 	return nil
 }
 
+func (x *StatusResponse) GetCanary() *Canary {
+	if x != nil {
+		return x.Canary
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetRing() *Ring {
+	if x != nil {
+		return x.Ring
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetSpool() *SpoolState {
+	if x != nil {
+		return x.Spool
+	}
+	return nil
+}
+
+// Canary is the last act of the agent's own that was to come through kernel,
+// ring, decision, spool and stream.
+type Canary struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Every         *durationpb.Duration   `protobuf:"bytes,1,opt,name=every,proto3" json:"every,omitempty"`
+	Within        *durationpb.Duration   `protobuf:"bytes,2,opt,name=within,proto3" json:"within,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`         // of the last round; unset: there was none yet
+	Stage         string                 `protobuf:"bytes,4,opt,name=stage,proto3" json:"stage,omitempty"`       // done; or the first that was not passed: act, kernel, subscribe, stream
+	Seen          *durationpb.Duration   `protobuf:"bytes,5,opt,name=seen,proto3" json:"seen,omitempty"`         // from the act to its decision
+	Streamed      *durationpb.Duration   `protobuf:"bytes,6,opt,name=streamed,proto3" json:"streamed,omitempty"` // from the act to a client of the stream
+	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Canary) Reset() {
+	*x = Canary{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Canary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Canary) ProtoMessage() {}
+
+func (x *Canary) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Canary.ProtoReflect.Descriptor instead.
+func (*Canary) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Canary) GetEvery() *durationpb.Duration {
+	if x != nil {
+		return x.Every
+	}
+	return nil
+}
+
+func (x *Canary) GetWithin() *durationpb.Duration {
+	if x != nil {
+		return x.Within
+	}
+	return nil
+}
+
+func (x *Canary) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Canary) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *Canary) GetSeen() *durationpb.Duration {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *Canary) GetStreamed() *durationpb.Duration {
+	if x != nil {
+		return x.Streamed
+	}
+	return nil
+}
+
+func (x *Canary) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// Ring is the buffer between the kernel's programs and the agent.
+type Ring struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Used          uint64                 `protobuf:"varint,1,opt,name=used,proto3" json:"used,omitempty"` // bytes that wait to be read
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ring) Reset() {
+	*x = Ring{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ring) ProtoMessage() {}
+
+func (x *Ring) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ring.ProtoReflect.Descriptor instead.
+func (*Ring) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Ring) GetUsed() uint64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *Ring) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// SpoolState is what is kept on disk, and who reads it.
+type SpoolState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dir           string                 `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	MaxBytes      uint64                 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	Segments      uint32                 `protobuf:"varint,4,opt,name=segments,proto3" json:"segments,omitempty"`
+	Oldest        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=oldest,proto3" json:"oldest,omitempty"` // no event that is kept is older
+	Consumers     []*Consumer            `protobuf:"bytes,6,rep,name=consumers,proto3" json:"consumers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpoolState) Reset() {
+	*x = SpoolState{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpoolState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpoolState) ProtoMessage() {}
+
+func (x *SpoolState) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpoolState.ProtoReflect.Descriptor instead.
+func (*SpoolState) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SpoolState) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *SpoolState) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *SpoolState) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *SpoolState) GetSegments() uint32 {
+	if x != nil {
+		return x.Segments
+	}
+	return 0
+}
+
+func (x *SpoolState) GetOldest() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+func (x *SpoolState) GetConsumers() []*Consumer {
+	if x != nil {
+		return x.Consumers
+	}
+	return nil
+}
+
+// Consumer is a named place in the stream.
+type Consumer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Acknowledged  *Cursor                `protobuf:"bytes,2,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"` // unset: nothing yet
+	Behind        uint64                 `protobuf:"varint,3,opt,name=behind,proto3" json:"behind,omitempty"`            // events after that
+	Unknown       bool                   `protobuf:"varint,4,opt,name=unknown,proto3" json:"unknown,omitempty"`          // its place is damaged, or of a run that is not remembered; behind means nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Consumer) Reset() {
+	*x = Consumer{}
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Consumer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Consumer) ProtoMessage() {}
+
+func (x *Consumer) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Consumer.ProtoReflect.Descriptor instead.
+func (*Consumer) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Consumer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Consumer) GetAcknowledged() *Cursor {
+	if x != nil {
+		return x.Acknowledged
+	}
+	return nil
+}
+
+func (x *Consumer) GetBehind() uint64 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *Consumer) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
 // Condition is a declared way of being unwell.
 type Condition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -296,7 +621,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[2]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +633,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[2]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +646,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{2}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Condition) GetCode() string {
@@ -367,7 +692,7 @@ type PolicyRequest struct {
 
 func (x *PolicyRequest) Reset() {
 	*x = PolicyRequest{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[3]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +704,7 @@ func (x *PolicyRequest) String() string {
 func (*PolicyRequest) ProtoMessage() {}
 
 func (x *PolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[3]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +717,7 @@ func (x *PolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyRequest.ProtoReflect.Descriptor instead.
 func (*PolicyRequest) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{3}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{7}
 }
 
 // PolicyResponse is the policy in force.
@@ -409,7 +734,7 @@ type PolicyResponse struct {
 
 func (x *PolicyResponse) Reset() {
 	*x = PolicyResponse{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[4]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +746,7 @@ func (x *PolicyResponse) String() string {
 func (*PolicyResponse) ProtoMessage() {}
 
 func (x *PolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[4]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +759,7 @@ func (x *PolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyResponse.ProtoReflect.Descriptor instead.
 func (*PolicyResponse) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{4}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PolicyResponse) GetRevision() string {
@@ -489,7 +814,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[5]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +826,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[5]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +839,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{5}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Rule) GetRef() *RuleRef {
@@ -587,7 +912,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[6]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +924,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[6]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +937,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{6}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Reason) GetCode() string {
@@ -664,7 +989,7 @@ type Probation struct {
 
 func (x *Probation) Reset() {
 	*x = Probation{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[7]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +1001,7 @@ func (x *Probation) String() string {
 func (*Probation) ProtoMessage() {}
 
 func (x *Probation) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[7]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +1014,7 @@ func (x *Probation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probation.ProtoReflect.Descriptor instead.
 func (*Probation) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{7}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Probation) GetWhat() string {
@@ -744,7 +1069,7 @@ type SetModeRequest struct {
 
 func (x *SetModeRequest) Reset() {
 	*x = SetModeRequest{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[8]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +1081,7 @@ func (x *SetModeRequest) String() string {
 func (*SetModeRequest) ProtoMessage() {}
 
 func (x *SetModeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[8]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +1094,7 @@ func (x *SetModeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetModeRequest.ProtoReflect.Descriptor instead.
 func (*SetModeRequest) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{8}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetModeRequest) GetMode() Mode {
@@ -840,7 +1165,7 @@ type SetModeResponse struct {
 
 func (x *SetModeResponse) Reset() {
 	*x = SetModeResponse{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[9]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1177,7 @@ func (x *SetModeResponse) String() string {
 func (*SetModeResponse) ProtoMessage() {}
 
 func (x *SetModeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[9]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1190,7 @@ func (x *SetModeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetModeResponse.ProtoReflect.Descriptor instead.
 func (*SetModeResponse) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{9}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetModeResponse) GetPrevious() Mode {
@@ -906,7 +1231,7 @@ type ReloadPolicyRequest struct {
 
 func (x *ReloadPolicyRequest) Reset() {
 	*x = ReloadPolicyRequest{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[10]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1243,7 @@ func (x *ReloadPolicyRequest) String() string {
 func (*ReloadPolicyRequest) ProtoMessage() {}
 
 func (x *ReloadPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[10]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1256,7 @@ func (x *ReloadPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ReloadPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{10}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReloadPolicyRequest) GetAllowRollback() bool {
@@ -960,7 +1285,7 @@ type ApplyPolicyRequest struct {
 
 func (x *ApplyPolicyRequest) Reset() {
 	*x = ApplyPolicyRequest{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[11]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1297,7 @@ func (x *ApplyPolicyRequest) String() string {
 func (*ApplyPolicyRequest) ProtoMessage() {}
 
 func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[11]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1310,7 @@ func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{11}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ApplyPolicyRequest) GetBundle() []byte {
@@ -1028,7 +1353,7 @@ type ApplyPolicyResponse struct {
 
 func (x *ApplyPolicyResponse) Reset() {
 	*x = ApplyPolicyResponse{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[12]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1365,7 @@ func (x *ApplyPolicyResponse) String() string {
 func (*ApplyPolicyResponse) ProtoMessage() {}
 
 func (x *ApplyPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[12]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1378,7 @@ func (x *ApplyPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{12}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ApplyPolicyResponse) GetPreviousRevision() string {
@@ -1093,7 +1418,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[13]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1430,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[13]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1443,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{13}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ConfirmRequest) GetRevert() bool {
@@ -1137,7 +1462,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[14]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1474,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[14]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1487,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{14}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ConfirmResponse) GetProbation() *Probation {
@@ -1183,7 +1508,7 @@ type ReloadPolicyResponse struct {
 
 func (x *ReloadPolicyResponse) Reset() {
 	*x = ReloadPolicyResponse{}
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[15]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1520,7 @@ func (x *ReloadPolicyResponse) String() string {
 func (*ReloadPolicyResponse) ProtoMessage() {}
 
 func (x *ReloadPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_agent_service_proto_msgTypes[15]
+	mi := &file_bailiff_v1_agent_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1533,7 @@ func (x *ReloadPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ReloadPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{15}
+	return file_bailiff_v1_agent_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReloadPolicyResponse) GetPreviousRevision() string {
@@ -1237,8 +1562,9 @@ var File_bailiff_v1_agent_service_proto protoreflect.FileDescriptor
 const file_bailiff_v1_agent_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1ebailiff/v1/agent_service.proto\x12\n" +
-	"bailiff.v1\x1a\x16bailiff/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\xdf\t\n" +
+	"bailiff.v1\x1a\x16bailiff/v1/event.proto\x1a\x1ebailiff/v1/event_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
+	"\rStatusRequest\"\xdf\n" +
+	"\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x17\n" +
 	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12\x15\n" +
@@ -1269,7 +1595,10 @@ const file_bailiff_v1_agent_service_proto_rawDesc = "" +
 	"\fcgroup_modes\x18  \x03(\v2+.bailiff.v1.StatusResponse.CgroupModesEntryR\vcgroupModes\x12\x1d\n" +
 	"\n" +
 	"kept_modes\x18! \x03(\tR\tkeptModes\x123\n" +
-	"\tprobation\x18\" \x01(\v2\x15.bailiff.v1.ProbationR\tprobation\x1a>\n" +
+	"\tprobation\x18\" \x01(\v2\x15.bailiff.v1.ProbationR\tprobation\x12*\n" +
+	"\x06canary\x18( \x01(\v2\x12.bailiff.v1.CanaryR\x06canary\x12$\n" +
+	"\x04ring\x18) \x01(\v2\x10.bailiff.v1.RingR\x04ring\x12,\n" +
+	"\x05spool\x18* \x01(\v2\x16.bailiff.v1.SpoolStateR\x05spool\x1a>\n" +
 	"\x10RuleClassesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a;\n" +
@@ -1281,7 +1610,31 @@ const file_bailiff_v1_agent_service_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x05value:\x028\x01\x1aP\n" +
 	"\x10CgroupModesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12&\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x05value:\x028\x01\"\x99\x01\n" +
+	"\x05value\x18\x02 \x01(\x0e2\x10.bailiff.v1.ModeR\x05value:\x028\x01\"\xae\x02\n" +
+	"\x06Canary\x12/\n" +
+	"\x05every\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05every\x121\n" +
+	"\x06within\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06within\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05stage\x18\x04 \x01(\tR\x05stage\x12-\n" +
+	"\x04seen\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04seen\x125\n" +
+	"\bstreamed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bstreamed\x12\x14\n" +
+	"\x05error\x18\a \x01(\tR\x05error\".\n" +
+	"\x04Ring\x12\x12\n" +
+	"\x04used\x18\x01 \x01(\x04R\x04used\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\xd5\x01\n" +
+	"\n" +
+	"SpoolState\x12\x10\n" +
+	"\x03dir\x18\x01 \x01(\tR\x03dir\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x1b\n" +
+	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\x12\x1a\n" +
+	"\bsegments\x18\x04 \x01(\rR\bsegments\x122\n" +
+	"\x06oldest\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06oldest\x122\n" +
+	"\tconsumers\x18\x06 \x03(\v2\x14.bailiff.v1.ConsumerR\tconsumers\"\x88\x01\n" +
+	"\bConsumer\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x126\n" +
+	"\facknowledged\x18\x02 \x01(\v2\x12.bailiff.v1.CursorR\facknowledged\x12\x16\n" +
+	"\x06behind\x18\x03 \x01(\x04R\x06behind\x12\x18\n" +
+	"\aunknown\x18\x04 \x01(\bR\aunknown\"\x99\x01\n" +
 	"\tCondition\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x120\n" +
@@ -1377,81 +1730,97 @@ func file_bailiff_v1_agent_service_proto_rawDescGZIP() []byte {
 	return file_bailiff_v1_agent_service_proto_rawDescData
 }
 
-var file_bailiff_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_bailiff_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_bailiff_v1_agent_service_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 0: bailiff.v1.StatusRequest
 	(*StatusResponse)(nil),        // 1: bailiff.v1.StatusResponse
-	(*Condition)(nil),             // 2: bailiff.v1.Condition
-	(*PolicyRequest)(nil),         // 3: bailiff.v1.PolicyRequest
-	(*PolicyResponse)(nil),        // 4: bailiff.v1.PolicyResponse
-	(*Rule)(nil),                  // 5: bailiff.v1.Rule
-	(*Reason)(nil),                // 6: bailiff.v1.Reason
-	(*Probation)(nil),             // 7: bailiff.v1.Probation
-	(*SetModeRequest)(nil),        // 8: bailiff.v1.SetModeRequest
-	(*SetModeResponse)(nil),       // 9: bailiff.v1.SetModeResponse
-	(*ReloadPolicyRequest)(nil),   // 10: bailiff.v1.ReloadPolicyRequest
-	(*ApplyPolicyRequest)(nil),    // 11: bailiff.v1.ApplyPolicyRequest
-	(*ApplyPolicyResponse)(nil),   // 12: bailiff.v1.ApplyPolicyResponse
-	(*ConfirmRequest)(nil),        // 13: bailiff.v1.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 14: bailiff.v1.ConfirmResponse
-	(*ReloadPolicyResponse)(nil),  // 15: bailiff.v1.ReloadPolicyResponse
-	nil,                           // 16: bailiff.v1.StatusResponse.RuleClassesEntry
-	nil,                           // 17: bailiff.v1.StatusResponse.CountersEntry
-	nil,                           // 18: bailiff.v1.StatusResponse.RuleModesEntry
-	nil,                           // 19: bailiff.v1.StatusResponse.CgroupModesEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(Mode)(0),                     // 21: bailiff.v1.Mode
-	(*RuleRef)(nil),               // 22: bailiff.v1.RuleRef
-	(Hook)(0),                     // 23: bailiff.v1.Hook
-	(Verdict)(0),                  // 24: bailiff.v1.Verdict
-	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
+	(*Canary)(nil),                // 2: bailiff.v1.Canary
+	(*Ring)(nil),                  // 3: bailiff.v1.Ring
+	(*SpoolState)(nil),            // 4: bailiff.v1.SpoolState
+	(*Consumer)(nil),              // 5: bailiff.v1.Consumer
+	(*Condition)(nil),             // 6: bailiff.v1.Condition
+	(*PolicyRequest)(nil),         // 7: bailiff.v1.PolicyRequest
+	(*PolicyResponse)(nil),        // 8: bailiff.v1.PolicyResponse
+	(*Rule)(nil),                  // 9: bailiff.v1.Rule
+	(*Reason)(nil),                // 10: bailiff.v1.Reason
+	(*Probation)(nil),             // 11: bailiff.v1.Probation
+	(*SetModeRequest)(nil),        // 12: bailiff.v1.SetModeRequest
+	(*SetModeResponse)(nil),       // 13: bailiff.v1.SetModeResponse
+	(*ReloadPolicyRequest)(nil),   // 14: bailiff.v1.ReloadPolicyRequest
+	(*ApplyPolicyRequest)(nil),    // 15: bailiff.v1.ApplyPolicyRequest
+	(*ApplyPolicyResponse)(nil),   // 16: bailiff.v1.ApplyPolicyResponse
+	(*ConfirmRequest)(nil),        // 17: bailiff.v1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 18: bailiff.v1.ConfirmResponse
+	(*ReloadPolicyResponse)(nil),  // 19: bailiff.v1.ReloadPolicyResponse
+	nil,                           // 20: bailiff.v1.StatusResponse.RuleClassesEntry
+	nil,                           // 21: bailiff.v1.StatusResponse.CountersEntry
+	nil,                           // 22: bailiff.v1.StatusResponse.RuleModesEntry
+	nil,                           // 23: bailiff.v1.StatusResponse.CgroupModesEntry
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(Mode)(0),                     // 25: bailiff.v1.Mode
+	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
+	(*Cursor)(nil),                // 27: bailiff.v1.Cursor
+	(*RuleRef)(nil),               // 28: bailiff.v1.RuleRef
+	(Hook)(0),                     // 29: bailiff.v1.Hook
+	(Verdict)(0),                  // 30: bailiff.v1.Verdict
 }
 var file_bailiff_v1_agent_service_proto_depIdxs = []int32{
-	20, // 0: bailiff.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	21, // 1: bailiff.v1.StatusResponse.mode:type_name -> bailiff.v1.Mode
-	20, // 2: bailiff.v1.StatusResponse.policy_loaded:type_name -> google.protobuf.Timestamp
-	16, // 3: bailiff.v1.StatusResponse.rule_classes:type_name -> bailiff.v1.StatusResponse.RuleClassesEntry
-	17, // 4: bailiff.v1.StatusResponse.counters:type_name -> bailiff.v1.StatusResponse.CountersEntry
-	2,  // 5: bailiff.v1.StatusResponse.conditions:type_name -> bailiff.v1.Condition
-	18, // 6: bailiff.v1.StatusResponse.rule_modes:type_name -> bailiff.v1.StatusResponse.RuleModesEntry
-	19, // 7: bailiff.v1.StatusResponse.cgroup_modes:type_name -> bailiff.v1.StatusResponse.CgroupModesEntry
-	7,  // 8: bailiff.v1.StatusResponse.probation:type_name -> bailiff.v1.Probation
-	20, // 9: bailiff.v1.Condition.since:type_name -> google.protobuf.Timestamp
-	20, // 10: bailiff.v1.PolicyResponse.loaded:type_name -> google.protobuf.Timestamp
-	5,  // 11: bailiff.v1.PolicyResponse.rules:type_name -> bailiff.v1.Rule
-	22, // 12: bailiff.v1.Rule.ref:type_name -> bailiff.v1.RuleRef
-	23, // 13: bailiff.v1.Rule.hook:type_name -> bailiff.v1.Hook
-	24, // 14: bailiff.v1.Rule.verdict:type_name -> bailiff.v1.Verdict
-	6,  // 15: bailiff.v1.Rule.reasons:type_name -> bailiff.v1.Reason
-	20, // 16: bailiff.v1.Probation.since:type_name -> google.protobuf.Timestamp
-	20, // 17: bailiff.v1.Probation.until:type_name -> google.protobuf.Timestamp
-	21, // 18: bailiff.v1.SetModeRequest.mode:type_name -> bailiff.v1.Mode
-	25, // 19: bailiff.v1.SetModeRequest.confirm:type_name -> google.protobuf.Duration
-	21, // 20: bailiff.v1.SetModeResponse.previous:type_name -> bailiff.v1.Mode
-	21, // 21: bailiff.v1.SetModeResponse.mode:type_name -> bailiff.v1.Mode
-	7,  // 22: bailiff.v1.SetModeResponse.probation:type_name -> bailiff.v1.Probation
-	25, // 23: bailiff.v1.ApplyPolicyRequest.confirm:type_name -> google.protobuf.Duration
-	7,  // 24: bailiff.v1.ApplyPolicyResponse.probation:type_name -> bailiff.v1.Probation
-	7,  // 25: bailiff.v1.ConfirmResponse.probation:type_name -> bailiff.v1.Probation
-	21, // 26: bailiff.v1.StatusResponse.RuleModesEntry.value:type_name -> bailiff.v1.Mode
-	21, // 27: bailiff.v1.StatusResponse.CgroupModesEntry.value:type_name -> bailiff.v1.Mode
-	0,  // 28: bailiff.v1.AgentService.Status:input_type -> bailiff.v1.StatusRequest
-	3,  // 29: bailiff.v1.AgentService.Policy:input_type -> bailiff.v1.PolicyRequest
-	8,  // 30: bailiff.v1.AgentService.SetMode:input_type -> bailiff.v1.SetModeRequest
-	10, // 31: bailiff.v1.AgentService.ReloadPolicy:input_type -> bailiff.v1.ReloadPolicyRequest
-	11, // 32: bailiff.v1.AgentService.ApplyPolicy:input_type -> bailiff.v1.ApplyPolicyRequest
-	13, // 33: bailiff.v1.AgentService.Confirm:input_type -> bailiff.v1.ConfirmRequest
-	1,  // 34: bailiff.v1.AgentService.Status:output_type -> bailiff.v1.StatusResponse
-	4,  // 35: bailiff.v1.AgentService.Policy:output_type -> bailiff.v1.PolicyResponse
-	9,  // 36: bailiff.v1.AgentService.SetMode:output_type -> bailiff.v1.SetModeResponse
-	15, // 37: bailiff.v1.AgentService.ReloadPolicy:output_type -> bailiff.v1.ReloadPolicyResponse
-	12, // 38: bailiff.v1.AgentService.ApplyPolicy:output_type -> bailiff.v1.ApplyPolicyResponse
-	14, // 39: bailiff.v1.AgentService.Confirm:output_type -> bailiff.v1.ConfirmResponse
-	34, // [34:40] is the sub-list for method output_type
-	28, // [28:34] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	24, // 0: bailiff.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	25, // 1: bailiff.v1.StatusResponse.mode:type_name -> bailiff.v1.Mode
+	24, // 2: bailiff.v1.StatusResponse.policy_loaded:type_name -> google.protobuf.Timestamp
+	20, // 3: bailiff.v1.StatusResponse.rule_classes:type_name -> bailiff.v1.StatusResponse.RuleClassesEntry
+	21, // 4: bailiff.v1.StatusResponse.counters:type_name -> bailiff.v1.StatusResponse.CountersEntry
+	6,  // 5: bailiff.v1.StatusResponse.conditions:type_name -> bailiff.v1.Condition
+	22, // 6: bailiff.v1.StatusResponse.rule_modes:type_name -> bailiff.v1.StatusResponse.RuleModesEntry
+	23, // 7: bailiff.v1.StatusResponse.cgroup_modes:type_name -> bailiff.v1.StatusResponse.CgroupModesEntry
+	11, // 8: bailiff.v1.StatusResponse.probation:type_name -> bailiff.v1.Probation
+	2,  // 9: bailiff.v1.StatusResponse.canary:type_name -> bailiff.v1.Canary
+	3,  // 10: bailiff.v1.StatusResponse.ring:type_name -> bailiff.v1.Ring
+	4,  // 11: bailiff.v1.StatusResponse.spool:type_name -> bailiff.v1.SpoolState
+	26, // 12: bailiff.v1.Canary.every:type_name -> google.protobuf.Duration
+	26, // 13: bailiff.v1.Canary.within:type_name -> google.protobuf.Duration
+	24, // 14: bailiff.v1.Canary.time:type_name -> google.protobuf.Timestamp
+	26, // 15: bailiff.v1.Canary.seen:type_name -> google.protobuf.Duration
+	26, // 16: bailiff.v1.Canary.streamed:type_name -> google.protobuf.Duration
+	24, // 17: bailiff.v1.SpoolState.oldest:type_name -> google.protobuf.Timestamp
+	5,  // 18: bailiff.v1.SpoolState.consumers:type_name -> bailiff.v1.Consumer
+	27, // 19: bailiff.v1.Consumer.acknowledged:type_name -> bailiff.v1.Cursor
+	24, // 20: bailiff.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	24, // 21: bailiff.v1.PolicyResponse.loaded:type_name -> google.protobuf.Timestamp
+	9,  // 22: bailiff.v1.PolicyResponse.rules:type_name -> bailiff.v1.Rule
+	28, // 23: bailiff.v1.Rule.ref:type_name -> bailiff.v1.RuleRef
+	29, // 24: bailiff.v1.Rule.hook:type_name -> bailiff.v1.Hook
+	30, // 25: bailiff.v1.Rule.verdict:type_name -> bailiff.v1.Verdict
+	10, // 26: bailiff.v1.Rule.reasons:type_name -> bailiff.v1.Reason
+	24, // 27: bailiff.v1.Probation.since:type_name -> google.protobuf.Timestamp
+	24, // 28: bailiff.v1.Probation.until:type_name -> google.protobuf.Timestamp
+	25, // 29: bailiff.v1.SetModeRequest.mode:type_name -> bailiff.v1.Mode
+	26, // 30: bailiff.v1.SetModeRequest.confirm:type_name -> google.protobuf.Duration
+	25, // 31: bailiff.v1.SetModeResponse.previous:type_name -> bailiff.v1.Mode
+	25, // 32: bailiff.v1.SetModeResponse.mode:type_name -> bailiff.v1.Mode
+	11, // 33: bailiff.v1.SetModeResponse.probation:type_name -> bailiff.v1.Probation
+	26, // 34: bailiff.v1.ApplyPolicyRequest.confirm:type_name -> google.protobuf.Duration
+	11, // 35: bailiff.v1.ApplyPolicyResponse.probation:type_name -> bailiff.v1.Probation
+	11, // 36: bailiff.v1.ConfirmResponse.probation:type_name -> bailiff.v1.Probation
+	25, // 37: bailiff.v1.StatusResponse.RuleModesEntry.value:type_name -> bailiff.v1.Mode
+	25, // 38: bailiff.v1.StatusResponse.CgroupModesEntry.value:type_name -> bailiff.v1.Mode
+	0,  // 39: bailiff.v1.AgentService.Status:input_type -> bailiff.v1.StatusRequest
+	7,  // 40: bailiff.v1.AgentService.Policy:input_type -> bailiff.v1.PolicyRequest
+	12, // 41: bailiff.v1.AgentService.SetMode:input_type -> bailiff.v1.SetModeRequest
+	14, // 42: bailiff.v1.AgentService.ReloadPolicy:input_type -> bailiff.v1.ReloadPolicyRequest
+	15, // 43: bailiff.v1.AgentService.ApplyPolicy:input_type -> bailiff.v1.ApplyPolicyRequest
+	17, // 44: bailiff.v1.AgentService.Confirm:input_type -> bailiff.v1.ConfirmRequest
+	1,  // 45: bailiff.v1.AgentService.Status:output_type -> bailiff.v1.StatusResponse
+	8,  // 46: bailiff.v1.AgentService.Policy:output_type -> bailiff.v1.PolicyResponse
+	13, // 47: bailiff.v1.AgentService.SetMode:output_type -> bailiff.v1.SetModeResponse
+	19, // 48: bailiff.v1.AgentService.ReloadPolicy:output_type -> bailiff.v1.ReloadPolicyResponse
+	16, // 49: bailiff.v1.AgentService.ApplyPolicy:output_type -> bailiff.v1.ApplyPolicyResponse
+	18, // 50: bailiff.v1.AgentService.Confirm:output_type -> bailiff.v1.ConfirmResponse
+	45, // [45:51] is the sub-list for method output_type
+	39, // [39:45] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_bailiff_v1_agent_service_proto_init() }
@@ -1460,13 +1829,14 @@ func file_bailiff_v1_agent_service_proto_init() {
 		return
 	}
 	file_bailiff_v1_event_proto_init()
+	file_bailiff_v1_event_service_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bailiff_v1_agent_service_proto_rawDesc), len(file_bailiff_v1_agent_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
