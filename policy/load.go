@@ -116,6 +116,7 @@ func (a *Archive) compile(ctx context.Context, b *bundle.Bundle) (*ast.Compiler,
 	}
 	schemas := ast.NewSchemaSet()
 	schemas.Put(ast.SchemaRootRef, Schema())
+	schemas.Put(ast.SchemaRootRef.Append(ast.StringTerm("input")), Schema()) // what annotations call it
 	checker := ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithSchemas(schemas).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).SetErrorLimit(20)
 	if checker.Compile(modules); checker.Failed() {

@@ -32,6 +32,43 @@ func Schema() map[string]any {
 	return root
 }
 
+// ScenarioSchema returns the JSON Schema of scenario files, for editors.
+func ScenarioSchema() map[string]any {
+	input := Schema()
+	optional(input)
+	delete(input, "$schema")
+	delete(input, "title")
+	hook := map[string]any{"type": "string", "enum": []any{"exec", "open", "fork"}, "description": "what the act is"}
+	text := func(doc string) map[string]any { return map[string]any{"type": "string", "description": doc} }
+	closed := func(required []any, props map[string]any) map[string]any {
+		return map[string]any{"type": "object", "additionalProperties": false, "required": required, "properties": props}
+	}
+	out := closed([]any{"acts"}, map[string]any{
+		"hook":  hook,
+		"input": input,
+		"acts": map[string]any{"type": "array", "items": closed([]any{"name", "verdict"}, map[string]any{
+			"name": text("what it is, in a few words"), "hook": hook, "input": input,
+			"verdict": map[string]any{"type": "string", "enum": []any{"allow", "alert", "deny"}, "description": "what the rules must say"},
+			"rule":    text("id of the rule that must decide"),
+			"message": text("must be part of that rule's message"),
+		})},
+	})
+	out["$schema"] = "http://json-schema.org/draft-07/schema#"
+	out["title"] = "Bailiff scenario: acts with the verdicts that they must have"
+	return out
+}
+
+// optional takes out of a schema that parts must be there.
+func optional(schema map[string]any) {
+	delete(schema, "required")
+	props, _ := schema["properties"].(map[string]any)
+	for _, p := range props {
+		if sub, ok := p.(map[string]any); ok {
+			optional(sub)
+		}
+	}
+}
+
 func object() map[string]any {
 	return map[string]any{"type": "object", "properties": map[string]any{}, "required": []any{}, "additionalProperties": false}
 }

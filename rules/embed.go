@@ -10,11 +10,18 @@ import (
 //go:embed all:baseline
 var baseline embed.FS
 
-// FS is the baseline bundle, rooted at its manifest. It is read-only.
-var FS = root()
+//go:embed all:starter
+var starter embed.FS
 
-func root() fs.FS {
-	sub, err := fs.Sub(baseline, "baseline")
+// FS is the baseline bundle, rooted at its manifest. It is read-only.
+var FS = root(baseline, "baseline")
+
+// Starter is the bundle that people begin with: a few rules of each kind with
+// tests, data and the settings of editors. It is read-only.
+var Starter = root(starter, "starter")
+
+func root(all embed.FS, name string) fs.FS {
+	sub, err := fs.Sub(all, name)
 	if err != nil { // the name is constant and valid
 		panic(err)
 	}
