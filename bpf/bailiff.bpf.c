@@ -24,6 +24,7 @@
 #include "decide.h"
 #include "mode.h"
 #include "cgroup.h"
+#include "verdict.h"
 #include "judge.h"
 #include "emit.h"
 #include "exec.h"

@@ -12,7 +12,8 @@
 
 struct answer {
 	__u32 first; /* first certain clause, or NO_CLAUSE */
-	__u32 maybe; /* first uncertain clause, or NO_CLAUSE */
+	__u32 held;  /* first uncertain clause that the gate answers, or NO_CLAUSE */
+	__u32 maybe; /* first other uncertain clause, or NO_CLAUSE */
 };
 
 /* Index of the lowest bit of w != 0, without branches: they multiply verifier
@@ -130,14 +131,14 @@ __noinline int match(struct answer *a, const struct vec *subject, const struct o
 		     __u32 index, __u32 h)
 {
 	const struct vec *v[2 + MAX_OBJECT_DIMS], *ones;
-	__u32 zero = VEC_ONES, maybe_from, dims;
+	__u32 zero = VEC_ONES, maybe_from, held_to, dims;
 	struct slot *s;
 	void *map;
 	__u64 sum;
 
 	if (!a || !subject || !ov || h >= NUM_JUDGED)
 		return -1;
-	a->first = a->maybe = NO_CLAUSE;
+	a->first = a->held = a->maybe = NO_CLAUSE;
 	s = bpf_map_lookup_elem(&slots, &index);
 	map = bpf_map_lookup_elem(&vecs, &index);
 	if (!s || !map)
@@ -146,6 +147,7 @@ __noinline int match(struct answer *a, const struct vec *subject, const struct o
 	if (!ones)
 		return -1;
 	maybe_from = s->hook[h].maybe_from;
+	held_to = s->hook[h].held_to;
 	dims = s->hook[h].object_dims;
 	sum = subject->sum;
 #pragma unroll
@@ -185,6 +187,13 @@ __noinline int match(struct answer *a, const struct vec *subject, const struct o
 			continue;
 		if (maybe_from > base)
 			w = w >> ((maybe_from - base) & 63) << ((maybe_from - base) & 63);
+		if (w && base + lowest_bit(w) < held_to) {
+			if (a->held == NO_CLAUSE)
+				a->held = base + lowest_bit(w);
+			if (held_to >= base + 64)
+				continue;
+			w = w >> ((held_to - base) & 63) << ((held_to - base) & 63);
+		}
 		if (w) {
 			a->maybe = base + lowest_bit(w);
 			break;

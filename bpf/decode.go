@@ -69,7 +69,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	ev.CgroupProcs = r.CgroupProcs
 	ev.Decision = decision(&r, g)
 	if r.Flags&flagCacheable != 0 && g != nil && g.number == r.Generation {
-		ev.Handle = verdictKey(&r, g.tables.conf[r.Hook-1].Key, data)
+		ev.Handle = verdictKey(&r, g.tables.conf[r.Hook-1].Key, data, d.k.config.Secret)
 	}
 	switch ev.Hook {
 	case event.HookExec:
@@ -97,7 +97,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 
 // verdictKey builds the key under which the kernel will look for the verdict:
 // the same parts that judge.h takes, the rest zero. Nil when the name does not fit.
-func verdictKey(r *kernelRecord, parts uint32, data []byte) any {
+func verdictKey(r *kernelRecord, parts uint32, data []byte, secret uint64) any {
 	s, f := &r.Subject, &r.File
 	key := &kernelVerdictKey{Generation: r.Generation, Hook: uint32(r.Hook)}
 	if parts&keyExe != 0 {
@@ -116,17 +116,30 @@ func verdictKey(r *kernelRecord, parts uint32, data []byte) any {
 		key.OpenFlags = r.OpenFlags
 	}
 	if parts&keyFile != 0 {
-		name, _, _ := bytes.Cut(cut(data, f.PathOff, f.PathLen), []byte{0})
+		path := cut(data, f.PathOff, f.PathLen)
+		name, _, _ := bytes.Cut(path, []byte{0})
 		if len(name) >= len(key.Name) || f.Unresolved != 0 {
 			return nil
 		}
 		key.File, key.Dir, key.Name = f.Id, f.Dir, [64]int8(chars(string(name), 64))
+		key.Path = hashPath(path, secret)
 	}
 	if parts&keyMeta != 0 {
 		key.Mode, key.Owner, key.Group, key.Nlink = f.Mode, f.Uid, f.Gid, f.Nlink
 		key.DirMode, key.DirUid, key.Traits = f.DirMode, f.DirUid, f.Traits
 	}
 	return key
+}
+
+// hashPath is what verdict.h computes of a path, from the same components, last
+// first, each ended by NUL.
+func hashPath(raw []byte, secret uint64) uint64 {
+	h := secret
+	for _, b := range raw {
+		h = (h ^ uint64(b)) * 0x100000001b3
+		h ^= h >> 32
+	}
+	return h | 1
 }
 
 // cut returns a part of the variable data, as much of it as there is.

@@ -6,18 +6,6 @@
 #ifndef BAILIFF_JUDGE_H
 #define BAILIFF_JUDGE_H
 
-/* The object of a judgement; dentry is 0 for fork. Pointers are kept as
- * numbers: this struct goes through functions that are verified alone. */
-struct object_ref {
-	__u64 dentry;
-	__u64 inode;
-	struct place place;
-	__u32 open_flags;
-	__u32 child; /* fork: tgid of the new process */
-	__u64 clone_flags;
-	__u64 procs;
-};
-
 /* The same for a program that has the file only as a number: every read costs
  * a call. Used where nothing can be refused anyway. */
 __noinline __u32 path_class_far(const struct object_ref *ref, __u32 index)
@@ -200,71 +188,6 @@ __noinline __u64 object_number(const struct object_ref *o, __u32 field)
 	return 0;
 }
 
-/* Looks for a verdict of user space under the fields that deferred rules read.
- */
-__noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __u32 generation,
-			    __u32 hook, __u32 fields)
-{
-	struct task_struct *t = bpf_get_current_task_btf();
-	struct verdict_key k = {.generation = generation, .hook = hook};
-	const struct cred *c = t->cred;
-	struct dentry *d;
-	__u32 *verdict;
-
-	if (!p || !o || fields & KEY_NONE)
-		return VERDICT_NONE;
-	if (fields & KEY_EXE)
-		k.exe_id = p->exe_id;
-	if (fields & KEY_PARENT)
-		k.parent_exe_id = p->parent_exe_id;
-	if (fields & KEY_IDS) {
-		k.uid = c->uid.val;
-		k.euid = c->euid.val;
-		k.gid = c->gid.val;
-		k.egid = c->egid.val;
-	}
-	if (fields & KEY_CGROUP)
-		k.cgroup = p->cgroup;
-	if (fields & KEY_OPEN)
-		k.open_flags = o->open_flags;
-	if (o->dentry && fields & (KEY_FILE | KEY_META)) {
-		/* Filled in place: a wire_file more would be too much stack before 6.13. */
-		struct inode *inode = (void *)o->inode, *dir;
-		struct super_block *sb = BPF_CORE_READ(inode, i_sb);
-
-		d = (void *)o->dentry;
-		dir = BPF_CORE_READ(d, d_parent, d_inode);
-		if (fields & KEY_FILE) {
-			/* A name that does not fit is not a key. */
-			if (BPF_CORE_READ(d, d_name.len) >= NAME_KEY)
-				return VERDICT_NONE;
-			k.file.dev = BPF_CORE_READ(sb, s_dev);
-			k.file.gen = BPF_CORE_READ(inode, i_generation);
-			k.file.ino = BPF_CORE_READ(inode, i_ino);
-			k.dir.dev = BPF_CORE_READ(dir, i_sb, s_dev);
-			k.dir.gen = BPF_CORE_READ(dir, i_generation);
-			k.dir.ino = BPF_CORE_READ(dir, i_ino);
-			bpf_probe_read_kernel_str(k.name, sizeof(k.name),
-						  BPF_CORE_READ(d, d_name.name));
-		}
-		if (fields & KEY_META) {
-			k.mode = BPF_CORE_READ(inode, i_mode);
-			k.owner = BPF_CORE_READ(inode, i_uid.val);
-			k.group = BPF_CORE_READ(inode, i_gid.val);
-			k.nlink = BPF_CORE_READ(inode, i_nlink);
-			k.dir_mode = BPF_CORE_READ(dir, i_mode);
-			k.dir_uid = BPF_CORE_READ(dir, i_uid.val);
-			k.traits = traits_of(BPF_CORE_READ(sb, s_magic), BPF_CORE_READ(sb, s_flags),
-					     k.mode, k.nlink, k.dir_mode);
-		}
-	}
-	/* A number of zero is no program in particular. */
-	if (((fields & KEY_EXE) && !k.exe_id) || ((fields & KEY_PARENT) && !k.parent_exe_id))
-		return VERDICT_NONE;
-	verdict = bpf_map_lookup_elem(&verdicts, &k);
-	return verdict ? *verdict : VERDICT_NONE;
-}
-
 /* The answer of the tables for one act, whose place has been looked up. */
 __noinline int look_up(const struct proc *p, const struct object_ref *o, __u32 index, __u32 h,
 		       struct answer *a)
@@ -321,7 +244,7 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	__u32 generation = settings.generation, index;
 	struct slot *s = slot_of(generation, &index);
 
-	a->first = a->maybe = NO_CLAUSE;
+	a->first = a->held = a->maybe = NO_CLAUSE;
 	if (!s)
 		return 0;
 	if (!current_vectors(p, t, generation, h) && refresh(p, generation, index))
@@ -345,7 +268,7 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 __noinline int conclude(struct judgement *j, const struct proc *p, const struct object_ref *o,
 			const struct answer *a, __u32 hook)
 {
-	__u32 h = hook - 1, v, index, first, maybe, enforced = 0;
+	__u32 h = hook - 1, v, index, first, held, maybe, enforced = 0, open = 0;
 	const struct hook_conf *hc;
 	struct vec *kill;
 	struct slot *s;
@@ -354,9 +277,10 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	if (!j || !p || !o || !a || h >= NUM_JUDGED)
 		return 0;
 	first = a->first;
+	held = a->held;
 	maybe = a->maybe;
 	s = slot_of(j->generation, &index);
-	if (!s || (first == NO_CLAUSE && maybe == NO_CLAUSE))
+	if (!s || (first == NO_CLAUSE && held == NO_CLAUSE && maybe == NO_CLAUSE))
 		return 0;
 	hc = &s->hook[h];
 	j->source = SOURCE_TABLE;
@@ -366,6 +290,25 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 		j->verdict = VERDICT_DENY;
 		enforced = first < hc->enforce_to;
 		goto block;
+	}
+	if (held != NO_CLAUSE) {
+		/* The gate has judged this before it let the exec begin. */
+		v = of_gate(p, o, j->generation, hook, hc->held_key);
+		enforced = !!(v & VERDICT_ENFORCED);
+		v &= ~VERDICT_ENFORCED;
+		open = v == VERDICT_NONE;
+		if (open)
+			count(COUNT_HELD_NONE);
+		if (v == VERDICT_DENY || (open && held < hc->held_deny_to)) {
+			if (open) {
+				j->flags |= RECORD_UNDECIDED;
+				enforced = held < hc->held_enforce_to;
+			}
+			j->source = open ? SOURCE_DEFAULT : SOURCE_GATE;
+			j->clause = held;
+			j->verdict = VERDICT_DENY;
+			goto block;
+		}
 	}
 	if (maybe != NO_CLAUSE) {
 		v = remembered(p, o, j->generation, hook, hc->key);
@@ -391,7 +334,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 		count(COUNT_CACHE_HIT);
 		enforced = !!(v & VERDICT_ENFORCED);
 		v &= ~VERDICT_ENFORCED;
-		if (v == VERDICT_DENY || first == NO_CLAUSE) {
+		if (v == VERDICT_DENY || (first == NO_CLAUSE && !open)) {
 			j->verdict = v;
 			j->source = SOURCE_CACHE;
 			j->clause = maybe;
@@ -399,6 +342,22 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 				goto block;
 			return v == VERDICT_ALERT;
 		}
+	}
+	if (open) {
+		/* What the rule wants when the gate had no answer in time. */
+		j->flags |= RECORD_UNDECIDED;
+		j->source = SOURCE_DEFAULT;
+		j->clause = held;
+		j->verdict = VERDICT_ALLOW;
+		count(COUNT_FAIL_OPEN_UNDECIDED);
+		return 1;
+	}
+	if (first == NO_CLAUSE) {
+		/* The gate let it pass, and no other rule holds. */
+		j->flags = 0;
+		j->source = SOURCE_GATE;
+		j->verdict = VERDICT_ALLOW;
+		return 1;
 	}
 	/* The rule audits or alerts: nothing is blocked. */
 	j->verdict = first < hc->alert_from ? VERDICT_DENY : VERDICT_ALERT;
@@ -444,7 +403,7 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 		count(COUNT_FAIL_OPEN_TABLES);
 		return 0;
 	}
-	if (a.first == NO_CLAUSE && a.maybe == NO_CLAUSE)
+	if (a.first == NO_CLAUSE && a.held == NO_CLAUSE && a.maybe == NO_CLAUSE)
 		return 0;
 	return conclude(j, p, o, &a, hook);
 }

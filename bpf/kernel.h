@@ -37,6 +37,25 @@ struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
 	__u32 i_generation;
+	__s64 i_size;
+	struct {
+		__s64 counter;
+	} i_version;
+};
+/* The change time: from 6.11 on, from 6.6 on, before. */
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+struct inode___611 {
+	__s64 i_ctime_sec;
+	__u32 i_ctime_nsec;
+};
+struct inode___66 {
+	struct timespec64 __i_ctime;
+};
+struct inode___61 {
+	struct timespec64 i_ctime;
 };
 struct dentry {
 	struct dentry *d_parent;

@@ -48,6 +48,7 @@ type kernelConfig struct {
 	Scopes      uint32
 	CgroupModes uint32
 	Pad         uint32
+	Secret      uint64
 	Scope       [16]kernelScope
 }
 
@@ -76,7 +77,9 @@ const (
 	kernelCounterCOUNT_PATH_CUT            kernelCounter = 19
 	kernelCounterCOUNT_FAIL_OPEN_TABLES    kernelCounter = 20
 	kernelCounterCOUNT_ANCESTORS_CUT       kernelCounter = 21
-	kernelCounterCOUNT_MAX                 kernelCounter = 22
+	kernelCounterCOUNT_HELD_CHANGED        kernelCounter = 22
+	kernelCounterCOUNT_HELD_NONE           kernelCounter = 23
+	kernelCounterCOUNT_MAX                 kernelCounter = 24
 )
 
 type kernelDim struct {
@@ -87,6 +90,19 @@ type kernelDim struct {
 	Field uint8
 	Other uint8
 	Pad   [6]uint8
+}
+
+type kernelExamineOf struct {
+	_    structs.HostLayout
+	Fd   uint32
+	Slot uint32
+}
+
+type kernelExamined struct {
+	_    structs.HostLayout
+	File kernelWireFile
+	Of   kernelValidity
+	Path [4096]int8
 }
 
 type kernelExeClass struct {
@@ -117,6 +133,13 @@ type kernelFileId struct {
 	Ino uint64
 }
 
+type kernelHeldVerdict struct {
+	_       structs.HostLayout
+	Verdict uint32
+	Pad     uint32
+	Of      kernelValidity
+}
+
 type kernelHookConf struct {
 	_              structs.HostLayout
 	Clauses        uint32
@@ -135,6 +158,10 @@ type kernelHookConf struct {
 	MaybeAlertFrom uint32
 	EnforceTo      uint32
 	MaybeEnforceTo uint32
+	HeldTo         uint32
+	HeldDenyTo     uint32
+	HeldKey        uint32
+	HeldEnforceTo  uint32
 	Subject        [12]kernelDim
 	Object         [8]kernelDim
 }
@@ -171,6 +198,53 @@ type kernelObject struct {
 	Below uint32
 	Flags uint32
 	Pad   uint32
+}
+
+type kernelProc struct {
+	_            structs.HostLayout
+	ExecId       uint64
+	ParentExecId uint64
+	Start        uint64
+	Cgroup       uint64
+	ExeId        uint32
+	ParentExeId  uint32
+	Flags        uint32
+	Ancestors    uint32
+	Ancestor     [16]uint32
+	Dropped      uint64
+	DroppedGen   uint32
+	Pad          uint32
+	Class        kernelExeClass
+	ClassGen     uint32
+	Gen          uint32
+	Uid          uint32
+	Euid         uint32
+	Cred         uint64
+	Pending      struct {
+		_ structs.HostLayout
+		J struct {
+			_          structs.HostLayout
+			Generation uint32
+			Clause     uint32
+			Flags      uint16
+			Verdict    uint8
+			Source     uint8
+			Mode       uint8
+			Blocks     uint8
+			Kills      uint8
+			Hook       uint8
+			Effect     uint8
+			ModeBy     uint8
+			Pad        [2]uint8
+		}
+		Valid     uint32
+		ScriptExe uint32
+		LastExe   uint32
+		JudgedExe uint32
+		_         [4]byte
+		File      kernelWireFile
+	}
+	Vec [3]kernelVec
 }
 
 type kernelRecord struct {
@@ -233,6 +307,14 @@ type kernelSuffixKey struct {
 	Tail [24]int8
 }
 
+type kernelTicketKey struct {
+	_          structs.HostLayout
+	ExecId     uint64
+	Generation uint32
+	Pad        uint32
+	File       kernelFileId
+}
+
 type kernelTrial struct {
 	_          structs.HostLayout
 	Generation uint32
@@ -248,6 +330,13 @@ type kernelTrial struct {
 	Maybe      uint32
 	Done       uint32
 	Pad        uint32
+}
+
+type kernelValidity struct {
+	_       structs.HostLayout
+	Ctime   uint64
+	Size    uint64
+	Version uint64
 }
 
 type kernelVec struct {
@@ -277,6 +366,7 @@ type kernelVerdictKey struct {
 	DirUid      uint32
 	OpenFlags   uint32
 	Traits      uint32
+	Path        uint64
 	Name        [64]int8
 }
 
@@ -342,7 +432,10 @@ const (
 	kernelMapExeIds          = "exe_ids"
 	kernelMapExeInfos        = "exe_infos"
 	kernelMapExecScratch     = "exec_scratch"
+	kernelMapFilesExamined   = "files_examined"
+	kernelMapHeld            = "held"
 	kernelMapIdentified      = "identified"
+	kernelMapKeyRooms        = "key_rooms"
 	kernelMapLongKey         = "long_key"
 	kernelMapLongNames       = "long_names"
 	kernelMapNames           = "names"
@@ -352,11 +445,13 @@ const (
 	kernelMapRescue          = "rescue"
 	kernelMapSlots           = "slots"
 	kernelMapSuffixes        = "suffixes"
+	kernelMapTickets         = "tickets"
 	kernelMapTrialVec        = "trial_vec"
 	kernelMapTrials          = "trials"
 	kernelMapVecs            = "vecs"
 	kernelMapVerdicts        = "verdicts"
 	kernelProgDecideTrials   = "decide_trials"
+	kernelProgExamine        = "examine"
 	kernelProgFloorMod       = "floor_mod"
 	kernelProgFloorOpen      = "floor_open"
 	kernelProgIdentify       = "identify"
@@ -424,6 +519,7 @@ type kernelSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelProgramSpecs struct {
 	DecideTrials *ebpf.ProgramSpec `ebpf:"decide_trials"`
+	Examine      *ebpf.ProgramSpec `ebpf:"examine"`
 	FloorMod     *ebpf.ProgramSpec `ebpf:"floor_mod"`
 	FloorOpen    *ebpf.ProgramSpec `ebpf:"floor_open"`
 	Identify     *ebpf.ProgramSpec `ebpf:"identify"`
@@ -459,7 +555,10 @@ type kernelMapSpecs struct {
 	ExeIds          *ebpf.MapSpec `ebpf:"exe_ids"`
 	ExeInfos        *ebpf.MapSpec `ebpf:"exe_infos"`
 	ExecScratch     *ebpf.MapSpec `ebpf:"exec_scratch"`
+	FilesExamined   *ebpf.MapSpec `ebpf:"files_examined"`
+	Held            *ebpf.MapSpec `ebpf:"held"`
 	Identified      *ebpf.MapSpec `ebpf:"identified"`
+	KeyRooms        *ebpf.MapSpec `ebpf:"key_rooms"`
 	LongKey         *ebpf.MapSpec `ebpf:"long_key"`
 	LongNames       *ebpf.MapSpec `ebpf:"long_names"`
 	Names           *ebpf.MapSpec `ebpf:"names"`
@@ -469,6 +568,7 @@ type kernelMapSpecs struct {
 	Rescue          *ebpf.MapSpec `ebpf:"rescue"`
 	Slots           *ebpf.MapSpec `ebpf:"slots"`
 	Suffixes        *ebpf.MapSpec `ebpf:"suffixes"`
+	Tickets         *ebpf.MapSpec `ebpf:"tickets"`
 	TrialVec        *ebpf.MapSpec `ebpf:"trial_vec"`
 	Trials          *ebpf.MapSpec `ebpf:"trials"`
 	Vecs            *ebpf.MapSpec `ebpf:"vecs"`
@@ -518,7 +618,10 @@ type kernelMaps struct {
 	ExeIds          *ebpf.Map `ebpf:"exe_ids"`
 	ExeInfos        *ebpf.Map `ebpf:"exe_infos"`
 	ExecScratch     *ebpf.Map `ebpf:"exec_scratch"`
+	FilesExamined   *ebpf.Map `ebpf:"files_examined"`
+	Held            *ebpf.Map `ebpf:"held"`
 	Identified      *ebpf.Map `ebpf:"identified"`
+	KeyRooms        *ebpf.Map `ebpf:"key_rooms"`
 	LongKey         *ebpf.Map `ebpf:"long_key"`
 	LongNames       *ebpf.Map `ebpf:"long_names"`
 	Names           *ebpf.Map `ebpf:"names"`
@@ -528,6 +631,7 @@ type kernelMaps struct {
 	Rescue          *ebpf.Map `ebpf:"rescue"`
 	Slots           *ebpf.Map `ebpf:"slots"`
 	Suffixes        *ebpf.Map `ebpf:"suffixes"`
+	Tickets         *ebpf.Map `ebpf:"tickets"`
 	TrialVec        *ebpf.Map `ebpf:"trial_vec"`
 	Trials          *ebpf.Map `ebpf:"trials"`
 	Vecs            *ebpf.Map `ebpf:"vecs"`
@@ -548,7 +652,10 @@ func (m *kernelMaps) Close() error {
 		m.ExeIds,
 		m.ExeInfos,
 		m.ExecScratch,
+		m.FilesExamined,
+		m.Held,
 		m.Identified,
+		m.KeyRooms,
 		m.LongKey,
 		m.LongNames,
 		m.Names,
@@ -558,6 +665,7 @@ func (m *kernelMaps) Close() error {
 		m.Rescue,
 		m.Slots,
 		m.Suffixes,
+		m.Tickets,
 		m.TrialVec,
 		m.Trials,
 		m.Vecs,
@@ -581,6 +689,7 @@ type kernelVariables struct {
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelPrograms struct {
 	DecideTrials *ebpf.Program `ebpf:"decide_trials"`
+	Examine      *ebpf.Program `ebpf:"examine"`
 	FloorMod     *ebpf.Program `ebpf:"floor_mod"`
 	FloorOpen    *ebpf.Program `ebpf:"floor_open"`
 	Identify     *ebpf.Program `ebpf:"identify"`
@@ -603,6 +712,7 @@ type kernelPrograms struct {
 func (p *kernelPrograms) Close() error {
 	return _KernelClose(
 		p.DecideTrials,
+		p.Examine,
 		p.FloorMod,
 		p.FloorOpen,
 		p.Identify,

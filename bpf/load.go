@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -24,7 +25,7 @@ var (
 		BackendModifyReturn: {"mod_fork", "mod_exec", "mod_open"},
 		BackendTracepoint:   {},
 	}
-	offHook = []string{"identify", "decide_trials", "seed_all", "track_open"}
+	offHook = []string{"identify", "decide_trials", "seed_all", "track_open", "examine"}
 )
 
 // load puts the programs of this backend and the maps into the kernel.
@@ -62,12 +63,16 @@ func (k *Kernel) load() error {
 	if k.decoder, err = newDecoder(k); err != nil {
 		return err
 	}
+	if k.gate, err = newGateSide(k); err != nil {
+		return err
+	}
 	return k.configure()
 }
 
 // configure writes the settings that are known before anything is attached.
 func (k *Kernel) configure() error {
 	c := &k.config
+	c.Secret = rand.Uint64()
 	c.Agent = uint32(os.Getpid())
 	if k.opt.AllOpens {
 		c.AllOpens = 1

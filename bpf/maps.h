@@ -202,6 +202,11 @@ const struct {
 	struct exe_info exe_info;
 	struct wire_file wire_file;
 	struct wire_subject wire_subject;
+	struct verdict_key verdict_key;
+	struct held_verdict held_verdict;
+	struct ticket_key ticket_key;
+	struct examine_of examine_of;
+	struct examined examined;
 	enum counter counter;
 } wire_types = {};
 

@@ -103,7 +103,7 @@ func (t *tables) hookConf(i int) {
 	hc.AllVec = t.vec(firstBits(len(hb.bits)))
 	t.categories(hb, hc)
 	hc.KillVec = t.vec(t.bitsWhere(hb, func(i int) bool { return hb.kill[i] }))
-	hc.Key = decisionKey(hb)
+	hc.Key, hc.HeldKey = t.decisionKeys(hb)
 	for j := range hb.bits {
 		for k := range hb.bits[j].clause.When {
 			switch hb.bits[j].clause.When[k].Field {
@@ -157,10 +157,13 @@ func (t *tables) categories(hb *hookBits, hc *kernelHookConf) {
 		case !r.Enforce || r.Verdict != event.VerdictDeny:
 		case !b.clause.Maybe:
 			hc.EnforceTo = uint32(i) + 1
+		case r.Undecided == ir.UndecidedDeny && r.Held():
+			hc.HeldEnforceTo = uint32(i) + 1
 		case r.Undecided == ir.UndecidedDeny:
 			hc.MaybeEnforceTo = uint32(i) + 1
 		}
 	}
+	hc.HeldTo, hc.HeldDenyTo = n, n
 	for i := n; i > 0; i-- {
 		b := hb.bits[i-1]
 		r := &rules[b.rule]
@@ -168,11 +171,16 @@ func (t *tables) categories(hb *hookBits, hc *kernelHookConf) {
 		blocks := r.Verdict == event.VerdictDeny && !r.Audit
 		switch {
 		case b.clause.Maybe && !blocks:
-			hc.MaybeAlertFrom, hc.MaybeAllowFrom, hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at, at, at
-		case b.clause.Maybe && r.Undecided != ir.UndecidedDeny:
-			hc.MaybeAllowFrom, hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at, at
-		case b.clause.Maybe:
+			hc.MaybeAlertFrom, hc.MaybeAllowFrom, hc.HeldTo, hc.HeldDenyTo, hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at, at, at, at, at
+		case b.clause.Maybe && r.Held():
 			hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at
+			if r.Undecided != ir.UndecidedDeny {
+				hc.HeldDenyTo = at
+			}
+		case b.clause.Maybe && r.Undecided != ir.UndecidedDeny:
+			hc.MaybeAllowFrom, hc.HeldTo, hc.HeldDenyTo, hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at, at, at, at
+		case b.clause.Maybe:
+			hc.HeldTo, hc.HeldDenyTo, hc.MaybeFrom, hc.AlertFrom, hc.AuditFrom = at, at, at, at, at
 		case r.Verdict == event.VerdictAlert:
 			hc.AlertFrom, hc.AuditFrom = at, at
 		case r.Audit:
@@ -323,25 +331,41 @@ const (
 	keyNone   = 0x80000000
 )
 
-// decisionKey is the union of what the uncertain clauses read: their dropped
-// part, and the conditions of their own, because a verdict stands for all of
-// the hook's uncertain rules together.
-func decisionKey(hb *hookBits) uint32 {
-	var key uint32
+// decisionKeys returns what the uncertain clauses read: their dropped part, and
+// the conditions of their own. One verdict stands for all of a hook's held
+// rules together, and one for all of its other uncertain rules.
+func (t *tables) decisionKeys(hb *hookBits) (other, held uint32) {
+	rules := t.prog.Rules[hb.hook]
 	for i := range hb.bits {
 		c := &hb.bits[i].clause
 		if !c.Maybe {
 			continue
 		}
-		for _, r := range c.Reads {
-			g, ok := keyGroups[r]
-			if !ok {
-				return keyNone
-			}
-			key |= g
+		if rules[hb.bits[i].rule].Held() {
+			held |= keyOfClause(c)
+		} else {
+			other |= keyOfClause(c)
 		}
-		for k := range c.When {
-			g, ok := keyGroups[event.FieldByID(c.When[k].Field).Path]
+	}
+	return other, held
+}
+
+// keyOfClause: keyNone if it reads what is not in the key.
+func keyOfClause(c *ir.Clause) uint32 {
+	var key uint32
+	for _, r := range c.Reads {
+		g, ok := keyGroups[r]
+		if !ok {
+			return keyNone
+		}
+		key |= g
+	}
+	for k := range c.When {
+		for _, f := range []event.FieldID{c.When[k].Field, c.When[k].Other} {
+			if f == event.FieldNone {
+				continue
+			}
+			g, ok := keyGroups[event.FieldByID(f).Path]
 			if !ok {
 				return keyNone
 			}

@@ -132,7 +132,7 @@ __noinline int one_trial(struct trial *arg)
 	if (match(&a, v, &ov, index, h))
 		return -1;
 	arg->first = a.first;
-	arg->maybe = a.maybe;
+	arg->maybe = a.held != NO_CLAUSE ? a.held : a.maybe;
 	arg->done = 1;
 	return 0;
 }

@@ -67,6 +67,8 @@ type Kernel struct {
 	config     kernelConfig // as last written; under mu
 
 	decoder  *decoder
+	gate     *gateSide
+	heldFull atomic.Uint64 // verdicts of the gate that did not fit into the table
 	rebinder *rebinder
 	rebinds  atomic.Uint64
 	unbound  atomic.Uint64 // times that paths or opens could not all be tied to the active generation
@@ -160,6 +162,9 @@ func (k *Kernel) Close() error {
 	}
 	if k.decoder != nil {
 		k.decoder.cgroups.close()
+	}
+	if k.gate != nil {
+		k.gate.close()
 	}
 	if k.coll != nil {
 		k.coll.Close()

@@ -54,7 +54,7 @@ var counterNames = []string{
 	"drop_ring_full_exec", "drop_ring_full_fork", "drop_ring_full_open", "drop_ring_full_exit",
 	"seen_exec", "seen_fork", "seen_open", "denied", "killed",
 	"fail_open_context", "fail_open_undecided", "fail_closed_path", "fail_closed_exe",
-	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut",
+	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut", "held_changed", "held_unanswered",
 }
 
 // acted is the name of the sum of all acts that were told, or for which there
@@ -70,6 +70,7 @@ func (k *Kernel) Counters() (map[string]uint64, error) {
 	out["rebinds"] = k.rebinds.Load()
 	out["fail_open_binding"] = k.unbound.Load()
 	out["drop_damaged"] = k.decoder.damaged.Load()
+	out["held_table_full"] = k.heldFull.Load()
 	return out, nil
 }
 
@@ -117,17 +118,32 @@ func (k *Kernel) Remember(gen event.Generation, e *event.Event, v event.Verdict,
 
 // forget removes the verdicts of a generation that is gone.
 func (k *Kernel) forget(number uint32) {
+	for _, name := range []string{"verdicts", "held"} {
+		k.dropVerdicts(name, func(key *kernelVerdictKey) bool { return key.Generation == number })
+	}
+}
+
+// forgetPaths removes the verdicts about files: what a path is depends on what
+// is mounted where, which no key says.
+func (k *Kernel) forgetPaths() {
+	for _, name := range []string{"verdicts", "held"} {
+		k.dropVerdicts(name, func(key *kernelVerdictKey) bool { return key.Path != 0 })
+	}
+}
+
+func (k *Kernel) dropVerdicts(name string, gone func(*kernelVerdictKey) bool) {
+	m := k.coll.Maps[name]
 	var key kernelVerdictKey
-	var v uint32
-	var gone []kernelVerdictKey
-	for it := k.coll.Maps["verdicts"].Iterate(); it.Next(&key, &v); {
-		if key.Generation == number {
-			gone = append(gone, key)
+	var list []kernelVerdictKey
+	value := make([]byte, m.ValueSize())
+	for it := m.Iterate(); it.Next(&key, &value); {
+		if gone(&key) {
+			list = append(list, key)
 		}
 	}
-	for i := range gone {
-		if err := k.coll.Maps["verdicts"].Delete(&gone[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			k.log.Warn("a stale verdict stays", "error", err)
+	for i := range list {
+		if err := m.Delete(&list[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			k.log.Warn("a stale verdict stays", "map", name, "error", err)
 		}
 	}
 }

@@ -69,6 +69,9 @@ func (b *rebinder) run(mounts, stop *os.File) {
 			continue
 		}
 		start := time.Now()
+		if mounted {
+			b.k.forgetPaths()
+		}
 		if err := b.k.rebind(); err != nil {
 			b.k.unbound.Add(1)
 			b.k.log.Warn("paths of the policy could not all be bound again", "error", err)

@@ -52,7 +52,8 @@ type clauseBit struct {
 
 // hookBits orders the clauses of one hook as the kernel expects them: certain
 // denies that block (those that do it in audit mode too come first), that audit,
-// alerts; then uncertain ones, fail-closed first.
+// alerts; then uncertain ones: those that the gate answers, then the others,
+// fail-closed first in both, then those that never block.
 type hookBits struct {
 	hook   event.Hook
 	bits   []clauseBit
@@ -104,14 +105,18 @@ func order(h event.Hook, rules []ir.Rule) hookBits {
 		}
 	}
 	blocks := func(r *ir.Rule) bool { return r.Verdict == event.VerdictDeny && !r.Audit }
+	held := func(r *ir.Rule) bool { return blocks(r) && r.Held() }
 	closed := func(r *ir.Rule) bool { return blocks(r) && r.Undecided == ir.UndecidedDeny }
 	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && blocks(r) && r.Enforce })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && blocks(r) && !r.Enforce })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && r.Verdict == event.VerdictDeny && r.Audit })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return !c.Maybe && r.Verdict == event.VerdictAlert })
-	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && closed(r) && r.Enforce })
-	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && closed(r) && !r.Enforce })
-	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && blocks(r) && !closed(r) })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && held(r) && closed(r) && r.Enforce })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && held(r) && closed(r) && !r.Enforce })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && held(r) && !closed(r) })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !held(r) && closed(r) && r.Enforce })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !held(r) && closed(r) && !r.Enforce })
+	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !held(r) && blocks(r) && !closed(r) })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !blocks(r) })
 	return hb
 }

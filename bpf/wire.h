@@ -145,6 +145,10 @@ struct hook_conf {
 	__u32 maybe_alert_from; /* uncertain clauses of rules that would not block anyway */
 	__u32 enforce_to;	/* certain clauses below this one block though the mode is audit */
 	__u32 maybe_enforce_to; /* and those from maybe_from to here */
+	__u32 held_to;		/* uncertain clauses below this are answered by the gate */
+	__u32 held_deny_to;	/* and below this refused when it gave no answer */
+	__u32 held_key;		/* KEY_* of the gate's answers */
+	__u32 held_enforce_to; /* and below this also where the mode is audit */
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
@@ -193,6 +197,7 @@ struct config {
 	__u32 scopes; /* number of entries in scope; 0: everything is in scope */
 	__u32 cgroup_modes; /* cgroups with a mode of their own; 0: nobody looks for them */
 	__u32 pad;
+	__u64 secret; /* of hashes that user space must not be able to aim at */
 	struct scope scope[MAX_SCOPES];
 };
 
@@ -328,7 +333,43 @@ struct verdict_key {
 	__u32 dir_uid;
 	__u32 open_flags;
 	__u32 traits;
+	__u64 path; /* hash of the path within its filesystem, with a secret */
 	char name[NAME_KEY];
+};
+
+/* What a file's content was when it was judged. */
+struct validity {
+	__u64 ctime; /* nanoseconds */
+	__u64 size;
+	__u64 version; /* i_version; 0 where the filesystem has none */
+};
+
+/* A verdict that the gate took while the exec was held. */
+struct held_verdict {
+	__u32 verdict;
+	__u32 pad;
+	struct validity of;
+};
+
+/* A verdict of the gate that is good for one exec: it read what no key holds. */
+struct ticket_key {
+	__u64 exec_id; /* of the image that calls exec */
+	__u32 generation;
+	__u32 pad;
+	struct file_id file;
+};
+
+/* The examine program: facts of a file that the caller has open. */
+#define EXAMINED 64 /* callers at a time */
+struct examine_of {
+	__u32 fd;
+	__u32 slot;
+};
+
+struct examined {
+	struct wire_file file;
+	struct validity of;
+	char path[PATH_BYTES]; /* as after a record: components, last first */
 };
 
 /* The identify program: what an open descriptor of the caller refers to. */
@@ -390,6 +431,8 @@ enum counter {
 	COUNT_PATH_CUT,
 	COUNT_FAIL_OPEN_TABLES, /* the active tables could not be read */
 	COUNT_ANCESTORS_CUT,	/* a process has more ancestors than fit */
+	COUNT_HELD_CHANGED,	/* a file was not what the gate had judged: its verdict is void */
+	COUNT_HELD_NONE,	/* no verdict of the gate for an exec that it should have held */
 	COUNT_MAX,
 };
 

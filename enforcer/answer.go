@@ -11,6 +11,21 @@ import (
 // ok is false if the answer names a rule that the program does not have; then
 // nothing may be concluded.
 func (in *installed) deferredPart(h event.Hook, whole *event.Decision) (part *answer, ok bool) {
+	return in.partOf(h, whole, func(r knownRule) bool { return r.deferred })
+}
+
+// keptPart is what of a whole answer the kernel keeps after an act: held rules
+// have their answers from the gate, under a key of their own.
+func (in *installed) keptPart(h event.Hook, whole *event.Decision) (part *answer, ok bool) {
+	return in.partOf(h, whole, func(r knownRule) bool { return r.deferred && !r.Held() })
+}
+
+func (in *installed) isHeld(h event.Hook, ref *event.RuleRef) bool {
+	r, ok := in.known[keyOfRule(h, ref)]
+	return ok && r.Held()
+}
+
+func (in *installed) partOf(h event.Hook, whole *event.Decision, want func(knownRule) bool) (part *answer, ok bool) {
 	part = &answer{verdict: event.VerdictAllow}
 	type fired struct {
 		ref *event.RuleRef
@@ -22,7 +37,7 @@ func (in *installed) deferredPart(h event.Hook, whole *event.Decision) (part *an
 		if !ok {
 			return nil, false
 		}
-		if r.deferred {
+		if want(r) {
 			rules = append(rules, fired{ref, r})
 		}
 	}
@@ -64,6 +79,12 @@ func (in *installed) diverges(ev *event.Event, whole *event.Decision) string {
 	// verdict names no rule, only the first one that it may be of.
 	switch {
 	case d.Verdict != event.VerdictDeny && d.Verdict != event.VerdictAlert:
+	case d.Source == event.SourceGate:
+		// The gate answered for the held rules alone, and the rule that the event
+		// names is only the first of them that may hold.
+		if !slices.ContainsFunc(fired, func(r *event.RuleRef) bool { return in.isHeld(ev.Hook, r) }) {
+			return "the gate refused, no held rule holds"
+		}
 	case d.Source == event.SourceCache || d.Rule == nil:
 		if whole.Verdict != d.Verdict {
 			return "the kernel's stored verdict is " + d.Verdict.String() + ", the policy's is " + whole.Verdict.String()

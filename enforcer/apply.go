@@ -92,7 +92,7 @@ func (e *Enforcer) explain(d *event.Decision, whole *event.Decision) {
 		d.Message = "refused because it was not decided in time; the policy's answer is " + whole.Verdict.String()
 		return
 	}
-	if d.Rule == nil || d.Source == event.SourceCache {
+	if d.Rule == nil || d.Source == event.SourceCache || d.Source == event.SourceGate {
 		d.Rule, d.Others = whole.Rule, whole.Others
 		return
 	}

@@ -69,17 +69,29 @@ func (e *Enforcer) install(ctx context.Context, p Policy, modes map[string]event
 	in := e.newInstalled(p, program, gen)
 	in.since = since
 	e.addGeneration(in)
+	if len(in.held) > 0 {
+		e.hold(true) // before the rules that ask for it
+	}
 	if err = ctx.Err(); err == nil {
 		err = e.Kernel.Activate(gen)
 	}
 	if err != nil {
+		e.hold(e.Holds())
 		e.dropGeneration(gen)
 		e.unfreed = append(e.unfreed, gen)
 		e.retire()
 		return nil, fmt.Errorf("activate generation %d: %w", gen, err)
 	}
 	e.active.Store(in)
+	e.hold(len(in.held) > 0)
 	return in, nil
+}
+
+// hold opens or closes the gate.
+func (e *Enforcer) hold(on bool) {
+	if e.Hold != nil {
+		e.Hold(on)
+	}
 }
 
 // retire frees the tables of generations that are not active. What fails is

@@ -27,6 +27,9 @@ const (
 	cntNotComparable
 	cntKills
 	cntKillErrors
+	cntHeldEvaluations
+	cntHeldShared
+	cntHeldUnknown
 	cntOpenEngine
 	cntOpenDeadline
 	cntOpenQueue
@@ -37,31 +40,34 @@ const (
 
 // counterNames: fail_open_* are the reasons in event.Decision.FailOpen.
 var counterNames = [numCounters]string{
-	cntRead:           "events_read",
-	cntEmitted:        "events_emitted",
-	cntNotices:        "notices_emitted",
-	cntEvaluations:    "policy_evaluations",
-	cntEngineErrors:   "policy_errors",
-	cntAfterDeadline:  "policy_answers_after_deadline",
-	cntStale:          "policy_tasks_stale",
-	cntCacheHits:      "cache_hits",
-	cntCacheShared:    "cache_shared",
-	cntCacheEvicted:   "cache_evicted",
-	cntUncacheable:    "answers_not_cacheable",
-	cntRemembered:     "verdicts_remembered",
-	cntNotKept:        "verdicts_without_kernel_key",
-	cntRememberErrors: "verdicts_not_remembered",
-	cntUnchecked:      "decisions_not_rechecked",
-	cntSampled:        "decisions_sampled",
-	cntDivergences:    "divergences",
-	cntNotComparable:  "decisions_not_comparable",
-	cntKills:          "late_kills",
-	cntKillErrors:     "late_kill_errors",
-	cntOpenEngine:     "fail_open_engine_error",
-	cntOpenDeadline:   "fail_open_engine_deadline",
-	cntOpenQueue:      "fail_open_queue_full",
-	cntOpenBehind:     "fail_open_pipeline_behind",
-	cntOpenGeneration: "fail_open_unknown_generation",
+	cntRead:            "events_read",
+	cntEmitted:         "events_emitted",
+	cntNotices:         "notices_emitted",
+	cntEvaluations:     "policy_evaluations",
+	cntEngineErrors:    "policy_errors",
+	cntAfterDeadline:   "policy_answers_after_deadline",
+	cntStale:           "policy_tasks_stale",
+	cntCacheHits:       "cache_hits",
+	cntCacheShared:     "cache_shared",
+	cntCacheEvicted:    "cache_evicted",
+	cntUncacheable:     "answers_not_cacheable",
+	cntRemembered:      "verdicts_remembered",
+	cntNotKept:         "verdicts_without_kernel_key",
+	cntRememberErrors:  "verdicts_not_remembered",
+	cntUnchecked:       "decisions_not_rechecked",
+	cntSampled:         "decisions_sampled",
+	cntDivergences:     "divergences",
+	cntNotComparable:   "decisions_not_comparable",
+	cntKills:           "late_kills",
+	cntKillErrors:      "late_kill_errors",
+	cntHeldEvaluations: "held_evaluations",
+	cntHeldShared:      "held_answers_shared",
+	cntHeldUnknown:     "held_acts_unknown",
+	cntOpenEngine:      "fail_open_engine_error",
+	cntOpenDeadline:    "fail_open_engine_deadline",
+	cntOpenQueue:       "fail_open_queue_full",
+	cntOpenBehind:      "fail_open_pipeline_behind",
+	cntOpenGeneration:  "fail_open_unknown_generation",
 }
 
 type counters [numCounters]atomic.Uint64

@@ -14,6 +14,7 @@ const (
 	NoticeModeChange       = "mode-change"
 	NoticeEventsDropped    = "events-dropped" // fields: reason -> events lost since the last such notice
 	NoticeFailOpen         = "fail-open"      // fields: reason -> acts that passed unjudged since the last such notice
+	NoticeFailClosed       = "fail-closed"    // an act of which nothing is known was refused
 	NoticeLateKill         = "late-kill"      // a verdict came after the event had left, and its rule says kill
 	NoticeConditionRaised  = "condition-raised"
 	NoticeConditionCleared = "condition-cleared"

@@ -15,6 +15,7 @@ const keepGenerations = 4
 // installed is a policy with the generation that the kernel gave it.
 type installed struct {
 	policy   Policy
+	program  *ir.Program // of the policy, with the modes of rules
 	revision string
 	gen      Generation
 	since    time.Time // when it became active
@@ -22,6 +23,8 @@ type installed struct {
 	known    map[ruleKey]knownRule
 	weak     map[event.Hook][]int // see Weakener
 	cache    *cache
+	held     []int       // rules on execs that the gate answers for, in the order in which they win
+	answers  heldAnswers // of the gate
 }
 
 // ruleKey is what tells rules apart: an id may be given to several.
@@ -46,6 +49,7 @@ type knownRule struct {
 // RuleCount says how the rules of a program are decided.
 type RuleCount struct {
 	Lowered     int `json:"lowered"`     // by kernel tables alone
+	Held        int `json:"held"`        // by the policy engine, before the act: the exec waits
 	Prefiltered int `json:"prefiltered"` // by the policy engine, for acts that pass the kernel's part of the conditions
 	Deferred    int `json:"deferred"`    // by the policy engine, for every act of the hook
 }
@@ -53,6 +57,7 @@ type RuleCount struct {
 func (e *Enforcer) newInstalled(p Policy, program *ir.Program, g Generation) *installed {
 	in := &installed{
 		policy:   p,
+		program:  program,
 		revision: p.Revision(),
 		gen:      g,
 		known:    map[ruleKey]knownRule{},
@@ -72,6 +77,8 @@ func (e *Enforcer) newInstalled(p Policy, program *ir.Program, g Generation) *in
 			}
 			maybe = maybe || slices.Contains(in.weak[hook], i)
 			switch {
+			case maybe && r.Held():
+				in.rules.Held++
 			case always:
 				in.rules.Deferred++
 			case maybe:
@@ -82,8 +89,12 @@ func (e *Enforcer) newInstalled(p Policy, program *ir.Program, g Generation) *in
 			in.known[keyOfRule(hook, &r.Ref)] = knownRule{r, i, maybe, maybe && certain}
 		}
 	}
+	in.held, in.answers.max = in.heldRules(), e.CacheSize
 	return in
 }
+
+// isWeak reports whether the kernel holds less of a rule than the program says.
+func (in *installed) isWeak(h event.Hook, rule int) bool { return slices.Contains(in.weak[h], rule) }
 
 // generation returns the policy of a generation, nil if it is not known (any
 // more).

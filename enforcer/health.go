@@ -44,6 +44,9 @@ const (
 	CondLockout           = "lock-out"
 	CondSteppedDown       = "rule-stepped-down"
 	CondModesNotKept      = "modes-not-kept"
+
+	CondGateOpen    = "gate-open"
+	CondGateLimited = "gate-limited"
 )
 
 // Condition is a way of being unwell, as Status reports it.
@@ -72,6 +75,10 @@ var declaredConditions = []Condition{
 		Remedy: "Acts passed because nobody could judge them in time. See the reasons in the counters; simplify the deferred rules (bailiff explain) or mark them undecided: deny."},
 	{Code: CondHookSilent, Severity: SeverityHigh,
 		Remedy: "A hook was attached but does not fire. Restart the agent; choose another backend if it stays."},
+	{Code: CondGateOpen, Severity: SeverityHigh,
+		Remedy: "The policy did not answer in time about several execs in a row, so for a while no exec waits and each gets what its rule declares (deadline: allow or deny). Simplify the held rules (bailiff explain), or give the agent more processor time."},
+	{Code: CondGateLimited, Severity: SeverityHigh,
+		Remedy: "Execs cannot be held everywhere. On what the text names, rules that ask for it are decided as if the answer had not come in time."},
 	{Code: CondCanaryUnseen, Severity: SeverityHigh,
 		Remedy: "The agent executes itself from time to time, and this time no event of it came from the kernel: acts may pass unjudged and untold. Restart the agent; if it stays, see bailiff doctor."},
 	{Code: CondCanaryUndelivered, Severity: SeverityMedium,

@@ -175,8 +175,8 @@ func (e *Enforcer) evaluate(ctx context.Context, t *task) {
 		e.answer(t, res)
 		return
 	}
-	if part != nil {
-		e.remember(t, part)
+	if kept, ok := t.in.keptPart(t.ev.Hook, &whole); ok {
+		e.remember(t, kept)
 	}
 	waited, evicted := t.in.cache.settle(t.key, part)
 	if evicted {

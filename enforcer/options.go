@@ -21,7 +21,8 @@ type Options struct {
 	// Redact returns an event as the sinks may have it: the one that it is
 	// given or a copy. It runs when the verdict stands. Default: as it is.
 	Redact  func(*event.Event) *event.Event
-	Killer  Killer // for late denies of rules that ask for it; default PidfdKiller
+	Killer  Killer        // for late denies of rules that ask for it; default PidfdKiller
+	Hold    func(on bool) // told before and after each change whether any rule has execs held; may be nil
 	Log     hclog.Logger
 	Backend string           // for Status: lsm, modify-return or tracepoint
 	Scope   []string         // for Status: cgroup paths, empty for the whole machine

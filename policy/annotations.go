@@ -25,6 +25,9 @@ func (k *collector) annotate(r *lower.Rule) {
 		for _, key := range sortedKeys(a.Custom) {
 			k.custom(r, a, key, a.Custom[key])
 		}
+		if _, ok := a.Custom["deadline"]; ok && !r.Hold {
+			k.fail(CodeAnnotation, k.customAt(a, "deadline"), "custom.deadline is for rules that are held", "add undecided: hold, or write undecided: deny")
+		}
 	}
 }
 
@@ -69,6 +72,15 @@ func (k *collector) custom(r *lower.Rule, a *ast.Annotations, key string, v any)
 		}
 	case "undecided":
 		k.undecided(r, a, s, bad)
+	case "deadline":
+		switch s {
+		case "allow":
+			r.Undecided = ir.UndecidedAllow
+		case "deny":
+			r.Undecided = ir.UndecidedDeny
+		default:
+			bad("allow or deny: what happens to an exec that is held when the answer does not come in time")
+		}
 	case "always":
 		b, ok := v.(bool)
 		if r.Always = b; !ok {
@@ -77,7 +89,7 @@ func (k *collector) custom(r *lower.Rule, a *ast.Annotations, key string, v any)
 	default:
 		if !strings.HasPrefix(key, "x-") {
 			k.warn(CodeAnnotation, k.customAt(a, key), fmt.Sprintf("custom.%s is not known and has no effect", key),
-				"known: id, severity, attack, mode, response, undecided, always; your own begin with x-")
+				"known: id, severity, attack, mode, response, undecided, deadline, always; your own begin with x-")
 		}
 	}
 }
@@ -89,8 +101,13 @@ func (k *collector) undecided(r *lower.Rule, a *ast.Annotations, s string, bad f
 	case "deny":
 		r.Undecided = ir.UndecidedDeny
 	case "hold":
-		k.fail(CodeNotYet, k.customAt(a, "undecided"), "undecided: hold is not available yet",
-			"use undecided: deny to refuse what has no verdict, or allow")
+		switch {
+		case r.Hook != event.HookExec:
+			k.fail(CodeAnnotation, k.customAt(a, "undecided"), fmt.Sprintf("%s cannot be held", r.Hook), "only an exec waits for an answer; use undecided: deny or allow")
+		case r.Verdict == event.VerdictAlert:
+			k.fail(CodeAnnotation, k.customAt(a, "undecided"), "an alert blocks nothing, so nothing needs to wait for it", "make it a deny rule")
+		}
+		r.Hold = true
 	default:
 		bad("allow, deny or hold")
 	}

@@ -21,22 +21,66 @@ import (
 // holds under any name, a negated test only if it fails under every name), and
 // a rule that was not fires if it does under any choice of names that the
 // lowered form leaves open. An error is no answer: nobody may cache it as one.
+//
+// Of an act that the kernel left undecided, OPA is asked only about rules whose
+// lowered form may hold for it: the kernel asked for no more.
 func (p *Policy) Decide(ctx context.Context, e *event.Event) (event.Decision, error) {
 	return p.decide(ctx, e, nil)
 }
 
 // decide is Decide with somebody who is told of each step; nil for nobody.
 func (p *Policy) decide(ctx context.Context, e *event.Event, tracer topdown.QueryTracer) (event.Decision, error) {
-	d := event.Decision{Verdict: event.VerdictAllow, Revision: p.program.Revision}
 	h := p.hooks[e.Hook]
 	if h == nil {
+		return p.allow(), nil
+	}
+	if !e.Decision.Undecided {
+		return p.evaluate(ctx, h, e, nil, tracer)
+	}
+	return p.evaluate(ctx, h, e, p.open(e, func(*ir.Rule) bool { return true }), tracer)
+}
+
+// Hold asks OPA about an exec that waits at the gate: only those of the held
+// rules that are wanted and whose lowered form leaves the act open.
+func (p *Policy) Hold(ctx context.Context, e *event.Event, want func(*event.RuleRef) bool) (event.Decision, error) {
+	h := p.hooks[e.Hook]
+	if h == nil {
+		return p.allow(), nil
+	}
+	return p.evaluate(ctx, h, e, p.open(e, func(r *ir.Rule) bool { return r.Hold && want(&r.Ref) }), nil)
+}
+
+func (p *Policy) allow() event.Decision {
+	return event.Decision{Verdict: event.VerdictAllow, Revision: p.program.Revision}
+}
+
+// open lists the rules of a kind whose lowered form may hold for an event.
+func (p *Policy) open(e *event.Event, kind func(*ir.Rule) bool) []int {
+	key := ir.KeyOf(e)
+	rules := p.program.Rules[e.Hook]
+	out := []int{}
+	for i := range rules {
+		if !kind(&rules[i]) {
+			continue
+		}
+		if certain, maybe := rules[i].Holds(key); certain || maybe {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// evaluate asks about some rules of a hook; nil means all.
+func (p *Policy) evaluate(ctx context.Context, h *hookPolicy, e *event.Event, among []int, tracer topdown.QueryTracer) (event.Decision, error) {
+	d := p.allow()
+	if among != nil && len(among) == 0 {
 		return d, nil
 	}
 	cancel := topdown.NewCancel()
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, cancel.Cancel)()
 	}
-	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: cancel, tracer: tracer}
+	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: cancel, among: among, tracer: tracer}
 	vs := views(e)
 	var fired []int
 	var err error
@@ -66,6 +110,7 @@ type evaluation struct {
 	h      *hookPolicy
 	ctx    context.Context
 	cancel topdown.Cancel
+	among  []int // the rules to ask about; nil: all
 	heads  map[int]ast.Value
 	tracer topdown.QueryTracer // nil: none
 }
@@ -74,12 +119,16 @@ type evaluation struct {
 // rule tried on its own, which is what makes the attribution exact.
 func (ev *evaluation) one(v *view) ([]int, error) {
 	input := ev.p.document.build(v)
-	any, err := ev.any(input)
-	if err != nil || !any {
-		return nil, err
+	among := ev.among
+	if among == nil {
+		any, err := ev.any(input)
+		if err != nil || !any {
+			return nil, err
+		}
+		among = ev.h.every
 	}
 	var fired []int
-	for i := range ev.h.rules {
+	for _, i := range among {
 		ok, err := ev.rule(i, input)
 		if err != nil {
 			return nil, err
@@ -103,8 +152,12 @@ func (ev *evaluation) several(e *event.Event, vs []view) ([]int, error) {
 		}
 	}
 	key := ir.KeyOf(e)
+	among := ev.among
+	if among == nil {
+		among = ev.h.every
+	}
 	var out []int
-	for i := range ev.h.rules {
+	for _, i := range among {
 		certain, maybe := ev.p.program.Rules[e.Hook][i].Holds(key)
 		if certain || maybe && (open[i] || key.Unresolved && ev.failsClosed(e.Hook, i)) {
 			out = append(out, i)

@@ -33,16 +33,16 @@ const (
 	CodeShape      = "P007" // deny and alert must be partial sets
 	CodeAnnotation = "P008" // an annotation has a value that is not understood
 	CodeDuplicate  = "P009" // two rules have the same id
-	CodeNotYet     = "P010" // the feature is not available
-	CodePackage    = "P011" // a package below bailiff that is not a hook
-	CodeArchive    = "P012" // the archive is damaged, or holds what no bundle has
-	CodeLimit      = "P013" // the bundle, or one thing in it, is too large
-	CodeSignature  = "P014" // the signature is missing, or not by a key that is configured
-	CodeManifest   = "P015" // the manifest is not understood, or does not permit the content
-	CodeDelta      = "P016" // the changes do not fit the bundle in force
-	CodeRollback   = "P017" // the bundle is older than the one in force
-	CodeUnbounded  = "P018" // loading or evaluating it takes more time or memory than it may
-	CodeScenario   = "P030" // a scenario file of the tests is not understood
+	// P010 was given out once and is not used again.
+	CodePackage   = "P011" // a package below bailiff that is not a hook
+	CodeArchive   = "P012" // the archive is damaged, or holds what no bundle has
+	CodeLimit     = "P013" // the bundle, or one thing in it, is too large
+	CodeSignature = "P014" // the signature is missing, or not by a key that is configured
+	CodeManifest  = "P015" // the manifest is not understood, or does not permit the content
+	CodeDelta     = "P016" // the changes do not fit the bundle in force
+	CodeRollback  = "P017" // the bundle is older than the one in force
+	CodeUnbounded = "P018" // loading or evaluating it takes more time or memory than it may
+	CodeScenario  = "P030" // a scenario file of the tests is not understood
 )
 
 // Error returns place, code and reason on one line.

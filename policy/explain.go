@@ -19,7 +19,8 @@ type ExplainedRule struct {
 	Verdict   event.Verdict    `json:"verdict"`
 	Audit     bool             `json:"audit,omitempty"` // never blocks
 	Kill      bool             `json:"kill,omitempty"`
-	Undecided string           `json:"undecided"` // allow or deny: what happens without a verdict
+	Held      bool             `json:"held,omitempty"` // an exec waits for the answer
+	Undecided string           `json:"undecided"`      // allow or deny: what happens without a verdict
 	Rule      event.RuleRef    `json:"rule"`
 	Class     lower.Class      `json:"class"`
 	Clauses   []string         `json:"clauses"`         // the lowered form, one clause each
@@ -40,7 +41,7 @@ func (p *Policy) Explain() []ExplainedRule {
 
 func (p *Policy) explain(h event.Hook, r *ir.Rule) ExplainedRule {
 	e := ExplainedRule{
-		Hook: h, Verdict: r.Verdict, Audit: r.Audit, Kill: r.Kill, Undecided: "allow",
+		Hook: h, Verdict: r.Verdict, Audit: r.Audit, Kill: r.Kill, Held: r.Held(), Undecided: "allow",
 		Rule: r.Ref, Class: lower.ClassOf(r), Clauses: []string{},
 	}
 	if r.Undecided == ir.UndecidedDeny {
@@ -123,6 +124,9 @@ func (e *ExplainedRule) summary() string {
 		return fmt.Sprintf("decided %s; %s", what, count(len(e.Clauses), "clause"))
 	case lower.ClassPrefiltered:
 		return fmt.Sprintf("the kernel allows all else; what is left is asked of OPA, which reads %s; undecided: %s",
+			strings.Join(e.Reads, ", "), e.Undecided)
+	case lower.ClassHeld:
+		return fmt.Sprintf("the kernel allows all else; for what is left the exec waits until OPA has answered, which reads %s; without an answer in time: %s",
 			strings.Join(e.Reads, ", "), e.Undecided)
 	case lower.ClassFull:
 		return fmt.Sprintf("no part runs in the kernel: every %s is asked of OPA; undecided: %s", e.Hook, e.Undecided)

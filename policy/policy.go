@@ -29,6 +29,7 @@ type Policy struct {
 type hookPolicy struct {
 	any   ast.Body // succeeds when any rule of the hook fires; goes through OPA's rule index
 	rules []rule
+	every []int // 0, 1, ... len(rules)-1
 	key   keyPlan
 }
 
@@ -63,6 +64,7 @@ func newPolicy(ctx context.Context, src lower.Source, rules []lower.Rule, progra
 		}
 		body := append(ast.Body{}, r.Rego.Body...)
 		body.Append(ast.Equality.Expr(ast.NewTerm(headVar), r.Rego.Head.Key))
+		h.every = append(h.every, len(h.rules))
 		h.rules = append(h.rules, rule{r, body})
 	}
 	for hook, h := range p.hooks {

@@ -11,6 +11,7 @@ import (
 
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/enforcer"
+	"example.com/bailiff/enforcer/gate"
 	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/server"
 	"example.com/bailiff/internal/spool"
@@ -30,6 +31,7 @@ type agent struct {
 	kept     *spool.Log // nil: none
 	vitals   *vitals
 	kernel   *bpf.Kernel
+	gate     *gate.Gate // nil: the kernel has none
 
 	keptModes *rollout.Kept
 	probation *rollout.Probation
@@ -60,6 +62,9 @@ func (a *agent) Status() server.Status {
 		out.Probation = &p
 	}
 	a.addVitals(&out)
+	if a.gate != nil {
+		maps.Copy(out.Counters, a.gate.Counters())
+	}
 	for _, r := range a.inForce() {
 		out.RuleClasses[r.Class.String()]++
 	}

@@ -38,6 +38,7 @@ type config struct {
 	Spool    spoolConfig  `yaml:"spool"`
 	StateDir string       `yaml:"state_dir"`
 	Force    bool         `yaml:"force"`
+	Gate     gateConfig   `yaml:"gate"`
 	Socket   string       `yaml:"socket"`
 	Listen   listenConfig `yaml:"listen"`
 	Metrics  string       `yaml:"metrics"`
@@ -94,6 +95,8 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Spool.Sync, "spool-sync", string(spool.SyncInterval), "when events outlast a power failure: always, interval (each second; denials at once) or never")
 	f.StringVar(&c.StateDir, "state-dir", defaultStateDir, "directory for what outlasts a restart: kept modes, the applied bundle")
 	f.BoolVar(&c.Force, "force", false, "start even if the policy would lock out init, the agent, the package manager or root's login")
+	f.StringArrayVar(&c.Gate.Mounts, "gate-mount", nil, "mount point on whose filesystem execs are held for rules that ask for it; repeat for more (default: wherever programs can be)")
+	f.DurationVar(&c.Gate.Deadline, "gate-deadline", 250*time.Millisecond, "how long an exec is held before its rule's default is taken")
 	f.StringVar(&c.Listen.Address, "listen", "", "also serve on this TCP address, with mutual TLS")
 	f.StringVar(&c.Listen.Cert, "tls-cert", "", "certificate of the agent (PEM)")
 	f.StringVar(&c.Listen.Key, "tls-key", "", "its private key (PEM)")
@@ -235,6 +238,14 @@ func (c *config) validate() error {
 	}
 	if s.MaxAge < time.Minute {
 		return bad("spool.max_age", "%v is less than a minute", s.MaxAge)
+	}
+	if d := c.Gate.Deadline; d < time.Millisecond || d > time.Minute {
+		return bad("gate.deadline", "%v is not between a millisecond and a minute", d)
+	}
+	for _, p := range c.Gate.Mounts {
+		if !filepath.IsAbs(p) {
+			return bad("gate.mounts", "%q is not an absolute path", p)
+		}
 	}
 	if c.RingSize < 0 {
 		return bad("ring_bytes", "%d is less than 0", c.RingSize)

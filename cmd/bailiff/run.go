@@ -13,6 +13,7 @@ import (
 
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/enforcer"
+	"example.com/bailiff/enforcer/gate"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/server"
@@ -120,6 +121,9 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
+	if ag.gate = openGate(cfg, ag, log.Named("gate")); ag.gate != nil {
+		defer closeGate(ag.gate, log)
+	}
 	stats := &decisions{}
 	ag.vitals, err = newVitals(cfg, ag, hub, srv)
 	if err != nil {
@@ -127,7 +131,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	}
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
 		Kernel: kernel, Policy: p, Modes: modes, Sinks: []enforcer.Sink{stats, ag.vitals, hub}, Redact: redactor.Event, Log: log,
-		Backend: kernel.Backend(), Scope: cfg.Scope,
+		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding,
 	})
 	if err != nil {
 		return err
@@ -273,6 +277,12 @@ func whyNotBetter(features []bpf.Feature) string {
 		return ""
 	}
 	return " (" + strings.Join(out, "; ") + ")"
+}
+
+func closeGate(g *gate.Gate, log hclog.Logger) {
+	if err := g.Close(); err != nil {
+		log.Error("gate did not close well", "error", err)
+	}
 }
 
 func closeKernel(k *bpf.Kernel, log hclog.Logger) {

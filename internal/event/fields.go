@@ -83,6 +83,10 @@ type Field struct {
 	Doc   string   // one sentence: meaning, unit
 }
 
+// NotAtGate lists the fields that are not known yet when an exec is held at the
+// gate: the file is open, but its arguments have not been looked at.
+var NotAtGate = []string{"args", "env", "cwd", "script"}
+
 // OpenFlags are the bits of input.open.flags.
 var OpenFlags = []string{"read", "write", "append", "create", "truncate", "exclusive", "directory"}
 

@@ -36,9 +36,16 @@ type Rule struct {
 	Enforce   bool          // deny that blocks in audit mode, too (the operator says so); not with Audit
 	Kill      bool          // the offender is killed besides being refused
 	Undecided Undecided
+	// Hold: an exec waits at the gate until user space has answered, and
+	// Undecided is what happens when it did not in time.
+	Hold bool
 	// Clauses: the rule holds if one of them does. None: it never holds.
 	Clauses []Clause
 }
+
+// Held reports whether the gate answers for the uncertain clauses of the rule:
+// only what may block is worth waiting for.
+func (r *Rule) Held() bool { return r.Hold && r.Verdict == event.VerdictDeny && !r.Audit }
 
 // Clause holds when all of its conditions hold. A clause flagged Maybe stands
 // for a stronger one, of which the kernel cannot test some part: when it holds

@@ -43,6 +43,9 @@ func (r *Rule) kind() string {
 	if r.Kill {
 		s += " (kill)"
 	}
+	if r.Hold {
+		s += " (held)"
+	}
 	if r.Undecided == UndecidedDeny {
 		s += " (undecided: deny)"
 	}

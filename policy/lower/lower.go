@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
@@ -50,6 +51,8 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 		Ref: r.Ref, Verdict: r.Verdict, Audit: r.Audit, Kill: r.Kill, Undecided: r.Undecided,
 		Clauses: clauses(f, l.target.Limits.ClausesPerRule),
 	}
+	unknown := notAtGate(&out)
+	out.Hold = r.Hold && len(unknown) == 0
 	class := ClassOf(&out)
 	deferred := append(t.found.list, parts(f)...)
 	maybe := slices.ContainsFunc(out.Clauses, func(c ir.Clause) bool { return c.Maybe })
@@ -61,6 +64,9 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 	case maybe && len(parts(f)) == 0:
 		deferred = append(deferred, whole(&r, CodeAlternatives, Info, fmt.Sprintf("the rule has more than %d alternatives", l.target.Limits.ClausesPerRule)))
 	}
+	if r.Hold && !out.Hold {
+		deferred = append(deferred, whole(&r, CodeNotHeld, Warn, fmt.Sprintf("no exec can be held for it: %s not known when the file is opened", are(unknown))))
+	}
 	if r.Verdict == event.VerdictDeny && t.untrusted(r.Rego.Body) {
 		deferred = append(deferred, whole(&r, CodeUntrusted, Warn, "the rule rests only on what the process itself can write"))
 	}
@@ -68,6 +74,29 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 		deferred[i].Rule, deferred[i].Class = r.Ref, class
 	}
 	return out, deduplicate(deferred), nil
+}
+
+// notAtGate lists what user space needs for a rule and has not when an exec is
+// held.
+func notAtGate(r *ir.Rule) []string {
+	var out []string
+	for i := range r.Clauses {
+		for _, f := range r.Clauses[i].Reads {
+			if f == "input" || slices.Contains(event.NotAtGate, f) {
+				out = append(out, f)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func are(fields []string) string {
+	s := strings.Join(fields, ", ")
+	if len(fields) == 1 {
+		return s + " is"
+	}
+	return s + " are"
 }
 
 func whole(r *Rule, code Code, s Severity, why string) Deferred {

@@ -30,6 +30,7 @@ type Rule struct {
 	Audit     bool
 	Kill      bool
 	Undecided ir.Undecided
+	Hold      bool // an exec waits at the gate for the answer; Undecided is what happens without one
 	Always    bool // the author says that it may hold for every act
 }
 
@@ -42,9 +43,10 @@ const (
 	ClassFull                     // every act needs OPA
 	ClassNever                    // it can never hold
 	ClassAlways                   // it holds for every act
+	ClassHeld                     // the kernel excludes what it can; for the rest the act waits for OPA
 )
 
-var classNames = []string{"kernel", "prefiltered", "full", "never", "always"}
+var classNames = []string{"kernel", "prefiltered", "full", "never", "always", "held"}
 
 // String returns the class as `bailiff explain` writes it.
 func (c Class) String() string { return classNames[c] }
@@ -68,6 +70,9 @@ func ClassOf(r *ir.Rule) Class {
 		case c.Maybe && class == ClassKernel:
 			class = ClassPrefiltered
 		}
+	}
+	if r.Held() && class != ClassKernel {
+		return ClassHeld
 	}
 	return class
 }

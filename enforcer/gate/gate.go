@@ -1,0 +1,217 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+)
+
+// Options say how a gate works; zero means the default that is named.
+type Options struct {
+	Judge    Judge
+	Mounts   []string      // where execs are held, by mount point; none: wherever programs can be
+	Deadline time.Duration // from reading a question to giving the default; default 250 ms
+	Misses   int           // so many in a row open the breaker; default 5
+	Rest     time.Duration // how long the breaker stays open; default 10 s
+	// Breaker is told when the breaker opens and closes again. Uncovered is
+	// told which filesystems could not be marked, "" when all could.
+	Breaker   func(open bool)
+	Uncovered func(why string)
+	Log       hclog.Logger
+}
+
+// readers is how many goroutines answer at a time while all goes well, spares
+// how many more may take the place of those that do not come back.
+const (
+	readers = 2
+	spares  = 6
+)
+
+// Gate is an open fanotify group. It holds nothing until Hold says so.
+type Gate struct {
+	Options
+	log   hclog.Logger
+	fd    int
+	stop  *event // ends readers and the watch on mounts
+	pid   int
+	marks marks
+	count counters
+	state breaker
+	load  loaders
+
+	mu      sync.Mutex // against Close while a late timer answers
+	closed  bool
+	workers atomic.Int32
+	wg      sync.WaitGroup
+}
+
+// Open makes the group. It needs CAP_SYS_ADMIN and a kernel with
+// CONFIG_FANOTIFY_ACCESS_PERMISSIONS.
+func Open(o Options) (*Gate, error) {
+	if o.Judge == nil {
+		return nil, errors.New("open gate: no judge")
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	if o.Deadline <= 0 {
+		o.Deadline = 250 * time.Millisecond
+	}
+	if o.Misses <= 0 {
+		o.Misses = 5
+	}
+	if o.Rest <= 0 {
+		o.Rest = 10 * time.Second
+	}
+	// The queue is unlimited: when a limited one is full the kernel lets execs
+	// pass without a word. What waits in it is one thread each, all of them
+	// blocked, so it cannot grow beyond the number of threads.
+	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|
+		unix.FAN_UNLIMITED_QUEUE|unix.FAN_UNLIMITED_MARKS|unix.FAN_REPORT_TID, unix.O_RDONLY|unix.O_LARGEFILE|unix.O_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("open gate: %w", err)
+	}
+	stop, err := newEvent()
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("open gate: %w", err)
+	}
+	g := &Gate{Options: o, log: o.Log, fd: fd, stop: stop, pid: unix.Getpid()}
+	g.state = breaker{limit: o.Misses, rest: o.Rest, tell: o.Breaker, count: func() { g.count.add(cntOpened) }}
+	g.marks = marks{fd: fd, only: o.Mounts, tell: o.Uncovered, log: g.log}
+	g.load.max = maxLoaders
+	for range readers {
+		g.start()
+	}
+	g.wg.Go(func() { g.marks.follow(stop) })
+	return g, nil
+}
+
+// Hold places the marks, or takes them away: no exec is held without any.
+func (g *Gate) Hold(on bool) error { return g.marks.hold(on) }
+
+// Close lets every exec go that waits, and waits for the workers, but not for a
+// Judge that does not come back.
+func (g *Gate) Close() error {
+	g.stop.set()
+	g.mu.Lock()
+	g.closed = true
+	err := unix.Close(g.fd) // from here on nothing is held
+	g.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { g.wg.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(4 * g.Deadline):
+		return errors.Join(err, errors.New("close gate: a judgement does not end"))
+	}
+	g.stop.close()
+	return err
+}
+
+func (g *Gate) start() {
+	g.workers.Add(1)
+	g.wg.Go(func() {
+		defer g.workers.Add(-1)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		g.work()
+	})
+}
+
+// work reads and answers one question after the other, until the gate is closed
+// or somebody else has taken this worker's place.
+func (g *Gate) work() {
+	fds := []unix.PollFd{{Fd: int32(g.fd), Events: unix.POLLIN}, {Fd: int32(g.stop.fd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			g.log.Error("gate cannot wait for questions", "error", err)
+			return
+		}
+		if fds[1].Revents != 0 {
+			return
+		}
+		q, err := g.read()
+		switch {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR): // another worker has it
+		case err != nil:
+			// The kernel could not give us the file: it has refused the exec.
+			g.count.add(cntUnread)
+			g.log.Debug("gate cannot read a question", "error", err)
+		case !g.handle(q):
+			return
+		}
+	}
+}
+
+// handle answers one question; false says that the worker has been replaced.
+func (g *Gate) handle(q *question) bool {
+	defer unix.Close(q.fd)
+	g.count.add(cntQuestions)
+	if g.own(q.tid) {
+		g.count.add(cntOwn)
+		q.answer(true)
+		return true
+	}
+	c := g.Judge.Look(q.fd, q.tid)
+	if c == nil {
+		g.count.add(cntPassed)
+		q.answer(true)
+		return true
+	}
+	q.c = c
+	if !g.state.ask() {
+		q.giveUp(ReasonBreaker, cntBreaker)
+		return true
+	}
+	return g.judge(q)
+}
+
+// judge asks, within the deadline.
+func (g *Gate) judge(q *question) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), g.Deadline)
+	defer cancel()
+	timer := time.AfterFunc(g.Deadline, func() {
+		if !q.giveUp(ReasonDeadline, cntDeadline) {
+			return
+		}
+		g.state.missed()
+		// This worker may never come back.
+		if g.workers.Load() < readers+spares {
+			q.replaced.Store(true)
+			g.start()
+		}
+	})
+	a := q.c.Judge(ctx)
+	inTime := timer.Stop()
+	switch {
+	case !inTime && q.waitGivenUp():
+		g.count.add(cntLate)
+	case !a.Known:
+		g.state.missed()
+		q.giveUp(ReasonError, cntErrors)
+	case a.Allow:
+		g.load.note(q.tid, q.fd)
+		g.state.hit()
+		q.settle(true, false)
+	case g.load.is(q.tid, q.fd):
+		g.state.hit()
+		q.settle(true, true)
+	default:
+		g.state.hit()
+		q.settle(false, false)
+	}
+	return !q.replaced.Load()
+}
+
+// own reports whether a thread is the agent's.
+func (g *Gate) own(tid int32) bool {
+	return unix.Tgkill(g.pid, int(tid), 0) == nil
+}
