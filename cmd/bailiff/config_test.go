@@ -42,8 +42,8 @@ func TestDocumentedConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An empty list in the file is no list in the defaults.
-	for _, l := range []*[]string{&documented.Scope, &documented.Rescue, &documented.Events.Env, &documented.Listen.Operators, &documented.Listen.Readers,
-		&defaults.Scope, &defaults.Rescue, &defaults.Events.Env, &defaults.Listen.Operators, &defaults.Listen.Readers} {
+	for _, l := range []*[]string{&documented.Scope, &documented.Rescue, &documented.Events.Env, &documented.Listen.Operators, &documented.Listen.Readers, &documented.Gate.Mounts,
+		&defaults.Scope, &defaults.Rescue, &defaults.Events.Env, &defaults.Listen.Operators, &defaults.Listen.Readers, &defaults.Gate.Mounts} {
 		*l = append([]string{}, *l...)
 	}
 	documented.Redact.Rules = append([]redact.Rule(nil), documented.Redact.Rules...)
