@@ -91,6 +91,14 @@ func newArchive(c *contents, err error, o Options) (*Archive, error) {
 	return a, nil
 }
 
+// Size is that of all files together, unpacked, in bytes.
+func (a *Archive) Size() (n int64) {
+	for _, e := range a.all {
+		n += int64(len(e.data))
+	}
+	return n
+}
+
 // Pack writes the bundle as a tar.gz archive, with all its files, so that a
 // signature stays good.
 func (a *Archive) Pack(w io.Writer) error {

@@ -39,6 +39,9 @@ func (f *files) errors(list ast.Errors) Errors {
 	var out Errors
 	for _, e := range list {
 		code, why, hint := explainCompile(e)
+		if hint == "" {
+			hint = usualHint(code, why)
+		}
 		at := f.at(code, e.Location, why, hint)
 		at.narrow(e.Message)
 		f.atEnd(at)
@@ -108,6 +111,28 @@ func explainCompile(e *ast.Error) (code, why, hint string) {
 		hint = hintFor(e)
 	}
 	return code, strings.TrimSpace(e.Message), hint
+}
+
+// usualHint says what helps against a kind of error, where OPA says nothing.
+func usualHint(code, why string) string {
+	has := func(s string) bool { return strings.Contains(why, s) }
+	switch {
+	case code == CodeParse:
+		return "the mark shows where it stops being Rego: deny contains \"why\" if { ... }"
+	case code == CodeBuiltin:
+		return "the built-ins are OPA's (openpolicyagent.org/docs/policy-reference), without those that reach out or have no bounds"
+	case code == CodeType:
+		return "docs/input.md lists the fields with their types"
+	case has("recursive"):
+		return "a rule may not need its own answer: break the circle"
+	case has("unsafe"):
+		return "give the variable a value first: some x in ..., or x := ..."
+	case has("unused"):
+		return "leave it out, or use it"
+	case has("conflict"):
+		return "one name is one rule, or one place in data: rename one of them"
+	}
+	return "`opa check --strict` says the same; it may say more"
 }
 
 func typesOf(e *ast.Error) string {

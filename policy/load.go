@@ -47,6 +47,16 @@ func (o Options) target() lower.Target {
 // Errors, or the context's. OPA's compiler cannot be interrupted; what bounds
 // it is that rules are few and small (Limits). Lowering ends with the context.
 func (a *Archive) Compile(ctx context.Context) (*Policy, *Report, error) {
+	return a.load(ctx, true)
+}
+
+// CompileChecked is Compile for a bundle that has passed Compile elsewhere:
+// types are not checked a second time.
+func (a *Archive) CompileChecked(ctx context.Context) (*Policy, *Report, error) {
+	return a.load(ctx, false)
+}
+
+func (a *Archive) load(ctx context.Context, check bool) (*Policy, *Report, error) {
 	start := time.Now()
 	if a.Delta {
 		return nil, nil, Errors{{Code: CodeDelta, File: patchFile, Why: "this is a delta: it changes another bundle and is none by itself", Hint: hintSnapshot}}
@@ -56,7 +66,7 @@ func (a *Archive) Compile(ctx context.Context) (*Policy, *Report, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	compiler, store, txn, err := a.compile(ctx, b)
+	compiler, store, txn, err := a.compile(ctx, b, check)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,7 +107,7 @@ func (a *Archive) Compile(ctx context.Context) (*Policy, *Report, error) {
 // compile type-checks the modules against the input schema and puts the data
 // into a store that holds AST values, so that reads convert nothing. The
 // compiler that it returns knows no types: see untyped.go.
-func (a *Archive) compile(ctx context.Context, b *bundle.Bundle) (*ast.Compiler, storage.Store, storage.Transaction, error) {
+func (a *Archive) compile(ctx context.Context, b *bundle.Bundle, check bool) (*ast.Compiler, storage.Store, storage.Transaction, error) {
 	f := a.files
 	store := inmem.NewFromObjectWithOpts(b.Data, inmem.OptReturnASTValuesOnRead(true), inmem.OptRoundTripOnWrite(false))
 	b.Data = nil
@@ -114,13 +124,15 @@ func (a *Archive) compile(ctx context.Context, b *bundle.Bundle) (*ast.Compiler,
 	for _, m := range b.Modules {
 		modules[m.Path] = m.Parsed
 	}
-	schemas := ast.NewSchemaSet()
-	schemas.Put(ast.SchemaRootRef, Schema())
-	schemas.Put(ast.SchemaRootRef.Append(ast.StringTerm("input")), Schema()) // what annotations call it
-	checker := ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithSchemas(schemas).
-		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).SetErrorLimit(20)
-	if checker.Compile(modules); checker.Failed() {
-		return nil, nil, nil, f.errors(checker.Errors)
+	if check {
+		schemas := ast.NewSchemaSet()
+		schemas.Put(ast.SchemaRootRef, Schema())
+		schemas.Put(ast.SchemaRootRef.Append(ast.StringTerm("input")), Schema()) // what annotations call it
+		checker := ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithSchemas(schemas).
+			WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).SetErrorLimit(20)
+		if checker.Compile(modules); checker.Failed() {
+			return nil, nil, nil, f.errors(checker.Errors)
+		}
 	}
 	c := ast.NewCompiler()
 	if errs := compileUntyped(c, modules); len(errs) > 0 {

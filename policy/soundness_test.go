@@ -34,7 +34,7 @@ func loadUnchecked(t testing.TB, fsys fstest.MapFS, target lower.Target) *Policy
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiler, store, txn, err := a.compile(ctx, b)
+	compiler, store, txn, err := a.compile(ctx, b, true)
 	if err != nil {
 		return nil
 	}

@@ -157,6 +157,9 @@ func (f *files) readError(err error) error {
 			e.File = d.path
 		}
 	}
+	if _, why, ok := strings.Cut(e.Why, ast.ParseErr+": "); ok {
+		return Errors{{Code: CodeParse, File: e.File, Line: 1, Why: why, Hint: usualHint(CodeParse, why)}}
+	}
 	e.Why, e.Hint = "read bundle: "+e.Why, "correct the file; `bailiff check` reads it as the agent does"
 	return Errors{e}
 }

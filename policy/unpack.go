@@ -65,7 +65,8 @@ func unpack(r io.Reader, l Limits) (*contents, error) {
 	}
 	// Headers and padding count too: a bomb may be made of them alone.
 	plain := &capped{r: zr, left: c.limits.TotalBytes + int64(c.limits.Entries)*4096, limit: c.limits.TotalBytes, what: "the unpacked archive"}
-	tr := tar.NewReader(plain)
+	end := &tail{r: plain}
+	tr := tar.NewReader(end)
 	last := ""
 	for {
 		h, err := tr.Next()
@@ -83,11 +84,14 @@ func unpack(r io.Reader, l Limits) (*contents, error) {
 	// The checksum stands at the end, and nothing else may stand there.
 	rest := make([]byte, 32<<10)
 	for {
-		n, err := plain.Read(rest)
+		n, err := end.Read(rest)
 		if len(bytes.Trim(rest[:n], "\x00")) > 0 {
 			return nil, Errors{{Code: CodeArchive, Why: "there is something behind the end of the archive", Hint: hintOPABuild}}
 		}
 		if errors.Is(err, io.EOF) {
+			if len(bytes.Trim(end.last, "\x00")) > 0 || len(end.last) < blockSize {
+				return nil, damaged(last, io.ErrUnexpectedEOF)
+			}
 			return c, nil
 		}
 		if err != nil {
@@ -191,6 +195,25 @@ func (c *contents) add(name string, size int64, r io.Reader) error {
 	}
 	c.entries = append(c.entries, entry{name, buf.Bytes()})
 	return nil
+}
+
+// blockSize is the unit of a tar archive, in bytes; it ends with blocks of zeros.
+const blockSize = 512
+
+// tail remembers the last block that was read: an archive that was cut between
+// two files is none that the reader of the standard library complains about.
+type tail struct {
+	r    io.Reader
+	last []byte
+}
+
+func (t *tail) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	t.last = append(t.last, p[:n]...)
+	if over := len(t.last) - blockSize; over > 0 {
+		t.last = append(t.last[:0], t.last[over:]...)
+	}
+	return n, err
 }
 
 // capped is a reader that ends with an error when too much comes.

@@ -98,6 +98,9 @@ func (a *agent) Policy() server.Policy {
 // setPolicy keeps what people ask for, so that asking costs nothing.
 func (a *agent) setPolicy(p *policy.Policy, origin string) {
 	rules := p.Explain()
+	for i := range rules {
+		rules[i].Clauses = nil // they may be as large as the data that they read
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.policy, a.rules, a.origin = p, rules, origin

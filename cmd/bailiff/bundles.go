@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -99,6 +101,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 // told says what the start has to say, once the stream is there to hear it.
 func (a *agent) told() {
 	b := &a.bundle
+	if b.from != nil {
+		lavish()
+	}
 	if b.next != nil {
 		a.keep(b.next)
 		b.next = nil
@@ -169,13 +174,27 @@ func (a *agent) configure(ctx context.Context, p *policy.Policy, report *policy.
 	return nil
 }
 
+// frugal makes the collector run more often while a bundle is loaded: the old
+// policy and the new one are in memory together, and most of what a compiler
+// takes is garbage soon. What compiled bundles take grows with their size.
+func frugal(bytes int64) { debug.SetMemoryLimit(56<<20 + 6*bytes) }
+
+// lavish ends frugal.
+func lavish() {
+	debug.SetMemoryLimit(math.MaxInt64)
+	debug.FreeOSMemory()
+}
+
 // change puts a candidate in force. a.reload is held.
 func (a *agent) change(ctx context.Context, c *sources.Candidate, err error, force bool, by string) error {
+	defer lavish()
 	if err == nil {
 		err = c.Current()
 	}
 	if err != nil {
-		a.refuse(err, by)
+		if ctx.Err() == nil { // else nobody waits for it any more
+			a.refuse(err, by)
+		}
 		return fmt.Errorf("reload policy: %w", err)
 	}
 	if err := a.configure(ctx, c.Policy, c.Report, force, by); err != nil {

@@ -145,7 +145,7 @@ func (p *policyConfig) open(bundle string, log hclog.Logger) (*sources.Source, e
 	}
 	s, err := sources.New(sources.Options{
 		Address: bundle, Policy: policy.Options{Limits: limits, Keys: keys}, State: state, AllowRollback: p.AllowRollback,
-		Try: t.try, CompileTime: l.CompileTime, Log: log,
+		Try: t.try, Loading: frugal, CompileTime: l.CompileTime, Log: log,
 		Remote: sources.Remoting{CA: p.CA, Cert: p.Cert, Key: p.Key, TokenFile: p.TokenFile, Service: p.Service,
 			MinDelay: p.MinDelay, MaxDelay: p.MaxDelay, LongPoll: long},
 	})

@@ -131,7 +131,7 @@ type trier struct {
 }
 
 // try implements sources.Options.Try.
-func (t *trier) try(ctx context.Context, archives [][]byte) error {
+func (t *trier) try(ctx context.Context, archives [][]byte) (bool, error) {
 	left := time.Minute
 	if deadline, ok := ctx.Deadline(); ok {
 		left = time.Until(deadline)
@@ -142,13 +142,13 @@ func (t *trier) try(ctx context.Context, archives [][]byte) error {
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	in, err := packArchives(archives)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var out, complaints bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &complaints
 	failed := cmd.Run()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
 	last := tried{}
 	for d := json.NewDecoder(&out); ; {
@@ -163,17 +163,17 @@ func (t *trier) try(ctx context.Context, archives [][]byte) error {
 		// It did not begin: the policy in force may not let it. That must not
 		// be what keeps a better policy out.
 		t.log.Warn("cannot try the bundle in a process of its own, loading it at once", "error", failed, "output", firstLine(complaints.String()))
-		return nil
+		return false, nil
 	case !last.Done:
-		return policy.Errors{{Code: policy.CodeUnbounded,
+		return false, policy.Errors{{Code: policy.CodeUnbounded,
 			Why:  fmt.Sprintf("the bundle exhausts the process that tries it, at the step %q: %s", last.Step, whyExhausted(failed, complaints.String())),
 			Hint: fmt.Sprintf("simplify the rules: no long chains of operators, else or helpers; the process has %d MiB (policy.limits.compile_memory)", t.memory>>20)}}
 	case last.Errors != nil:
-		return last.Errors
+		return false, last.Errors
 	case last.Other != "":
-		return errors.New(last.Other)
+		return false, errors.New(last.Other)
 	}
-	return nil
+	return true, nil
 }
 
 func whyExhausted(err error, complaints string) string {

@@ -26,8 +26,12 @@ type Options struct {
 	AllowRollback bool
 	// Try, if not nil, loads the bundle somewhere else before it is loaded
 	// here, so that what exhausts a process does not exhaust this one. The
-	// archives are the bundle and the deltas on top of it.
-	Try func(ctx context.Context, archives [][]byte) error
+	// archives are the bundle and the deltas on top of it. It says whether
+	// that was done.
+	Try func(ctx context.Context, archives [][]byte) (bool, error)
+	// Loading, if not nil, is called before a bundle is compiled here, with
+	// the size of its files, unpacked, in bytes.
+	Loading func(bytes int64)
 	// CompileTime bounds how long loading one bundle may take, all in all;
 	// default 30 s.
 	CompileTime time.Duration
@@ -214,13 +218,21 @@ func (s *Source) candidate(ctx context.Context, a *policy.Archive, archives [][]
 	ctx, cancel := context.WithTimeout(ctx, s.o.CompileTime)
 	defer cancel()
 	err := func() error {
+		compile := a.Compile
 		if s.o.Try != nil {
-			if err := s.o.Try(ctx, archives); err != nil {
+			done, err := s.o.Try(ctx, archives)
+			if err != nil {
 				return err
 			}
+			if done {
+				compile = a.CompileChecked
+			}
+		}
+		if s.o.Loading != nil {
+			s.o.Loading(a.Size())
 		}
 		var err error
-		c.Policy, c.Report, err = a.Compile(ctx)
+		c.Policy, c.Report, err = compile(ctx)
 		return err
 	}()
 	if errors.Is(err, context.DeadlineExceeded) {
