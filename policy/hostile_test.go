@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"example.com/bailiff/policy"
@@ -50,7 +51,7 @@ func TestHostile(t *testing.T) {
 			t.Errorf("%s is there twice", c.Name)
 		}
 		names[c.Name] = true
-		if c.Code == policy.CodeRollback || c.Name == "bomb/operators" || c.Name == "bomb/doubling" {
+		if c.Code == policy.CodeRollback || c.Code == policy.CodeUnbounded && strings.HasPrefix(c.Name, "bomb/") {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {

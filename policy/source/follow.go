@@ -91,6 +91,7 @@ func (f *follower) came(ctx context.Context, a *arrival, etag string, err error)
 		f.again(true, 0)
 		return nil
 	}
+	err = f.s.placed(err)
 	if err != nil && err.Error() == f.refused {
 		if delta {
 			f.again(true, f.s.o.Remote.MinDelay)

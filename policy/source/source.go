@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"sync"
 	"time"
 
@@ -127,7 +128,8 @@ type Candidate struct {
 
 // Fetch gets the bundle as it is now, whole, and compiles it. rollback allows it
 // to be older than the one in force.
-func (s *Source) Fetch(ctx context.Context, rollback bool) (*Candidate, error) {
+func (s *Source) Fetch(ctx context.Context, rollback bool) (c *Candidate, err error) {
+	defer func() { err = s.placed(err) }()
 	if s.Remote() {
 		return s.fetchOnce(ctx, rollback)
 	}
@@ -144,6 +146,23 @@ func (s *Source) Fetch(ctx context.Context, rollback bool) (*Candidate, error) {
 		raw = [][]byte{b.Bytes()}
 	}
 	return s.candidate(ctx, a, raw, rollback)
+}
+
+// placed gives what is wrong with a bundle as a whole a place: its name.
+func (s *Source) placed(err error) error {
+	var list policy.Errors
+	if !errors.As(err, &list) || errors.Is(err, ErrUnreachable) {
+		return err
+	}
+	out := make(policy.Errors, len(list))
+	for i, e := range list {
+		cp := *e
+		if cp.File == "" {
+			cp.File = path.Base(s.where.path)
+		}
+		out[i] = &cp
+	}
+	return out
 }
 
 // received makes a candidate of what came over the network: a bundle, or
