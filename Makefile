@@ -64,8 +64,8 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 .PHONY: bench
 bench: ## the figures of docs/performance.md
 	@e2e/setup.sh
-	$(GO) test -run '^$$' -bench . -benchmem ./policy/... ./enforcer/... ./internal/...
-	BAILIFF_E2E_BENCH=1 $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestGuestInstructions$$|^TestNative(Cost|Storm)$$' ./e2e
+	$(GO) test -run '^$$' -bench . -benchmem ./policy/... ./enforcer/... ./internal/... ./cmd/bailiff
+	BAILIFF_E2E_BENCH=1 $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestGuestInstructions$$|^TestNative(Cost|Storm|Cycles|Latency|Memory)$$' ./e2e
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck and the rules of the repository

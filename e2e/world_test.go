@@ -57,6 +57,7 @@ type world struct {
 	bundle  string
 	backend string
 	cgroup  *harness.Cgroup
+	keep    string // directory that outlives the agent, "" for one that does not
 	agent   *harness.Agent
 	stream  *harness.Stream
 	follow  []string      // further arguments of `bailiff events`
@@ -139,7 +140,7 @@ func (w *world) startOnly(mode event.Mode, args ...string) {
 	}
 	ctx := w.wait()
 	w.agent, err = harness.Start(ctx, harness.Config{
-		Binary: p.bailiff, Bundle: w.bundle, Backend: w.backend, Mode: mode, Cgroup: w.cgroup, Root: w.root, Args: args,
+		Binary: p.bailiff, Bundle: w.bundle, Backend: w.backend, Mode: mode, Cgroup: w.cgroup, Root: w.root, Keep: w.keep, Args: args,
 	})
 	if err != nil {
 		w.t.Fatal(err)

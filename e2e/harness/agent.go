@@ -26,6 +26,7 @@ type Config struct {
 	Mode    event.Mode
 	Cgroup  *Cgroup  // what enforcement is limited to
 	Root    *Root    // the root directory that it runs in; nil means the caller's
+	Keep    string   // directory for socket and spool that outlives the agent; "" means one that does not
 	Args    []string // further arguments of `bailiff run`
 }
 
@@ -49,9 +50,11 @@ func Start(ctx context.Context, c Config) (*Agent, error) {
 	if c.Root != nil {
 		base, root = c.Root.Path("/run"), c.Root.Dir
 	}
-	dir, err := os.MkdirTemp(base, "bailiff-run-")
-	if err != nil {
-		return nil, err
+	dir, err := c.Keep, error(nil)
+	if dir == "" {
+		if dir, err = os.MkdirTemp(base, "bailiff-run-"); err != nil {
+			return nil, err
+		}
 	}
 	a := &Agent{Config: c, Socket: filepath.Join(dir, "sock"), dir: dir, log: &logBuffer{}, ended: make(chan struct{})}
 	inside := strings.TrimPrefix(dir, root) // as the agent sees it
@@ -112,9 +115,20 @@ func (a *Agent) CPU() time.Duration {
 	return a.cmd.ProcessState.UserTime() + a.cmd.ProcessState.SystemTime()
 }
 
+// cleanUp removes what an agent has left, unless it is to be kept.
+func (a *Agent) cleanUp() {
+	if a.Keep == "" {
+		_ = os.RemoveAll(a.dir)
+	}
+}
+
+// Pause stops the agent's process from running until it is killed: it does not
+// read what the kernel tells.
+func (a *Agent) Pause() error { return a.cmd.Process.Signal(syscall.SIGSTOP) }
+
 // Stop asks the agent to end (SIGTERM) and waits for it.
 func (a *Agent) Stop(ctx context.Context) error {
-	defer os.RemoveAll(a.dir)
+	defer a.cleanUp()
 	_ = a.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-a.ended:
@@ -129,7 +143,7 @@ func (a *Agent) Stop(ctx context.Context) error {
 
 // Kill ends the agent without asking.
 func (a *Agent) Kill() error {
-	defer os.RemoveAll(a.dir)
+	defer a.cleanUp()
 	if err := a.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

@@ -34,7 +34,8 @@ type Consumer struct {
 	mu      sync.Mutex
 	order   []string // runs as they came
 	runs    map[string]*RunTally
-	run     *RunTally
+	run     *RunTally       // of the newest record
+	next    string          // run of the newest Start: of the events that follow
 	late    []time.Duration // from the kernel's time to here, if Timed
 	timed   bool
 	twice   uint64 // numbers that came again
@@ -114,6 +115,15 @@ func (c *Consumer) Until(ctx context.Context, f func([]RunTally) bool) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// Subscribed waits until the agent has said that it will send what happens.
+func (c *Consumer) Subscribed(ctx context.Context) error {
+	return c.Until(ctx, func([]RunTally) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.next != ""
+	})
 }
 
 // Follow reads from the agent behind a socket until the context ends (nil) or
@@ -227,7 +237,7 @@ func (c *Consumer) take(m []byte) error {
 				if err := proto.Unmarshal(b, s); err != nil {
 					return err
 				}
-				c.run = c.tally(s.GetRunId())
+				c.next = s.GetRunId() // of which nothing may come before those of older runs
 			}
 			return nil
 		})
@@ -248,11 +258,11 @@ func (c *Consumer) tally(id string) *RunTally {
 }
 
 func (c *Consumer) gap(g *bailiffv1.Gap) {
-	r := c.run
+	r := c.tally(c.next)
 	if g.GetRunId() != "" {
 		r = c.tally(g.GetRunId())
-		c.run = r
 	}
+	c.run = r
 	r.AtLeast = r.AtLeast || g.GetAtLeast()
 	if g.GetCount() == 0 || g.GetLastSeq() <= r.Last {
 		return
@@ -302,9 +312,10 @@ func (c *Consumer) event(b []byte, now time.Time) error {
 		}
 		b = b[n:]
 	}
-	if c.run == nil {
+	if c.next == "" {
 		return errors.New("an event came before a start")
 	}
+	c.run = c.tally(c.next)
 	if seq <= c.run.Last {
 		c.twice++
 		return nil
