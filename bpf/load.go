@@ -50,9 +50,11 @@ func (k *Kernel) load() error {
 			delete(spec.Programs, name)
 		}
 	}
-	if k.opt.RingBytes > 0 {
-		spec.Maps["events"].MaxEntries = 1 << bits.Len(uint(max(k.opt.RingBytes, 4096)-1))
+	ring := k.opt.RingBytes
+	if ring <= 0 {
+		ring = DefaultRing
 	}
+	spec.Maps["events"].MaxEntries = 1 << bits.Len(uint(max(ring, 4096)-1))
 	if k.coll, err = ebpf.NewCollection(spec); err != nil {
 		return err
 	}

@@ -42,9 +42,13 @@ type Options struct {
 	// counters can be found while the kernel side is open, and after the agent
 	// was killed: see Left. Empty: none.
 	Pin       string
-	RingBytes int // size of the ring buffer, rounded up to a power of two; 0 is 16 MiB
+	RingBytes int // size of the ring buffer, rounded up to a power of two; 0 is DefaultRing
 	Log       hclog.Logger
 }
+
+// DefaultRing is the size of the ring buffer: some 12,000 events. Each byte of it
+// counts twice in the agent's resident memory, because it is mapped twice in a row.
+const DefaultRing = 8 << 20
 
 // Kernel is the kernel side while it is attached. Its methods are safe for
 // concurrent use, but Next is for one caller.

@@ -30,10 +30,10 @@ type Options struct {
 
 	Workers     int           // policy evaluations at a time; default 2
 	Queue       int           // undecided acts that may wait for a worker, and as many re-checks; default 1024
-	Pipeline    int           // events between the ring and the sinks; default 16384
+	Pipeline    int           // events between the ring and the sinks; default 8192
 	Deadline    time.Duration // from reading an event to giving up on its verdict; default 250 ms
 	CacheSize   int           // verdicts kept for a generation; default 8192
-	Processes   int           // process images kept in the tree; default 32768
+	Processes   int           // process images kept in the tree; default 16384
 	SampleEvery uint64        // every n-th allowed act is re-checked by the policy; default never
 	PollEvery   time.Duration // how often kernel counters are read; default 1 s
 	DrainFor    time.Duration // after the context ended, how long without an event until the ring counts as read; default 100 ms
@@ -96,10 +96,10 @@ func New(o Options) (*Enforcer, error) {
 	}
 	def(&o.Workers, 2)
 	def(&o.Queue, 1024)
-	def(&o.Pipeline, 16384)
+	def(&o.Pipeline, 8192)
 	def(&o.Deadline, 250*time.Millisecond)
 	def(&o.CacheSize, 8192)
-	def(&o.Processes, 32768)
+	def(&o.Processes, 16384)
 	def(&o.PollEvery, time.Second)
 	def(&o.DrainFor, 100*time.Millisecond)
 	e := &Enforcer{

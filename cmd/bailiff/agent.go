@@ -129,6 +129,7 @@ func (a *agent) comesFrom() string {
 func (a *agent) reloadFor(ctx context.Context, by string) {
 	start := time.Now()
 	if err := a.ReloadPolicy(ctx, server.Reload{}, by); err == nil {
+		_ = trimMemory() // if it cannot, starting has said so
 		a.log.Info("policy reloaded", "by", by, "took", time.Since(start).Round(time.Millisecond).String())
 	}
 }

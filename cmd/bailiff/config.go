@@ -106,7 +106,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Metrics, "metrics-listen", "", "serve Prometheus metrics on this TCP address")
 	f.StringVar(&c.Log.Level, "log-level", "info", "trace, debug, info, warn or error")
 	f.StringVar(&c.Log.Format, "log-format", "text", "text or json")
-	f.IntVar(&c.RingSize, "ring-bytes", 0, "size of the kernel's event buffer (0: 16 MiB)")
+	f.IntVar(&c.RingSize, "ring-bytes", 0, "size of the kernel's event buffer (0: 8 MiB)")
 }
 
 // load reads the file into c, on which the flags stand that were given: those

@@ -178,6 +178,9 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 	ag.told()
 	ag.tellLimits()
 	ag.tellLockouts(ctx, ag.policyInForce())
+	if err := trimMemory(); err != nil {
+		ag.log.Warn("memory stays that only starting needed", "error", err)
+	}
 
 	served := make(chan error, 1)
 	go func() {
