@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/filter"
 	"example.com/bailiff/internal/server"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
 )
@@ -28,6 +29,7 @@ type eventsFlags struct {
 	until                                        []string
 	cursorFile, consumer                         string
 	replay                                       bool
+	filter                                       string
 }
 
 func (a *app) eventsCmd() *cobra.Command {
@@ -43,7 +45,12 @@ agent keeps a spool, from where --cursor-file or --consumer stopped.
 Verdicts are DENY (blocked), would-deny (would have been blocked in enforce
 mode), alert, allow, and - for what was only reported. Names that contain
 spaces, quotes or anything that is not printable stand in quotes, escaped.
-All filters that are given must hold; of several values for one, any.`,
+All filters that are given must hold; of several values for one, any. --filter
+takes an expression in CEL over the fields that rules read, and verdict, effect,
+rule.id and more (docs/events.md); the agent evaluates it.`,
+		Example: `  bailiff events --filter 'process.uid >= 1000 && file.path.startsWith("/tmp/")'
+  bailiff events --filter 'verdict == "deny" && "/usr/sbin/nginx" in process.ancestors'
+  bailiff events --consumer siem -o json --filter 'rule.severity in ["high", "critical"]'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			req, err := f.request()
@@ -62,6 +69,7 @@ All filters that are given must hold; of several values for one, any.`,
 	fl.UintSliceVar(&f.cgroupIDs, "cgroup-id", nil, "cgroup id: inode of its directory")
 	fl.StringArrayVar(&f.paths, "path", nil, "beginning of the path of the file that is acted on")
 	fl.StringArrayVar(&f.exes, "exe", nil, "beginning of the path of the program that acts")
+	fl.StringVar(&f.filter, "filter", "", "expression that must be true, for example 'process.uid >= 1000'")
 	fl.BoolVar(&f.findings, "findings", false, "only deny, alert, and acts that passed unjudged")
 	fl.BoolVar(&f.noNotices, "no-notices", false, "without records about the agent itself")
 	fl.Uint32Var(&f.buffer, "buffer", 0, "events that the agent keeps for this client while it is busy (0: the agent's default)")
@@ -78,7 +86,12 @@ All filters that are given must hold; of several values for one, any.`,
 func (f *eventsFlags) request() (*bailiffv1.EventsRequest, error) {
 	r := &bailiffv1.EventsRequest{
 		RuleIds: f.rules, Pids: f.pids, PathPrefixes: f.paths, ExePrefixes: f.exes,
-		FindingsOnly: f.findings, WithoutNotices: f.noNotices, Buffer: f.buffer,
+		FindingsOnly: f.findings, WithoutNotices: f.noNotices, Buffer: f.buffer, Filter: f.filter,
+	}
+	if f.filter != "" {
+		if _, err := filter.Compile(f.filter); err != nil {
+			return nil, filterError(err)
+		}
 	}
 	for _, s := range f.hooks {
 		h, err := event.ParseHook(s)
@@ -117,6 +130,15 @@ func (f *eventsFlags) request() (*bailiffv1.EventsRequest, error) {
 		return nil, usageError{fmt.Errorf("--limit %d is less than 0", f.limit)}
 	}
 	return r, f.place(r)
+}
+
+// filterError says where in the expression the mistake is.
+func filterError(err error) error {
+	var e *filter.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &userError{Code: "filter", Why: fmt.Sprintf("--filter:%d:%d: %s", e.Line, e.Column, e.Why), Hint: e.Hint}
 }
 
 // cgroupMount returns where the cgroup v2 tree is mounted, "" if it is not

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/filter"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
 )
 
@@ -25,6 +26,7 @@ type Filter struct {
 	PathPrefixes   []string // any name of the object, or the script
 	ExePrefixes    []string // any name of the acting program
 	FindingsOnly   bool     // see IsFinding
+	Expression     *filter.Expression
 	WithoutNotices bool
 }
 
@@ -64,6 +66,13 @@ func filterOf(r *bailiffv1.EventsRequest) (Filter, error) {
 		}
 		f.Effects = append(f.Effects, decodeEffect(e))
 	}
+	if s := r.GetFilter(); s != "" {
+		x, err := filter.Compile(s)
+		if err != nil {
+			return f, status.Error(codes.InvalidArgument, utf8Of(err.Error()))
+		}
+		f.Expression = x
+	}
 	return f, nil
 }
 
@@ -80,7 +89,8 @@ func (f *Filter) Match(e *event.Event) bool {
 		(len(f.CgroupPrefixes) == 0 || slices.ContainsFunc(f.CgroupPrefixes, func(p string) bool { return below(e.Process.Cgroup, p) })) &&
 		(len(f.RuleIDs) == 0 || f.rule(d)) &&
 		(len(f.PathPrefixes) == 0 || f.path(e)) &&
-		(len(f.ExePrefixes) == 0 || fileBelow(&e.Process.Exe, f.ExePrefixes))
+		(len(f.ExePrefixes) == 0 || fileBelow(&e.Process.Exe, f.ExePrefixes)) &&
+		(f.Expression == nil || f.Expression.Match(e))
 }
 
 // IsFinding reports whether a decision is one that people look for: alert or
