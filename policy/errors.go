@@ -42,6 +42,7 @@ const (
 	CodeDelta     = "P016" // the changes do not fit the bundle in force
 	CodeRollback  = "P017" // the bundle is older than the one in force
 	CodeUnbounded = "P018" // loading or evaluating it takes more time or memory than it may
+	CodePack      = "P019" // a pack lacks data, or is given data that it does not read
 	CodeScenario  = "P030" // a scenario file of the tests is not understood
 )
 

@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Limits Limits
 	Keys   *Keys         // whose signature a bundle must have; nil: none is needed, none is looked at
+	Packs  []Pack        // rules that are added to the bundle
 	Target *lower.Target // what the backend can run; nil means lower.DefaultTarget
 }
 
@@ -66,6 +67,10 @@ func (a *Archive) load(ctx context.Context, check bool) (*Policy, *Report, error
 	if err != nil {
 		return nil, nil, err
 	}
+	packs, err := a.addPacks(b)
+	if err != nil {
+		return nil, nil, err
+	}
 	compiler, store, txn, err := a.compile(ctx, b, check)
 	if err != nil {
 		return nil, nil, err
@@ -86,7 +91,7 @@ func (a *Archive) load(ctx context.Context, check bool) (*Policy, *Report, error
 	if errs := f.diagnostics(deferred, lower.Error); len(errs) > 0 {
 		return nil, nil, errs
 	}
-	program.Revision = a.Revision
+	program.Revision = a.Revision + packs
 	p, err := newPolicy(ctx, src, rules, program, deferred)
 	if err != nil {
 		return nil, nil, err

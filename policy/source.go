@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,7 @@ import (
 // not here.
 type files struct {
 	entries []entry // what is part of the policy, in the order of the bundle
+	quoted  []entry // files of packs, which messages quote too
 	limits  Limits
 	next    int
 }
@@ -70,7 +72,7 @@ func short16(sum [sha256.Size]byte) string { return "sha256:" + hex.EncodeToStri
 
 // line returns one source line, without its end; "" if there is none.
 func (f *files) line(file string, n int) string {
-	for _, e := range f.entries {
+	for _, e := range slices.Concat(f.entries, f.quoted) {
 		if e.path != file {
 			continue
 		}

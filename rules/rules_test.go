@@ -2,9 +2,13 @@ package rules_test
 
 import (
 	"context"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy"
@@ -32,6 +36,77 @@ func TestRego(t *testing.T) {
 	if len(results) < 150 {
 		t.Errorf("only %d tests ran", len(results))
 	}
+}
+
+// TestPacks runs the Rego tests of the packs, and lowers each with the baseline.
+func TestPacks(t *testing.T) {
+	given := filepath.Join(t.TempDir(), "lockdown.json")
+	if err := os.WriteFile(given, []byte(`{"programs": ["/usr/bin/true"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]lower.Class{"miner-pool-arguments": lower.ClassPrefiltered}
+	for _, name := range rules.Packs() {
+		fsys, err := rules.Pack(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tests := testPack(t, name, fsys)
+		pack := policy.Pack{Name: name, FS: fsys}
+		if name == "lockdown" {
+			pack.File = given
+		}
+		p, r, err := policy.LoadFS(context.Background(), rules.FS, policy.Options{Packs: []policy.Pack{pack}})
+		if err != nil {
+			_ = policy.FormatErrors(os.Stderr, err)
+			t.Fatal(err)
+		}
+		for _, w := range r.Warnings {
+			t.Error(w)
+		}
+		n := 0
+		for _, e := range p.Explain() {
+			if !strings.HasPrefix(e.Rule.File, "packs/") {
+				continue
+			}
+			n++
+			if class, ok := want[e.Rule.ID]; ok && e.Class != class || !ok && e.Class != lower.ClassKernel {
+				t.Errorf("%s is %s: %+v", e.Rule.ID, e.Class, e.Reasons)
+			}
+			if e.Rule.Title == "" || e.Rule.Severity == "" || len(e.Rule.Attack) == 0 {
+				t.Errorf("%s lacks title, severity or technique", e.Rule.ID)
+			}
+		}
+		if n == 0 || tests < 5 || !strings.HasPrefix(r.Revision, "baseline-2+"+name+"-") {
+			t.Errorf("pack %s: %d rules, %d tests, revision %s", name, n, tests, r.Revision)
+		}
+	}
+}
+
+// testPack runs the tests of a pack where its files lie in a bundle.
+func testPack(t *testing.T, name string, fsys fs.FS) int {
+	t.Helper()
+	placed := fstest.MapFS{}
+	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(fsys, p)
+		placed["packs/"+name+"/"+p] = &fstest.MapFile{Data: b}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := policy.TestFS(context.Background(), placed, policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if !r.Pass {
+			t.Errorf("%s:%d: %s.%s failed %s", r.File, r.Line, r.Package, r.Name, r.Error)
+		}
+	}
+	return len(results)
 }
 
 // prefiltered rules read what the kernel does not hold: arguments, environment.

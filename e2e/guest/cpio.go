@@ -40,10 +40,13 @@ func (a *archive) pad() {
 }
 
 // header starts an entry. mode is st_mode; size is that of the content.
-func (a *archive) header(name string, mode uint32, size int64) {
+func (a *archive) header(name string, mode uint32, size int64) { a.owned(name, mode, 0, 0, size) }
+
+// owned is header for what does not belong to root.
+func (a *archive) owned(name string, mode, uid, gid uint32, size int64) {
 	a.ino++
 	a.write(fmt.Appendf(nil, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
-		a.ino, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, len(name)+1, 0))
+		a.ino, mode, uid, gid, 1, 0, size, 0, 0, 0, 0, len(name)+1, 0))
 	a.write(append([]byte(name), 0))
 	a.pad()
 }

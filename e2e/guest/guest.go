@@ -30,6 +30,9 @@ type Machine struct {
 	// each run.
 	ICount bool
 	Memory int // MiB; 0 means 1024
+	// Root is a root filesystem with systemd (Debian.Root). It is booted as a
+	// machine is, and the script runs when it is up.
+	Root string
 }
 
 // Output is what a guest left behind.
@@ -102,6 +105,9 @@ func (m *Machine) args(initrd string) []string {
 		"-kernel", m.Kernel, "-initrd", initrd,
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/init",
 	}
+	if m.Root != "" {
+		args[len(args)-1] = "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/sbin/init systemd.log_target=console systemd.show_status=0"
+	}
 	if m.ICount {
 		args = append(args, "-icount", "shift=0,sleep=off")
 	}
@@ -109,6 +115,9 @@ func (m *Machine) args(initrd string) []string {
 }
 
 func (m *Machine) initramfs(name string) (err error) {
+	if m.Root != "" {
+		return m.debianInitramfs(name)
+	}
 	busybox, err := Busybox()
 	if err != nil {
 		return err

@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/bailiff/e2e/guest"
+	"example.com/bailiff/internal/event"
+)
+
+// dayRoot is the server that the day is lived on.
+var dayRoot = guest.Debian{Suite: "bookworm", Packages: []string{
+	"systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "openssh-client", "cron", "nginx-light", "make", "tcc", "libc6-dev",
+	"login", "passwd", "procps", "logrotate", "rsyslog", "sudo", "kmod", "curl", "apache2-utils",
+}}
+
+// dayScript is run when the machine is up. The events of the boot and of both
+// rounds come out of the spool at the end.
+const dayScript = `
+echo "day-boot $(systemd-analyze time 2>/dev/null | head -1)"
+systemctl --failed --no-legend --plain | sed 's/^/day-unit-failed /'
+bash /opt/day/day.sh enforce || status=1
+echo day-mode audit
+bailiff mode audit >/dev/null || status=1
+[ "${status:-0}" = 1 ] || bash /opt/day/day.sh audit || status=1
+bailiff status | sed 's/^/day-status /'
+# The last act sets a rule off: what comes before it in the spool is all there is.
+cp /bin/true /dev/shm/day-end && /dev/shm/day-end
+exec 3< <(bailiff events --replay --findings --no-notices -o json)
+while read -r line <&3; do
+	echo "day-event $line"
+	case $line in *day-end*) break ;; esac
+done
+exit ${status:-0}
+`
+
+// dayAlert is an alert that the day may raise, and why that is right.
+type dayAlert struct {
+	rule, exe, file string // file may be a prefix that ends in /
+	why             string
+}
+
+var dayAlerts = []dayAlert{}
+
+// TestGuestDay boots a Debian with systemd under the rules that ship, in enforce
+// mode from early in the boot on, and lives a day on it, in enforce and then in
+// audit mode: installation, accounts, logins, a build, a web server under load,
+// cron and care. No rule may deny anything, and each alert must be one of
+// dayAlerts.
+func TestGuestDay(t *testing.T) {
+	if inGuest() {
+		t.Skip("already in a guest")
+	}
+	if testing.Short() {
+		t.Skip("guests are slow: not with -short")
+	}
+	t.Parallel()
+	const series = "6.12"
+	layer := "guest-day"
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	i := slices.IndexFunc(guest.Releases(), func(r guest.Release) bool { return r.Series == series })
+	image, err := guest.Releases()[i].Kernel(ctx)
+	if errors.Is(err, guest.ErrNoKernel) {
+		skipLayer(t, layer, err.Error())
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	root, err := dayRoot.Root(ctx)
+	if errors.Is(err, guest.ErrNoDebian) {
+		skipLayer(t, layer, err.Error())
+	}
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := guest.Machine{Kernel: image, Root: root, Memory: 2048, Script: dayScript, Files: map[string]string{
+		"usr/bin/bailiff": bin.bailiff, "usr/lib/systemd/system/bailiff.service": "day/bailiff.service",
+		"usr/lib/systemd/system/sysinit.target.wants/bailiff.service": "day/bailiff.service",
+		"opt/day/day.sh": "day/day.sh", "opt/day/build.sh": "day/build.sh", "opt/day/app.deb": dayPackage(t),
+	}}
+	start := time.Now()
+	var findings []*event.Event
+	out, err := m.Run(ctx, func(line string) {
+		if text, ok := strings.CutPrefix(line, "day-event "); ok {
+			var e event.Event
+			if err := json.Unmarshal([]byte(text), &e); err == nil && judged(&e) && !strings.Contains(text, "day-end") {
+				findings = append(findings, &e)
+			}
+			return
+		}
+		t.Logf("%6.1fs %s", time.Since(start).Seconds(), line)
+		progress("day", line)
+	})
+	if errors.Is(err, guest.ErrNoQEMU) {
+		skipLayer(t, layer, err.Error())
+	}
+	if out != nil && testing.Verbose() {
+		t.Logf("console:\n%s", out.Console)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.Exit != 0 {
+		t.Errorf("the day ended with status %d", out.Exit)
+	}
+	checkDay(t, findings)
+}
+
+// checkDay holds the findings against what is allowed, and lists them.
+func checkDay(t *testing.T, findings []*event.Event) {
+	t.Helper()
+	counts := map[string]int{}
+	for _, e := range findings {
+		why := "NOT EXPECTED"
+		i := slices.IndexFunc(dayAlerts, func(a dayAlert) bool {
+			return e.Decision.Verdict == event.VerdictAlert && a.rule == e.Decision.Rule.ID && a.exe == e.Process.Exe.Path && e.File != nil &&
+				(a.file == e.File.Path || strings.HasSuffix(a.file, "/") && strings.HasPrefix(e.File.Path, a.file))
+		})
+		if i >= 0 {
+			why = dayAlerts[i].why
+		}
+		key := finding(e) + " [" + strings.Join(e.Process.Ancestry, " ") + "]: " + why
+		if counts[key]++; i < 0 && counts[key] == 1 {
+			t.Errorf("on record in mode %v: %s", e.Decision.Mode, key)
+		}
+	}
+	for key, n := range counts {
+		t.Logf("%4d x %s", n, key)
+	}
+}
+
+// dayPackage builds the package that is installed.
+func dayPackage(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+		skipLayer(t, "guest-day", "no dpkg-deb")
+	}
+	deb := filepath.Join(t.TempDir(), "app.deb")
+	if b, err := exec.Command("dpkg-deb", "--root-owner-group", "-b", "day/app", deb).CombinedOutput(); err != nil {
+		t.Fatalf("build package: %v: %s", err, b)
+	}
+	if _, err := os.Stat(deb); err != nil {
+		t.Fatal(fmt.Errorf("build package: %w", err))
+	}
+	return deb
+}

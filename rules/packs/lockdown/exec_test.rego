@@ -1,0 +1,33 @@
+package packs_lockdown_test
+
+import data.bailiff.exec
+
+run(path, exe, above, ns) := {"process": {"exe": {"path": exe}, "ancestors": above, "ns": {"pid": ns}}, "file": {"path": path}}
+
+host := 4026531836
+
+shipped := ["/usr/bin/id", "/usr/bin/dash"]
+
+test_not_shipped if count(exec.deny) == 1 with input as run("/tmp/x", "/usr/bin/dash", [], host) with data.packs.lockdown.programs as shipped
+
+test_shipped if count(exec.deny) == 0 with input as run("/usr/bin/id", "/usr/bin/dash", [], host) with data.packs.lockdown.programs as shipped
+
+test_container if count(exec.deny) == 0 with input as run("/tmp/x", "/usr/bin/dash", [], 1) with data.packs.lockdown.programs as shipped
+
+test_directory if {
+	count(exec.deny) == 0 with input as run("/opt/app/bin/x", "/usr/bin/dash", [], host)
+		with data.packs.lockdown.programs as shipped
+		with data.packs.lockdown.directories as ["/opt/app/"]
+}
+
+test_file_excepted if {
+	count(exec.deny) == 0 with input as run("/srv/x", "/usr/bin/dash", [], host)
+		with data.packs.lockdown.programs as shipped
+		with data.packs.lockdown.exceptions.file as ["/srv/x"]
+}
+
+test_maintainer_script if {
+	count(exec.deny) == 0 with input as run("/var/lib/dpkg/info/x.postinst", "/usr/bin/dpkg", ["/usr/bin/apt-get"], host)
+		with data.packs.lockdown.programs as shipped
+		with data.packs.lockdown.exceptions.below as ["/usr/bin/dpkg"]
+}
