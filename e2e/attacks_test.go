@@ -15,6 +15,7 @@ import (
 
 	"example.com/bailiff/e2e/guest"
 	"example.com/bailiff/e2e/harness"
+	"example.com/bailiff/internal/event"
 )
 
 //go:embed attacks
@@ -24,8 +25,12 @@ var attackFiles embed.FS
 // It is a txtar archive. The comment says in words what the attacker does, and
 // holds settings, one a line:
 //
+//	expect: VERDICT HOOK CLASS  what the rule does: deny or alert; exec, open
+//	                     or fork; kernel or prefiltered
+//	pack: NAME           the rule is not of the baseline but of this pack
 //	programs: PATH...    programs that act in it: copies of busybox
 //	guest SCRIPT: WHY    the script runs in guests only
+//	once SCRIPT: WHY     guests run it in enforce mode only
 //	needs SCRIPT: PATH   it is skipped where the path is not there
 //	unseen SCRIPT: WHY   the tracepoint backend does not see it
 //	beside SCRIPT: ID... other rules that may fire too
@@ -34,9 +39,18 @@ var attackFiles embed.FS
 // The other files are put into the root filesystem that the scripts run in.
 type attack struct {
 	rule     string
+	pack     string
+	expect   expectation
 	programs []string
 	scripts  []script
 	files    []txtar.File
+}
+
+// expectation is what the rule of an attack promises.
+type expectation struct {
+	verdict event.Verdict
+	hook    event.Hook
+	class   string // kernel or prefiltered
 }
 
 // script is one shell script. In it `as PROGRAM TOOL ARGS...` makes the program
@@ -46,6 +60,7 @@ type script struct {
 	hostile    bool
 	guestOnly  string   // why it runs in guests only
 	needs      string   // a path without which it is skipped
+	once       string   // why guests run it in enforce mode only
 	unseen     string   // why the tracepoint backend does not see it
 	beside     []string // other rules that it sets off
 }
@@ -86,8 +101,21 @@ func parseAttack(rule string, ar *txtar.Archive) (*attack, error) {
 	for _, line := range strings.Split(string(ar.Comment), "\n") {
 		key, value, ok := strings.Cut(line, ": ")
 		verb, name, _ := strings.Cut(key, " ")
-		if ok && key == "programs" {
-			a.programs = append(a.programs, strings.Fields(value)...)
+		words := strings.Fields(value)
+		switch {
+		case ok && key == "programs":
+			a.programs = append(a.programs, words...)
+		case ok && key == "pack":
+			a.pack = value
+		case ok && key == "expect":
+			if len(words) != 3 {
+				return nil, fmt.Errorf("expect needs three words: %s", value)
+			}
+			err := errors.Join(a.expect.verdict.UnmarshalText([]byte(words[0])), a.expect.hook.UnmarshalText([]byte(words[1])))
+			if err != nil {
+				return nil, err
+			}
+			a.expect.class = words[2]
 		}
 		if !ok || path.Ext(name) != ".sh" {
 			continue
@@ -101,6 +129,8 @@ func parseAttack(rule string, ar *txtar.Archive) (*attack, error) {
 			s.guestOnly = value
 		case "needs":
 			s.needs = value
+		case "once":
+			s.once = value
 		case "unseen":
 			s.unseen = value
 		case "beside":

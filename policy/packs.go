@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -24,8 +25,12 @@ type Pack struct {
 	File string // JSON object for data.packs.NAME, read at each load; "": none
 }
 
-// requiredKey is a list in a pack's data: keys that must not be empty in the end.
-const requiredKey = "required"
+// Keys of a pack's data: what must not be empty in the end, and the object of
+// which no new keys may be invented.
+const (
+	requiredKey   = "required"
+	exceptionsKey = "exceptions"
+)
 
 // addPacks adds modules and data of the packs to the bundle that was read. It
 // returns what they add to the revision.
@@ -126,7 +131,7 @@ func (p Pack) known(own, said map[string]any) error {
 		case isMap != givenMap, isList(was) != isList(v):
 			return Errors{{Code: CodePack, File: p.File, Why: fmt.Sprintf("data.packs.%s.%s has another form in the pack", p.Name, printable(key)),
 				Hint: "see " + p.dataFile()}}
-		case isMap:
+		case isMap && key == exceptionsKey:
 			for k := range given {
 				if _, ok := inner[k]; !ok {
 					return Errors{{Code: CodePack, File: p.File, Why: fmt.Sprintf("nothing in the pack %s reads data.packs.%s.%s.%s", p.Name, p.Name, key, printable(k)),
@@ -142,8 +147,9 @@ func (p Pack) known(own, said map[string]any) error {
 func (p Pack) complete(data map[string]any) error {
 	need, _ := data[requiredKey].([]any)
 	i := slices.IndexFunc(need, func(key any) bool {
-		list, ok := data[fmt.Sprint(key)].([]any)
-		return !ok || len(list) == 0
+		list, _ := data[fmt.Sprint(key)].([]any)
+		object, _ := data[fmt.Sprint(key)].(map[string]any)
+		return len(list)+len(object) == 0
 	})
 	if i < 0 {
 		return nil
@@ -181,4 +187,35 @@ func over(top, below map[string]any) map[string]any {
 		out[k] = v
 	}
 	return out
+}
+
+// List returns the rules of a pack as they would be decided with data that is
+// complete, and which data it cannot do without.
+func (p Pack) List(ctx context.Context) (rules []ExplainedRule, needs []string, err error) {
+	c, err := walkFS(p.FS, Limits{}, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range c.entries {
+		c.entries[i].path = path.Join("packs", p.Name, c.entries[i].path)
+	}
+	a, err := newArchive(c, nil, Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	compiled, _, err := a.Compile(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer compiled.Close(ctx)
+	b, err := a.files.read()
+	if err != nil {
+		return nil, nil, err
+	}
+	own, _ := dig(b.Data, "packs", p.Name)
+	list, _ := own[requiredKey].([]any)
+	for _, key := range list {
+		needs = append(needs, fmt.Sprint(key))
+	}
+	return compiled.Explain(), needs, nil
 }

@@ -41,7 +41,7 @@ func TestRego(t *testing.T) {
 // TestPacks runs the Rego tests of the packs, and lowers each with the baseline.
 func TestPacks(t *testing.T) {
 	given := filepath.Join(t.TempDir(), "lockdown.json")
-	if err := os.WriteFile(given, []byte(`{"programs": ["/usr/bin/true"]}`), 0o600); err != nil {
+	if err := os.WriteFile(given, []byte(`{"programs": {"/usr/bin/true": "coreutils"}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]lower.Class{"miner-pool-arguments": lower.ClassPrefiltered}
@@ -97,16 +97,16 @@ func testPack(t *testing.T, name string, fsys fs.FS) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := policy.TestFS(context.Background(), placed, policy.Options{})
+	report, err := policy.TestFS(context.Background(), placed, policy.TestOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range results {
+	for _, r := range report.Tests {
 		if !r.Pass {
 			t.Errorf("%s:%d: %s.%s failed %s", r.File, r.Line, r.Package, r.Name, r.Error)
 		}
 	}
-	return len(results)
+	return len(report.Tests)
 }
 
 // prefiltered rules read what the kernel does not hold: arguments, environment.

@@ -13,6 +13,7 @@ import (
 
 	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/server"
+	"example.com/bailiff/policy"
 	sources "example.com/bailiff/policy/source"
 )
 
@@ -158,8 +159,8 @@ func (a *agent) received(ctx context.Context, s server.Apply) (*sources.Candidat
 }
 
 // openApplied opens archives as the configured bundle is opened.
-func (c *config) openApplied(log hclog.Logger) func(string) (*sources.Source, error) {
+func (c *config) openApplied(packs []policy.Pack, log hclog.Logger) func(string) (*sources.Source, error) {
 	p := c.Policy
 	p.State = stateOff
-	return func(path string) (*sources.Source, error) { return p.open(path, log) }
+	return func(path string) (*sources.Source, error) { return p.open(path, packs, log) }
 }

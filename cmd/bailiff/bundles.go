@@ -21,8 +21,9 @@ import (
 // bundles is where the agent's policies come from, and what has to be told
 // about that once the agent runs.
 type bundles struct {
-	from *sources.Source    // nil: the embedded rules
-	next *sources.Candidate // is about to come into force at the start
+	from  *sources.Source    // nil: the embedded rules
+	packs []policy.Pack      // added to whatever bundle it is
+	next  *sources.Candidate // is about to come into force at the start
 
 	// fallback says that no bundle was to be had at the start: the embedded
 	// rules are in force, in audit mode. wanted are the modes that were asked for.
@@ -42,7 +43,7 @@ func (b *bundles) String() string {
 // an earlier run kept one; without any the embedded rules take its place.
 func (b *bundles) first(ctx context.Context, cfg *config) (*policy.Policy, *policy.Report, error) {
 	if b.from == nil {
-		return policy.LoadFS(ctx, rules.FS, policy.Options{})
+		return b.builtIn(ctx)
 	}
 	var err error
 	if !b.from.Remote() {
@@ -80,7 +81,12 @@ func (b *bundles) first(ctx context.Context, cfg *config) (*policy.Policy, *poli
 		return nil, nil, ctx.Err()
 	}
 	b.fallback, b.problem = true, errors.Join(err, fetchErr)
-	return policy.LoadFS(ctx, rules.FS, policy.Options{})
+	return b.builtIn(ctx)
+}
+
+// builtIn loads the embedded rules.
+func (b *bundles) builtIn(ctx context.Context) (*policy.Policy, *policy.Report, error) {
+	return policy.LoadFS(ctx, rules.FS, policy.Options{Packs: b.packs})
 }
 
 // bootRetry is the time between two attempts to get a first bundle.
@@ -151,7 +157,7 @@ func (a *agent) ReloadPolicy(ctx context.Context, r server.Reload, by string) er
 	a.reload.Lock()
 	defer a.reload.Unlock()
 	if a.bundle.from == nil {
-		p, report, err := policy.LoadFS(ctx, rules.FS, policy.Options{})
+		p, report, err := a.bundle.builtIn(ctx)
 		if err != nil {
 			a.refuse(err, by)
 			return fmt.Errorf("reload policy: %w", err)

@@ -13,6 +13,7 @@ import (
 
 func (a *app) checkCmd() *cobra.Command {
 	var requireLowered bool
+	var packNames []string
 	c := &cobra.Command{
 		Use:   "check [BUNDLE]",
 		Short: "Say what is wrong with a bundle",
@@ -21,8 +22,12 @@ none is given) as the agent would, and say what is wrong with it. It needs
 neither root nor an agent. Exit code 1: the agent would refuse the bundle.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			packs, err := findPacks(packNames)
+			if err != nil {
+				return err
+			}
 			src := sourceArg(args)
-			p, r, err := src.load(c.Context())
+			p, r, err := src.load(c.Context(), packs...)
 			if err != nil {
 				return a.checkFailed(src, err)
 			}
@@ -39,6 +44,7 @@ neither root nor an agent. Exit code 1: the agent would refuse the bundle.`,
 			return nil
 		},
 	}
+	packsFlag(c.Flags(), &packNames)
 	c.Flags().BoolVar(&requireLowered, "require-lowered", false, "fail if a rule is not decided wholly by the kernel")
 	return c
 }

@@ -28,6 +28,7 @@ import (
 type config struct {
 	Mode     string       `yaml:"mode"`
 	Bundle   string       `yaml:"bundle"`
+	Packs    []string     `yaml:"packs"`
 	Policy   policyConfig `yaml:"policy"`
 	Backend  string       `yaml:"backend"`
 	Scope    []string     `yaml:"scope"`
@@ -78,6 +79,7 @@ type logConfig struct {
 func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Mode, "mode", "audit", "audit (deny verdicts are recorded) or enforce (they block)")
 	f.StringVar(&c.Bundle, "bundle", "", "directory or tar.gz file with the rules, or https://, oci:// where they are fetched (default: the embedded ones)")
+	packsFlag(f, &c.Packs)
 	c.Policy.flags(f)
 	f.StringVar(&c.Backend, "backend", bpf.BackendAuto, "auto, lsm, modify-return or tracepoint")
 	f.StringArrayVar(&c.Scope, "scope", nil, "cgroup directory to which enforcement is limited, with everything below; repeat for more (default: the whole machine)")

@@ -42,7 +42,7 @@ func TestDocumentedConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An empty list in the file is no list in the defaults.
-	for _, l := range []*[]string{&documented.Scope, &documented.Rescue, &documented.Events.Env, &documented.Listen.Operators, &documented.Listen.Readers, &documented.Gate.Mounts,
+	for _, l := range []*[]string{&documented.Packs, &defaults.Packs, &documented.Scope, &documented.Rescue, &documented.Events.Env, &documented.Listen.Operators, &documented.Listen.Readers, &documented.Gate.Mounts,
 		&defaults.Scope, &defaults.Rescue, &defaults.Events.Env, &defaults.Listen.Operators, &defaults.Listen.Readers, &defaults.Gate.Mounts} {
 		*l = append([]string{}, *l...)
 	}

@@ -15,6 +15,7 @@ import (
 
 func (a *app) explainCmd() *cobra.Command {
 	var rule string
+	var packNames []string
 	var clauses, running bool
 	c := &cobra.Command{
 		Use:   "explain [BUNDLE]",
@@ -31,8 +32,12 @@ with --running it is the policy that the agent has in force.`,
 				}
 				return a.explainRunning(c, rule)
 			}
+			packs, err := findPacks(packNames)
+			if err != nil {
+				return err
+			}
 			src := sourceArg(args)
-			p, _, err := src.load(c.Context())
+			p, _, err := src.load(c.Context(), packs...)
 			if err != nil {
 				return err
 			}
@@ -48,6 +53,7 @@ with --running it is the policy that the agent has in force.`,
 			return err
 		},
 	}
+	packsFlag(c.Flags(), &packNames)
 	c.Flags().StringVar(&rule, "rule", "", "only the rule with this id")
 	c.Flags().BoolVar(&clauses, "clauses", false, "also the conditions that the kernel tests (text output)")
 	c.Flags().BoolVar(&running, "running", false, "the policy that the agent has in force")

@@ -114,7 +114,7 @@ func (p *policyConfig) signingKeys() (*policy.Keys, error) {
 }
 
 // open makes the source of the bundle; nil for the embedded rules.
-func (p *policyConfig) open(bundle string, log hclog.Logger) (*sources.Source, error) {
+func (p *policyConfig) open(bundle string, packs []policy.Pack, log hclog.Logger) (*sources.Source, error) {
 	keys, err := p.signingKeys()
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (p *policyConfig) open(bundle string, log hclog.Logger) (*sources.Source, e
 		long = -1
 	}
 	s, err := sources.New(sources.Options{
-		Address: bundle, Policy: policy.Options{Limits: limits, Keys: keys}, State: state, AllowRollback: p.AllowRollback,
+		Address: bundle, Policy: policy.Options{Limits: limits, Keys: keys, Packs: packs}, State: state, AllowRollback: p.AllowRollback,
 		Try: t.try, Loading: frugal, CompileTime: l.CompileTime, Log: log,
 		Remote: sources.Remoting{CA: p.CA, Cert: p.Cert, Key: p.Key, TokenFile: p.TokenFile, Service: p.Service,
 			MinDelay: p.MinDelay, MaxDelay: p.MaxDelay, LongPoll: long},

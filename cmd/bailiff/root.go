@@ -101,6 +101,7 @@ func (a *app) root() *cobra.Command {
 	c.AddCommand(a.applyCmd(), a.confirmCmd())
 	c.AddCommand(a.testCmd(), a.reportCmd(), a.replayCmd())
 	c.AddCommand(a.initCmd(), a.schemaCmd())
+	c.AddCommand(a.packCmd())
 	for _, sub := range c.Commands() {
 		sub.Args = usage(sub.Args)
 	}

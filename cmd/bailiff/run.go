@@ -65,12 +65,16 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	from, err := cfg.Policy.open(cfg.Bundle, log)
+	packs, err := findPacks(cfg.Packs)
 	if err != nil {
 		return err
 	}
-	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: bundles{from: from, wanted: modes}, explicit: cfg.Backend != bpf.BackendAuto,
-		keptModes: keptModes, applied: &applied{dir: cfg.StateDir, open: cfg.openApplied(log)}}
+	from, err := cfg.Policy.open(cfg.Bundle, packs, log)
+	if err != nil {
+		return err
+	}
+	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: bundles{from: from, packs: packs, wanted: modes}, explicit: cfg.Backend != bpf.BackendAuto,
+		keptModes: keptModes, applied: &applied{dir: cfg.StateDir, open: cfg.openApplied(packs, log)}}
 	ag.probation = rollout.NewProbation(ag.probationEnded)
 
 	// Changes are noticed from here on: what is read below is not missed when

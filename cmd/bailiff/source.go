@@ -20,11 +20,11 @@ func (s source) String() string {
 	return string(s)
 }
 
-func (s source) load(ctx context.Context) (*policy.Policy, *policy.Report, error) {
+func (s source) load(ctx context.Context, packs ...policy.Pack) (*policy.Policy, *policy.Report, error) {
 	if s == "" {
-		return policy.LoadFS(ctx, rules.FS, policy.Options{})
+		return policy.LoadFS(ctx, rules.FS, policy.Options{Packs: packs})
 	}
-	return policy.Load(ctx, string(s), policy.Options{})
+	return policy.Load(ctx, string(s), policy.Options{Packs: packs})
 }
 
 func sourceArg(args []string) source {

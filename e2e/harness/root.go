@@ -97,7 +97,12 @@ func (r *Root) system() error {
 			return fmt.Errorf("make device %s: %w", name, err)
 		}
 	}
-	if err := os.Mkdir(r.Path("/dev/shm"), 0o755); err != nil {
+	for _, d := range []string{"/dev/shm", "/dev/pts"} {
+		if err := os.Mkdir(r.Path(d), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := r.mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=666"); err != nil {
 		return err
 	}
 	return r.mount("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777")

@@ -40,6 +40,7 @@ func steps() map[string]func(args []string) (string, error) {
 		"fork":   stepFork,
 		"crowd":  stepCrowd,
 		"spawn":  stepSpawn,
+		"tty":    stepTTY,
 		"thread": stepThread,
 		"exec":   stepExec,
 		"become": stepBecome,

@@ -12,7 +12,7 @@ package bailiff.exec
 #   its interpreter.
 # custom: {id: lockdown, severity: high, attack: [T1204, T1105]}
 deny contains {"message": message} if {
-	not input.file.path in data.packs.lockdown.programs
+	not data.packs.lockdown.programs[input.file.path]
 	input.process.ns.pid == data.packs.lockdown.host_pid_namespace
 	not packs_lockdown_directory
 	not input.file.path in data.packs.lockdown.exceptions.file

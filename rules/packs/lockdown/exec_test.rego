@@ -6,7 +6,7 @@ run(path, exe, above, ns) := {"process": {"exe": {"path": exe}, "ancestors": abo
 
 host := 4026531836
 
-shipped := ["/usr/bin/id", "/usr/bin/dash"]
+shipped := {"/usr/bin/id": "coreutils", "/usr/bin/dash": "dash"}
 
 test_not_shipped if count(exec.deny) == 1 with input as run("/tmp/x", "/usr/bin/dash", [], host) with data.packs.lockdown.programs as shipped
 
