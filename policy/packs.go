@@ -192,14 +192,7 @@ func over(top, below map[string]any) map[string]any {
 // List returns the rules of a pack as they would be decided with data that is
 // complete, and which data it cannot do without.
 func (p Pack) List(ctx context.Context) (rules []ExplainedRule, needs []string, err error) {
-	c, err := walkFS(p.FS, Limits{}, false)
-	if err != nil {
-		return nil, nil, err
-	}
-	for i := range c.entries {
-		c.entries[i].path = path.Join("packs", p.Name, c.entries[i].path)
-	}
-	a, err := newArchive(c, nil, Options{})
+	a, needs, err := p.open()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -208,6 +201,21 @@ func (p Pack) List(ctx context.Context) (rules []ExplainedRule, needs []string, 
 		return nil, nil, err
 	}
 	defer compiled.Close(ctx)
+	return compiled.Explain(), needs, nil
+}
+
+// open takes a pack for a bundle of its own.
+func (p Pack) open() (a *Archive, needs []string, err error) {
+	c, err := walkFS(p.FS, Limits{}, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range c.entries {
+		c.entries[i].path = path.Join("packs", p.Name, c.entries[i].path)
+	}
+	if a, err = newArchive(c, nil, Options{}); err != nil {
+		return nil, nil, err
+	}
 	b, err := a.files.read()
 	if err != nil {
 		return nil, nil, err
@@ -217,5 +225,5 @@ func (p Pack) List(ctx context.Context) (rules []ExplainedRule, needs []string, 
 	for _, key := range list {
 		needs = append(needs, fmt.Sprint(key))
 	}
-	return compiled.Explain(), needs, nil
+	return a, needs, nil
 }

@@ -86,6 +86,86 @@ Rules that a server baseline should have, and what is missing to write them so t
 | all rules on changed files | rename, link, unlink and truncate by path | hooks on these calls |
 `
 
+// TestPacksDoc keeps docs/packs.md equal to the annotations of the packs.
+func TestPacksDoc(t *testing.T) {
+	const file = "../docs/packs.md"
+	var b bytes.Buffer
+	b.WriteString(packsIntro)
+	for _, name := range rules.Packs() {
+		fsys, err := rules.Pack(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _, err := Pack{Name: name, FS: fsys}.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _, err := a.Compile(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n", name, packsAbout[name])
+		for _, h := range event.Judged {
+			hp := p.hooks[h]
+			if hp == nil {
+				continue
+			}
+			for i, r := range hp.rules {
+				e := p.explain(h, &p.program.Rules[h][i])
+				fmt.Fprintf(&b, "\n### %s\n\n**%s.** %s\n\n", e.Rule.ID, e.Rule.Title, description(t, p, r.Rego))
+				fmt.Fprintf(&b, "%s on %s, %s, %s, %s · [%s](../rules/%s) · [attacks](../e2e/attacks/%s.txtar) · data: %s\n", e.Verdict, e.Hook, e.Class,
+					e.Rule.Severity, strings.Join(e.Rule.Attack, ", "), e.Rule.File, e.Rule.File, e.Rule.ID, strings.Join(dataOf(p.src.Compiler, r.Rego), ", "))
+			}
+		}
+		p.Close(context.Background())
+	}
+	if *update {
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || !bytes.Equal(b.Bytes(), want) {
+		t.Errorf("%s differs from the annotations in rules/packs (go generate ./policy writes it) %v", file, err)
+	}
+}
+
+// packsAbout says for each pack who wants it.
+var packsAbout = map[string]string{
+	"containers": "For hosts whose containers are made elsewhere and only run here. A container is recognised by its pid namespace.",
+	"lockdown": "For machines on which nothing new is to run. `bailiff pack lockdown --from dpkg` (or `rpm`) writes the list of what packages ship:\n\n" +
+		"```\nbailiff pack lockdown --from dpkg --allow /opt/app/ > /etc/bailiff/lockdown.json\nbailiff run --pack lockdown=/etc/bailiff/lockdown.json\n```\n\n" +
+		"Run it in audit mode first: what is `would-deny` then is a program of your own. After packages were installed make the list anew and run\n`bailiff reload`. Files are known by path; that their content is the package's own is what system-binary-tamper of the baseline sees to.",
+	"miners": "For machines that earn nothing by themselves. Names are those of known miners; the other rules look at what miners do.",
+	"recon":  "For servers on which nothing below a web or database server calls tools that tell about the machine.",
+}
+
+const packsIntro = `# Packs
+
+<!-- Generated from the annotations in rules/packs by go generate ./policy. -->
+
+Rules for some machines: off until they are named, then added to the embedded rules or to the bundle, whatever it is.
+
+` + "```" + `
+bailiff pack                                   # what there is
+bailiff check --pack miners,containers         # what it would be
+bailiff run --pack miners --pack containers=/etc/bailiff/containers.json
+` + "```" + `
+
+In the configuration: ` + "`packs: [miners, containers=/etc/bailiff/containers.json]`" + `. The revision in force names them: ` + "`baseline-2+miners-1bd49c7e`" + `.
+
+What a pack reads is ` + "`data.packs.NAME`" + `. A bundle may say something there (` + "`packs/miners/data.json`" + ` in it): that goes before what the pack says, key by
+key. A file that is named with the pack goes before both; it is a JSON object and is read at each reload:
+
+` + "```json" + `
+{"exceptions": {"exe": ["/usr/bin/pool-proxy"]}}
+` + "```" + `
+
+A list there takes the place of the pack's list. A key that no rule of the pack reads is an error, so a misspelt exception is none in silence.
+Exceptions named in ` + "`exe`" + ` are programs that act, in ` + "`file`" + ` what is run or opened, in ` + "`below`" + ` whatever runs below those programs.
+`
+
 func rulesDoc(t *testing.T, p *Policy) []byte {
 	var b bytes.Buffer
 	b.WriteString(rulesIntro)
