@@ -184,3 +184,52 @@ func TestShare(t *testing.T) {
 		w.stop()
 	})
 }
+
+// TestStepDown shows that a rule that blocks many programs of the system goes
+// to audit mode by itself, and that a program anybody may make does not count.
+func TestStepDown(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		w, first, second, _ := modeWorld(t, backend)
+		const rule = "e2e-directory"
+		tool := func(i int) string {
+			p := w.path("denied", fmt.Sprintf("tool%d", i))
+			w.write(p, harness.MarkerProgram(w.path("marker")), 0o755)
+			return p
+		}
+		var tools []string
+		for i := range 8 {
+			tools = append(tools, tool(i))
+			if i < 4 {
+				w.must(os.Chown(tools[i], 65534, 65534))
+			}
+		}
+		w.start(event.ModeEnforce, "--step-down-programs", "3")
+		for _, p := range append(tools[:4:4], tools[4:7]...) { // four of nobody's, three of root's
+			w.expect("", p, event.ModeEnforce, event.ByAll, rule)
+		}
+		w.expect("", tools[7], event.ModeEnforce, event.ByAll, rule) // the one too many
+		w.condition("rule-stepped-down")
+		w.expect("", second, event.ModeAudit, event.ByRule, rule)
+		w.expect("", first, event.ModeEnforce, event.ByAll, "e2e-program") // another rule's business
+		w.cli("mode", "default", "--rule", rule)
+		w.expect("", second, event.ModeEnforce, event.ByAll, rule)
+		w.stop()
+	})
+}
+
+// condition waits until the agent raises a condition.
+func (w *world) condition(code string) {
+	w.t.Helper()
+	ctx := w.wait()
+	for {
+		st, err := w.agent.Status(ctx)
+		if err != nil {
+			w.t.Fatalf("no condition %s: %v", code, err)
+		}
+		for _, c := range st.Conditions {
+			if c.Code == code {
+				return
+			}
+		}
+	}
+}

@@ -28,6 +28,7 @@ type Options struct {
 	Scope   []string         // for Status: cgroup paths, empty for the whole machine
 	Now     func() time.Time // default time.Now; stamps notices, conditions and the process tree
 
+	StepDown    StepDown      // default never
 	Workers     int           // policy evaluations at a time; default 2
 	Queue       int           // undecided acts that may wait for a worker, and as many re-checks; default 1024
 	Pipeline    int           // events between the ring and the sinks; default 8192
@@ -73,6 +74,8 @@ type Enforcer struct {
 	gens     map[Generation]*installed
 	genOrder []Generation
 
+	steps *stepper
+
 	poll pollState // the poller's own
 }
 
@@ -115,6 +118,7 @@ func New(o Options) (*Enforcer, error) {
 		judge:    make(chan *task, o.Queue),
 		recheck:  make(chan *task, o.Queue),
 		gens:     map[Generation]*installed{},
+		steps:    newStepper(o.StepDown),
 	}
 	modes := o.Modes.Clone()
 	e.modes.Store(&modes)

@@ -47,6 +47,7 @@ func (e *Enforcer) Run(ctx context.Context) error {
 	polling, stopPolling := context.WithCancel(ctx)
 	defer stopPolling()
 	poller.Go(func() { e.pollCounters(polling) })
+	poller.Go(func() { e.stepDown(polling) })
 
 	err := e.read(ctx)
 	stopPolling()
@@ -135,6 +136,7 @@ func (e *Enforcer) emitInOrder() {
 		if it.t != nil {
 			e.finish(it, timer)
 		}
+		e.steps.see(it.ev, e.Now())
 		e.emit(it.ev)
 	}
 }

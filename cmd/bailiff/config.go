@@ -37,6 +37,7 @@ type config struct {
 	Redact   redactConfig `yaml:"redact"`
 	Canary   canaryConfig `yaml:"canary"`
 	Spool    spoolConfig  `yaml:"spool"`
+	StepDown stepsConfig  `yaml:"step_down"`
 	StateDir string       `yaml:"state_dir"`
 	Force    bool         `yaml:"force"`
 	Gate     gateConfig   `yaml:"gate"`
@@ -59,6 +60,13 @@ type spoolConfig struct {
 	MinFree  int64         `yaml:"min_free"`
 	Sync     string        `yaml:"sync"`
 	Compress string        `yaml:"compress"`
+}
+
+type stepsConfig struct {
+	Programs int           `yaml:"programs"`
+	Cgroups  int           `yaml:"cgroups"`
+	Window   time.Duration `yaml:"window"`
+	Never    []string      `yaml:"never"`
 }
 
 type listenConfig struct {
@@ -95,6 +103,10 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.Int64Var(&c.Spool.MinFree, "spool-min-free", 256<<20, "bytes of the disk that the spool leaves free: below it the oldest events go, and at last nothing is kept")
 	f.StringVar(&c.Spool.Compress, "spool-compress", string(spool.CompressNone), "none, or zstd: a fifth of the disk for 2 us more of processor time an event")
 	f.StringVar(&c.Spool.Sync, "spool-sync", string(spool.SyncInterval), "when events outlast a power failure: always, interval (each second; denials at once) or never")
+	f.IntVar(&c.StepDown.Programs, "step-down-programs", 5, "a rule that denies more distinct programs than this within the window goes to audit mode by itself; 0: never")
+	f.IntVar(&c.StepDown.Cgroups, "step-down-cgroups", 5, "the same for services (cgroups); 0: never")
+	f.DurationVar(&c.StepDown.Window, "step-down-window", time.Minute, "that window")
+	f.StringArrayVar(&c.StepDown.Never, "step-down-never", nil, "id of a rule that never does; repeat for more")
 	f.StringVar(&c.StateDir, "state-dir", defaultStateDir, "directory for what outlasts a restart: kept modes, the applied bundle")
 	f.BoolVar(&c.Force, "force", false, "start even if the policy would lock out init, the agent, the package manager or root's login")
 	f.StringArrayVar(&c.Gate.Mounts, "gate-mount", nil, "mount point on whose filesystem execs are held for rules that ask for it; repeat for more (default: wherever programs can be)")
@@ -248,6 +260,9 @@ func (c *config) validate() error {
 		if !filepath.IsAbs(p) {
 			return bad("gate.mounts", "%q is not an absolute path", p)
 		}
+	}
+	if d := &c.StepDown; d.Programs < 0 || d.Cgroups < 0 || d.Window < time.Second {
+		return bad("step_down", "programs and cgroups are at least 0, window at least a second")
 	}
 	if c.RingSize < 0 {
 		return bad("ring_bytes", "%d is less than 0", c.RingSize)

@@ -42,8 +42,8 @@ func TestDocumentedConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An empty list in the file is no list in the defaults.
-	for _, l := range []*[]string{&documented.Packs, &defaults.Packs, &documented.Scope, &documented.Rescue, &documented.Events.Env, &documented.Listen.Operators, &documented.Listen.Readers, &documented.Gate.Mounts,
-		&defaults.Scope, &defaults.Rescue, &defaults.Events.Env, &defaults.Listen.Operators, &defaults.Listen.Readers, &defaults.Gate.Mounts} {
+	for _, l := range []*[]string{&documented.Packs, &defaults.Packs, &documented.Scope, &documented.Rescue, &documented.Events.Env, &documented.Listen.Operators, &documented.Listen.Readers, &documented.Gate.Mounts, &documented.StepDown.Never,
+		&defaults.Scope, &defaults.Rescue, &defaults.Events.Env, &defaults.Listen.Operators, &defaults.Listen.Readers, &defaults.Gate.Mounts, &defaults.StepDown.Never} {
 		*l = append([]string{}, *l...)
 	}
 	documented.Redact.Rules = append([]redact.Rule(nil), documented.Redact.Rules...)

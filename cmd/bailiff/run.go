@@ -134,7 +134,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 		return err
 	}
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
-		Kernel: kernel, Policy: p, Modes: modes, Sinks: []enforcer.Sink{stats, ag.vitals, hub}, Redact: redactor.Event, Log: log,
+		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: []enforcer.Sink{stats, ag.vitals, hub}, Redact: redactor.Event, Log: log,
 		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding,
 	})
 	if err != nil {

@@ -137,6 +137,20 @@ func PlaceInShare(cgroup string) uint32 {
 	return uint32((hash ^ hash>>32) & (ShareAll - 1))
 }
 
+// UnitOf is what a cgroup belongs to, as services are counted: the service or
+// scope, or the user with all sessions; else it is its own. "" if not known.
+func UnitOf(cgroup string) string {
+	end := 0
+	for part := range strings.SplitSeq(strings.TrimPrefix(cgroup, "/"), "/") {
+		end += 1 + len(part)
+		if strings.HasSuffix(part, ".service") || strings.HasSuffix(part, ".scope") ||
+			strings.HasPrefix(part, "user-") && strings.HasSuffix(part, ".slice") {
+			return cgroup[:end]
+		}
+	}
+	return cgroup
+}
+
 // ShareText writes a share as people give it: "10%".
 func ShareText(share uint32) string {
 	if share == 0 || share > ShareAll {

@@ -39,6 +39,19 @@ func TestModesPrecedence(t *testing.T) {
 	}
 }
 
+func TestUnitOf(t *testing.T) {
+	for cgroup, want := range map[string]string{
+		"": "", "/": "/", "/a": "/a", "/a/b": "/a/b",
+		"/system.slice/x.service/w/1":                     "/system.slice/x.service",
+		"/user.slice/user-0.slice/session-4.scope":        "/user.slice/user-0.slice",
+		"/user.slice/user-9.slice/user@9.service/a.scope": "/user.slice/user-9.slice",
+	} {
+		if got := UnitOf(cgroup); got != want {
+			t.Errorf("UnitOf(%q) = %q, want %q", cgroup, got, want)
+		}
+	}
+}
+
 func TestShare(t *testing.T) {
 	const n = 20000
 	in := map[uint32]int{}
