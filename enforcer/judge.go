@@ -146,7 +146,11 @@ func (e *Enforcer) evaluate(ctx context.Context, t *task) {
 	ctx, cancel := context.WithTimeout(ctx, e.Deadline)
 	defer cancel()
 	e.counts.add(cntEvaluations)
+	began := time.Now()
 	whole, err := decide(ctx, t)
+	if e.Evaluated != nil {
+		e.Evaluated(t.ev.Hook, time.Since(began))
+	}
 	// An evaluation that outlived Run finds kernel and sinks gone.
 	e.overMu.RLock()
 	defer e.overMu.RUnlock()

@@ -20,13 +20,16 @@ type Options struct {
 	Sinks  []Sink      // called in this order
 	// Redact returns an event as the sinks may have it: the one that it is
 	// given or a copy. It runs when the verdict stands. Default: as it is.
-	Redact  func(*event.Event) *event.Event
-	Killer  Killer        // for late denies of rules that ask for it; default PidfdKiller
-	Hold    func(on bool) // told before and after each change whether any rule has execs held; may be nil
-	Log     hclog.Logger
-	Backend string           // for Status: lsm, modify-return or tracepoint
-	Scope   []string         // for Status: cgroup paths, empty for the whole machine
-	Now     func() time.Time // default time.Now; stamps notices, conditions and the process tree
+	Redact func(*event.Event) *event.Event
+	// Evaluated is told how long the policy took for one act, whatever came of
+	// it. It must not block. Default: nobody.
+	Evaluated func(h event.Hook, took time.Duration)
+	Killer    Killer        // for late denies of rules that ask for it; default PidfdKiller
+	Hold      func(on bool) // told before and after each change whether any rule has execs held; may be nil
+	Log       hclog.Logger
+	Backend   string           // for Status: lsm, modify-return or tracepoint
+	Scope     []string         // for Status: cgroup paths, empty for the whole machine
+	Now       func() time.Time // default time.Now; stamps notices, conditions and the process tree
 
 	StepDown    StepDown      // default never
 	Workers     int           // policy evaluations at a time; default 2

@@ -128,13 +128,14 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if ag.gate = openGate(cfg, ag, log.Named("gate")); ag.gate != nil {
 		defer closeGate(ag.gate, log)
 	}
-	stats := &decisions{}
+	stats := newDecisions()
 	ag.vitals, err = newVitals(cfg, ag, hub, srv)
 	if err != nil {
 		return err
 	}
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
-		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: []enforcer.Sink{stats, ag.vitals, hub}, Redact: redactor.Event, Log: log,
+		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: []enforcer.Sink{stats, ag.vitals, hub},
+		Redact: redactor.Event, Evaluated: stats.evaluated, Log: log,
 		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding,
 	})
 	if err != nil {
@@ -161,12 +162,22 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if kept != nil {
 		defer func() { _ = kept.Close(spoolGrace) }() // of no effect if serve came to its end
 	}
-	return serve(ctx, cfg, ag, srv, stats, ch, kept)
+	if cfg.BPFStats {
+		measuring, err := bpf.EnableStats()
+		if err != nil {
+			return &userError{Code: "bpf-stats", Why: err.Error(), Hint: "leave out --bpf-stats, or set kernel.bpf_stats_enabled=1 by sysctl"}
+		}
+		defer measuring.Close()
+	}
+	metrics := newCollector(ag, stats)
+	metrics.redacted, metrics.programs = redactor.Counts, kernel.ProgramStats
+	metrics.streams = func() (int, map[string]uint64) { return hub.Subscribers(), hub.Counters() }
+	return serve(ctx, cfg, ag, srv, metrics, ch, kept)
 }
 
 // serve runs the parts. The enforcer is the innermost: it stops first, so that
 // its last words still reach the subscribers.
-func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stats *decisions, ch *changes, kept *spool.Log) error {
+func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, metrics *collector, ch *changes, kept *spool.Log) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
@@ -196,7 +207,7 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, stat
 	}()
 	measured := make(chan error, 1)
 	go func() {
-		err := serveMetrics(ctx, cfg.Metrics, ag, stats, ag.log)
+		err := serveMetrics(ctx, cfg.Metrics, metrics, ag.log)
 		if err != nil {
 			stop()
 		}
