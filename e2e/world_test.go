@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
@@ -52,6 +53,7 @@ func eachBackend(t *testing.T, f func(t *testing.T, backend string)) {
 // world is a directory with files to act on, a cgroup, and an agent whose
 // policy is about them.
 type world struct {
+	binary  string // in place of the program that was built
 	t       *testing.T
 	dir     string
 	bundle  string
@@ -140,7 +142,7 @@ func (w *world) startOnly(mode event.Mode, args ...string) {
 	}
 	ctx := w.wait()
 	w.agent, err = harness.Start(ctx, harness.Config{
-		Binary: p.bailiff, Bundle: w.bundle, Backend: w.backend, Mode: mode, Cgroup: w.cgroup, Root: w.root, Keep: w.keep, Args: args,
+		Binary: cmp.Or(w.binary, p.bailiff), Bundle: w.bundle, Backend: w.backend, Mode: mode, Cgroup: w.cgroup, Root: w.root, Keep: w.keep, Args: args,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -54,8 +54,12 @@ same settings (docs/operating.md).`,
 // run is the wiring: it makes the parts, starts them from the inside out, and
 // stops them from the outside in.
 func (a *app) run(ctx context.Context, cfg *config) error {
+	redactor, err := cfg.Redact.redactor()
+	if err != nil {
+		return err
+	}
 	log := hclog.New(&hclog.LoggerOptions{
-		Name: "bailiff", Output: a.err, Level: hclog.LevelFromString(cfg.Log.Level), JSONFormat: cfg.Log.Format == "json",
+		Name: "bailiff", Output: logWriter{a.err, redactor}, Level: hclog.LevelFromString(cfg.Log.Level), JSONFormat: cfg.Log.Format == "json",
 	})
 	modes, keptModes, keptErr, err := cfg.modes()
 	if err != nil {
@@ -121,10 +125,6 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	defer closeKernel(kernel, log)
 	ag.kernel = kernel
 
-	redactor, err := cfg.Redact.redactor()
-	if err != nil {
-		return err
-	}
 	if ag.gate = openGate(cfg, ag, log.Named("gate")); ag.gate != nil {
 		defer closeGate(ag.gate, log)
 	}

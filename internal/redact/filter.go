@@ -14,7 +14,7 @@ const shortestWord = 2
 type filter struct {
 	always uint64               // rules of which no word is known
 	pairs  [1 << 16 / 64]uint64 // first two bytes of words, folded
-	words  map[uint16][]word
+	words  [256][]word          // by their first byte
 }
 
 type word struct {
@@ -26,7 +26,7 @@ type word struct {
 func bit(rule int) uint64 { return 1 << min(rule, 63) }
 
 func newFilter(words [][]string) *filter {
-	f := &filter{words: map[uint16][]word{}}
+	f := &filter{}
 	for rule, list := range words {
 		// The long s and the Kelvin sign equal letters without regard to
 		// case: where one is, a rule may match without its word.
@@ -38,12 +38,13 @@ func newFilter(words [][]string) *filter {
 			w = lower(w)
 			p := uint16(w[0])<<8 | uint16(w[1])
 			f.pairs[p/64] |= 1 << (p % 64)
-			i := slices.IndexFunc(f.words[p], func(have word) bool { return have.text == w })
+			same := &f.words[w[0]]
+			i := slices.IndexFunc(*same, func(have word) bool { return have.text == w })
 			if i < 0 {
-				i = len(f.words[p])
-				f.words[p] = append(f.words[p], word{text: w})
+				i = len(*same)
+				*same = append(*same, word{text: w})
 			}
-			f.words[p][i].rules |= bit(rule)
+			(*same)[i].rules |= bit(rule)
 		}
 	}
 	return f
@@ -63,7 +64,7 @@ func (f *filter) find(s string) uint64 {
 		if f.pairs[p/64]&(1<<(p%64)) == 0 {
 			continue
 		}
-		for _, w := range f.words[p] {
+		for _, w := range f.words[p>>8] {
 			if w.rules&^hit != 0 && hasPrefixFold(s[i-1:], w.text) {
 				hit |= w.rules
 			}

@@ -167,6 +167,9 @@ func (w *work) args(in []string, program string) []string {
 		}
 		was := a
 		for n, ru := range w.r.rules {
+			if hit == 0 {
+				break
+			}
 			if hit&bit(n) == 0 || !ru.forProgram(called, program) {
 				continue
 			}
@@ -219,6 +222,9 @@ func (w *work) env(in map[string]string) map[string]string {
 func (w *work) variable(name, value string) string {
 	hit := w.r.filter.find(name)
 	for n, ru := range w.r.rules {
+		if hit == 0 {
+			break
+		}
 		if hit&bit(n) != 0 && ru.variable(name) {
 			return w.hide(n, value)
 		}
@@ -230,6 +236,9 @@ func (w *work) variable(name, value string) string {
 func (w *work) text(s string) string { return w.within(s, w.r.filter.find(s)) }
 
 func (w *work) within(s string, hit uint64, programs ...string) string {
+	if hit == 0 {
+		return s
+	}
 	for n, ru := range w.r.rules {
 		if hit&bit(n) != 0 && ru.forProgram(programs...) {
 			s = w.find(n, s)

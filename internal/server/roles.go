@@ -48,6 +48,7 @@ func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		return nil, err
 	}
 	res, err := next(context.WithValue(ctx, callerKey{}, c), req)
+	validText(res)
 	if !forReaders[info.FullMethod] {
 		g.record(NoticeOperatorCall, c, info.FullMethod, req, err)
 	}

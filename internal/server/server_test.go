@@ -163,6 +163,26 @@ func dial(t *testing.T, target string, creds credentials.TransportCredentials, o
 	return c
 }
 
+// serveAgent serves another agent than the small one, on a socket.
+func serveAgent(t *testing.T, a server.Agent) *grpc.ClientConn {
+	t.Helper()
+	sock := filepath.Join(t.TempDir(), "sock")
+	s, err := server.New(t.Context(), server.Options{Agent: a, Hub: server.NewHub(server.Identity{}), Socket: sock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return dial(t, "unix:"+sock, insecure.NewCredentials())
+}
+
 func serveUnix(t *testing.T) (*agent, *grpc.ClientConn) {
 	t.Helper()
 	sock := filepath.Join(t.TempDir(), "d", "sock")
