@@ -17,18 +17,31 @@ func (a *app) explainCmd() *cobra.Command {
 	var rule string
 	var packNames []string
 	var clauses, running bool
+	var ev eventFlags
 	c := &cobra.Command{
 		Use:   "explain [BUNDLE]",
 		Short: "Show where each rule is decided, and why",
 		Long: `Show for each rule of a bundle (a directory or a tar.gz file; the embedded rules
 if none is given) whether the kernel decides it alone or OPA is asked, with the
 place, the reason, and what to write instead. It needs neither root nor an agent;
-with --running it is the policy that the agent has in force.`,
+with --running it is the policy that the agent has in force.
+
+With --event it explains one recorded act: which rules fired, and of each
+condition, in Rego and as the kernel tests it, whether it held. The act is named
+by its number (seq), which is looked for in --from (a spool directory, a file of
+"bailiff events -o json" lines, or without it what the running agent has kept),
+or by a file that holds it as such a line. On a terminal you can step through the
+rules.`,
+		Example: `  bailiff explain ./rules
+  bailiff explain ./rules --rule shadow-read --clauses
+  bailiff explain --event 4711                     # out of the agent's spool
+  bailiff explain ./rules --event 4711 --from /var/lib/bailiff/spool
+  bailiff events --limit 1 --verdict deny -o json | bailiff explain --event -`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if running {
-				if len(args) > 0 || clauses {
-					return usageError{errors.New("--running goes without a bundle and without --clauses")}
+				if len(args) > 0 || clauses || ev.which != "" {
+					return usageError{errors.New("--running goes without a bundle, without --clauses and without --event")}
 				}
 				return a.explainRunning(c, rule)
 			}
@@ -37,9 +50,19 @@ with --running it is the policy that the agent has in force.`,
 				return err
 			}
 			src := sourceArg(args)
+			switch {
+			case ev.which != "" && clauses:
+				return usageError{errors.New("--event goes without --clauses: it always shows them")}
+			case ev.which == "" && (ev.run != "" || ev.from != "" || ev.noPrompt):
+				return usageError{errors.New("--from, --run and --no-prompt go with --event")}
+			}
 			p, _, err := src.load(c.Context(), packs...)
 			if err != nil {
 				return err
+			}
+			if ev.which != "" {
+				ev.rule = rule
+				return a.explainEvent(c.Context(), p, src, &ev)
 			}
 			if rule != "" && !slices.ContainsFunc(p.Explain(), func(e policy.ExplainedRule) bool { return e.Rule.ID == rule }) {
 				return noRule(rule, src.String())
@@ -57,6 +80,10 @@ with --running it is the policy that the agent has in force.`,
 	c.Flags().StringVar(&rule, "rule", "", "only the rule with this id")
 	c.Flags().BoolVar(&clauses, "clauses", false, "also the conditions that the kernel tests (text output)")
 	c.Flags().BoolVar(&running, "running", false, "the policy that the agent has in force")
+	c.Flags().StringVar(&ev.which, "event", "", "explain one recorded act: its number, or a file (- is standard input) that holds it")
+	c.Flags().StringVar(&ev.from, "from", "", "recording in which the number is looked for (default: what the running agent has kept)")
+	c.Flags().StringVar(&ev.run, "run", "", "run of the agent that the number belongs to (default: the newest that has it)")
+	c.Flags().BoolVar(&ev.noPrompt, "no-prompt", false, "do not ask which rule to show next")
 	return c
 }
 

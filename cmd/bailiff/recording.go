@@ -155,6 +155,11 @@ func (s *summary) lost() string {
 
 // read gives the judged acts of the recording that are wanted.
 func (a *app) read(ctx context.Context, r *recording, yield func(*event.Event) error) (*summary, error) {
+	return a.readRuns(ctx, r, func(_ string, e *event.Event) error { return yield(e) })
+}
+
+// readRuns is read with the run of each act; "" if the recording does not say.
+func (a *app) readRuns(ctx context.Context, r *recording, yield func(run string, e *event.Event) error) (*summary, error) {
 	s := &summary{Source: r.from, Hooks: map[string]uint64{}, Revisions: map[string]uint64{}, LostFor: map[string]uint64{}}
 	take := func(rec recorded.Record) error {
 		if g := rec.Gap; g != nil {
@@ -173,7 +178,7 @@ func (a *app) read(ctx context.Context, r *recording, yield func(*event.Event) e
 			return nil
 		}
 		s.add(e)
-		return yield(e)
+		return yield(rec.Run.ID, e)
 	}
 	var err error
 	if r.from == "" {
@@ -238,6 +243,9 @@ func (a *app) readAgent(ctx context.Context, take func(recorded.Record) error) e
 		return &userError{Code: "spool", Why: fmt.Sprintf("the agent has sent nothing for %v, and its newest event (%d) did not come", spoolStall, now.Seq),
 			Hint: "bailiff status says whether its spool is well"}
 	default:
+	}
+	if errors.Is(own, recorded.ErrEnough) {
+		return nil
 	}
 	if err != nil && own == nil && !errors.Is(err, io.EOF) {
 		return a.callError(err)
