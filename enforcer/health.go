@@ -19,23 +19,24 @@ const (
 
 // Codes of the declared conditions.
 const (
-	CondPolicyStale       = "policy-stale"
-	CondDivergence        = "divergence"
-	CondEventsDropped     = "events-dropped"
-	CondFailOpen          = "fail-open"
-	CondNotRemembered     = "verdicts-not-remembered"
-	CondTablesNotFreed    = "tables-not-freed"
-	CondCountersUnread    = "counters-unreadable"
-	CondLateKillFailed    = "late-kill-failed"
-	CondBackendLimited    = "backend-limited"
-	CondHookSilent        = "hook-silent"
-	CondSinkFailing       = "sink-failing"
-	CondSpoolFailing      = "spool-failing"
-	CondCanaryUnseen      = "canary-unseen"
-	CondCanaryUndelivered = "canary-undelivered"
-	CondCanaryUndone      = "canary-undone"
-	CondCertificates      = "certificates-stale"
-	CondCertExpires       = "certificate-expires"
+	CondPolicyStale        = "policy-stale"
+	CondDivergence         = "divergence"
+	CondEventsDropped      = "events-dropped"
+	CondFailOpen           = "fail-open"
+	CondNotRemembered      = "verdicts-not-remembered"
+	CondTablesNotFreed     = "tables-not-freed"
+	CondCountersUnread     = "counters-unreadable"
+	CondLateKillFailed     = "late-kill-failed"
+	CondBackendLimited     = "backend-limited"
+	CondHookSilent         = "hook-silent"
+	CondSinkFailing        = "sink-failing"
+	CondSpoolFailing       = "spool-failing"
+	CondDecisionLogFailing = "decision-log-failing"
+	CondCanaryUnseen       = "canary-unseen"
+	CondCanaryUndelivered  = "canary-undelivered"
+	CondCanaryUndone       = "canary-undone"
+	CondCertificates       = "certificates-stale"
+	CondCertExpires        = "certificate-expires"
 
 	CondPolicyFallback    = "policy-fallback"
 	CondPolicyUnreachable = "policy-unreachable"
@@ -101,6 +102,8 @@ var declaredConditions = []Condition{
 		Remedy: "Losses in the kernel cannot be counted at present. See the log for the kernel's error."},
 	{Code: CondSinkFailing, Severity: SeverityMedium,
 		Remedy: "A way out for events does not take them. Check its destination."},
+	{Code: CondDecisionLogFailing, Severity: SeverityMedium,
+		Remedy: "look at decision_logs.file and decision_logs.url: disk, permissions, the service; decisions are queued while there is room, then dropped and counted"},
 	{Code: CondSpoolFailing, Severity: SeverityMedium,
 		Remedy: "Events are not kept on disk and are counted as lost; verdicts and the live stream go on. See the text for the error: make room, or make the directory writable. It is tried again each second."},
 	{Code: CondCertificates, Severity: SeverityMedium,

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -239,6 +240,19 @@ func (ev *evaluation) message(i int) string {
 // Document returns the input document that rules see for an event, under its
 // first names.
 func (p *Policy) Document(e *event.Event) ast.Value { return p.document.build(&views(e)[0]).Value }
+
+// InputJSON returns a function that makes the input document of an event,
+// under its first names, as one line of JSON. It needs no bundle.
+func InputJSON() func(*event.Event) ([]byte, error) {
+	doc := documentTree(event.Fields)
+	return func(e *event.Event) ([]byte, error) {
+		v, err := ast.JSON(doc.build(&views(e)[0]).Value)
+		if err != nil {
+			return nil, fmt.Errorf("convert document: %w", err)
+		}
+		return json.Marshal(v)
+	}
+}
 
 // DocumentJSON returns the document as JSON, for people and for `opa eval`.
 func (p *Policy) DocumentJSON(e *event.Event) ([]byte, error) {

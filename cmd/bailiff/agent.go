@@ -26,9 +26,10 @@ type agent struct {
 	id       server.Identity
 	rescue   []string
 	bundle   bundles
-	explicit bool       // the operator named the backend
-	why      string     // why no better backend works, when this one cannot refuse
-	kept     *spool.Log // nil: none
+	explicit bool         // the operator named the backend
+	why      string       // why no better backend works, when this one cannot refuse
+	kept     *spool.Log   // nil: none
+	decided  *decisionLog // nil: none
 	vitals   *vitals
 	kernel   *bpf.Kernel
 	gate     *gate.Gate // nil: the kernel has none
@@ -53,6 +54,9 @@ func (a *agent) Status() server.Status {
 		Backend: s.Backend, Mode: s.Modes.All, Modes: s.Modes, Kept: a.keptModes.Names(), Scope: s.Scope, Rescue: a.rescue,
 		Revision: s.Revision, Generation: uint32(s.Generation), PolicySource: a.comesFrom(), PolicyLoaded: s.Since,
 		RuleClasses: map[string]uint32{}, Counters: s.Counters,
+	}
+	if a.decided != nil {
+		maps.Copy(out.Counters, a.decided.Counters())
 	}
 	if a.kept != nil {
 		maps.Copy(out.Counters, a.kept.Counters())

@@ -47,6 +47,8 @@ type config struct {
 	Log      logConfig    `yaml:"log"`
 	RingSize int          `yaml:"ring_bytes"`
 	BPFStats bool         `yaml:"bpf_stats"`
+
+	DecisionLogs decisionLogsConfig `yaml:"decision_logs"`
 }
 
 type eventsConfig struct {
@@ -112,6 +114,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.Force, "force", false, "start even if the policy would lock out init, the agent, the package manager or root's login")
 	f.StringArrayVar(&c.Gate.Mounts, "gate-mount", nil, "mount point on whose filesystem execs are held for rules that ask for it; repeat for more (default: wherever programs can be)")
 	f.DurationVar(&c.Gate.Deadline, "gate-deadline", 250*time.Millisecond, "how long an exec is held before its rule's default is taken")
+	c.DecisionLogs.flags(f)
 	f.StringVar(&c.Listen.Address, "listen", "", "also serve on this TCP address, with mutual TLS")
 	f.StringVar(&c.Listen.Cert, "tls-cert", "", "certificate of the agent (PEM)")
 	f.StringVar(&c.Listen.Key, "tls-key", "", "its private key (PEM)")
@@ -265,6 +268,9 @@ func (c *config) validate() error {
 	}
 	if d := &c.StepDown; d.Programs < 0 || d.Cgroups < 0 || d.Window < time.Second {
 		return bad("step_down", "programs and cgroups are at least 0, window at least a second")
+	}
+	if _, err := c.DecisionLogs.options(); err != nil {
+		return err
 	}
 	if c.RingSize < 0 {
 		return bad("ring_bytes", "%d is less than 0", c.RingSize)

@@ -133,8 +133,13 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
+	ag.decided, err = openDecisionLog(cfg, ag)
+	if err != nil {
+		return err
+	}
+	defer ag.decided.stop()
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
-		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: []enforcer.Sink{stats, ag.vitals, hub},
+		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: ag.decided.sinks(stats, ag.vitals, hub),
 		Redact: redactor.Event, Evaluated: stats.evaluated, Log: log,
 		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding,
 	})
