@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with NO_COLOR set (they are only for terminals anyway)")
 	c.AddCommand(a.runCmd(), a.eventsCmd(), a.statusCmd(), a.modeCmd(), a.reloadCmd(),
 		a.explainCmd(), a.checkCmd(), a.doctorCmd(), a.versionCmd(), a.tryCmd())
-	c.AddCommand(a.applyCmd(), a.confirmCmd())
+	c.AddCommand(a.applyCmd(), a.confirmCmd(), a.learnCmd())
 	c.AddCommand(a.testCmd(), a.reportCmd(), a.replayCmd())
 	c.AddCommand(a.initCmd(), a.schemaCmd())
 	c.AddCommand(a.packCmd())

@@ -33,6 +33,7 @@ var borders = map[string]border{
 	"internal/redact":      {[]string{"internal/event"}, "hiding a secret needs no more than the event that it is in"},
 	"internal/spool":       {[]string{"internal/event"}, "a log of events needs no more"},
 	"internal/rollout":     {[]string{"internal/event"}, "how changes are tried is the same whatever changes"},
+	"internal/learn":       {[]string{"internal/event"}, "what it makes is text: whoever writes it knows Rego"},
 	"internal/lockout":     {[]string{"internal/event"}, "it asks whoever decides, by an interface of its own"},
 	"internal/sink":        {[]string{"internal/event"}, "a way out needs no more"},
 	"internal/server":      {[]string{"internal/event", "internal/filter", "proto/bailiff/v1"}, "it serves what the agent says by an interface of its own"},
