@@ -25,6 +25,7 @@ func steps() map[string]func(args []string) (string, error) {
 		"deep":    stepOpenDeep,
 		"uring":   stepOpenByRing,
 		"hammer":  stepHammer,
+		"flood":   stepFlood,
 		"measure": stepMeasure,
 
 		"chroot":  func(a []string) (string, error) { return "", first(unix.Chroot(a[0]), unix.Chdir("/")) },
