@@ -33,6 +33,7 @@ type agent struct {
 	vitals   *vitals
 	kernel   *bpf.Kernel
 	gate     *gate.Gate // nil: the kernel has none
+	out      *ways      // other ways out for events
 
 	keptModes *rollout.Kept
 	probation *rollout.Probation
@@ -58,6 +59,7 @@ func (a *agent) Status() server.Status {
 	if a.decided != nil {
 		maps.Copy(out.Counters, a.decided.Counters())
 	}
+	a.out.counters(out.Counters)
 	if a.kept != nil {
 		maps.Copy(out.Counters, a.kept.Counters())
 	}

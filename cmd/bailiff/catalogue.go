@@ -59,6 +59,16 @@ func catalogue() []measure {
 		{"bailiff_stream_events_total", "Events sent to subscribers, each counted for itself.", counter, nil},
 		{"bailiff_stream_lost_events_total", "Events lost by subscribers of the live stream that were too slow.", counter, nil},
 
+		{"bailiff_sink_events_total", "Events that the receiver of a way out has confirmed.", counter, []string{"sink"}},
+		{"bailiff_sink_records_total", "Records that it has confirmed: one event may make two.", counter, []string{"sink"}},
+		{"bailiff_sink_retried_records_total", "Records that had to be sent again.", counter, []string{"sink"}},
+		{"bailiff_sink_rejected_records_total", "Records that the receiver will never take.", counter, []string{"sink"}},
+		{"bailiff_sink_lost_events_total", "Events lost before a way out could read them, and told as gaps.", counter, []string{"sink"}},
+		{"bailiff_sink_failures_total", "Tries of a way out that ended in an error.", counter, []string{"sink"}},
+		{"bailiff_sink_lag_events", "Events that wait for a way out.", gauge, []string{"sink"}},
+		{"bailiff_sink_lag_seconds", "Age of the newest event that was confirmed, while others wait.", gauge, []string{"sink"}},
+		{"bailiff_sink_failing", "1 while the last try to send has failed.", gauge, []string{"sink"}},
+
 		{"bailiff_canary_timestamp_seconds", "When the last canary act was done.", gauge, nil},
 		{"bailiff_canary_ok", "1 if the last canary act came out of the stream in time.", gauge, nil},
 		{"bailiff_canary_seconds", "How long the last canary act took to the decision (seen) and to a client (streamed); absent if it did not come.",
@@ -85,6 +95,9 @@ func named(name string) (metric string, labels []string) {
 	case "policy_evaluations":
 		return "bailiff_cache_answers_total", []string{"evaluated"}
 	case "spool_bytes", "spool_segments":
+		return "", nil
+	}
+	if strings.HasPrefix(name, "sink_") { // putSinks has them
 		return "", nil
 	}
 	for _, p := range []struct{ prefix, metric, by string }{

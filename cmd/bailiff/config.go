@@ -41,6 +41,8 @@ type config struct {
 	StateDir string       `yaml:"state_dir"`
 	Force    bool         `yaml:"force"`
 	Gate     gateConfig   `yaml:"gate"`
+	Sinks    []sinkConfig `yaml:"sinks"`
+	Cluster  string       `yaml:"cluster"`
 	Socket   string       `yaml:"socket"`
 	Listen   listenConfig `yaml:"listen"`
 	Metrics  string       `yaml:"metrics"`
@@ -49,6 +51,7 @@ type config struct {
 	BPFStats bool         `yaml:"bpf_stats"`
 
 	DecisionLogs decisionLogsConfig `yaml:"decision_logs"`
+	SinkFlags    []string           `yaml:"-"` // --sink
 }
 
 type eventsConfig struct {
@@ -115,6 +118,8 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.Gate.Mounts, "gate-mount", nil, "mount point on whose filesystem execs are held for rules that ask for it; repeat for more (default: wherever programs can be)")
 	f.DurationVar(&c.Gate.Deadline, "gate-deadline", 250*time.Millisecond, "how long an exec is held before its rule's default is taken")
 	c.DecisionLogs.flags(f)
+	f.StringArrayVar(&c.SinkFlags, "sink", nil, "another way out for events: file:PATH (- is standard output), otlp://HOST:PORT, nats://HOST:PORT or syslog://HOST:PORT, with ?format=ocsf|ecs|json and the other keys of docs/siem.md; repeat for more")
+	f.StringVar(&c.Cluster, "cluster", "", "name of the group that this machine belongs to, for receivers of many machines")
 	f.StringVar(&c.Listen.Address, "listen", "", "also serve on this TCP address, with mutual TLS")
 	f.StringVar(&c.Listen.Cert, "tls-cert", "", "certificate of the agent (PEM)")
 	f.StringVar(&c.Listen.Key, "tls-key", "", "its private key (PEM)")
@@ -146,6 +151,9 @@ func (c *config) load(path string, f *pflag.FlagSet) error {
 	err = yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c)
 	if err != nil && !errors.Is(err, io.EOF) { // an empty file says nothing
 		return configError(path, err)
+	}
+	if err := c.checkSinks(path, b); err != nil {
+		return err
 	}
 	for fl, values := range given {
 		list, ok := fl.Value.(pflag.SliceValue)
@@ -270,6 +278,9 @@ func (c *config) validate() error {
 		return bad("step_down", "programs and cgroups are at least 0, window at least a second")
 	}
 	if _, err := c.DecisionLogs.options(); err != nil {
+		return err
+	}
+	if err := c.addSinks(); err != nil {
 		return err
 	}
 	if c.RingSize < 0 {

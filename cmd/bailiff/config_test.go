@@ -46,6 +46,7 @@ func TestDocumentedConfiguration(t *testing.T) {
 		&defaults.Scope, &defaults.Rescue, &defaults.Events.Env, &defaults.Listen.Operators, &defaults.Listen.Readers, &defaults.Gate.Mounts, &defaults.StepDown.Never} {
 		*l = append([]string{}, *l...)
 	}
+	documented.Sinks = append([]sinkConfig(nil), documented.Sinks...)
 	documented.Redact.Rules = append([]redact.Rule(nil), documented.Redact.Rules...)
 	if !reflect.DeepEqual(documented, defaults) {
 		t.Errorf("documented %+v\ndefaults   %+v", documented, defaults)

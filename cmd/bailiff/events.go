@@ -15,11 +15,15 @@ import (
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/filter"
 	"example.com/bailiff/internal/server"
+	"example.com/bailiff/internal/sink/ocsf"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
 )
 
 // eventsFlags are the filters as a person writes them.
 type eventsFlags struct {
+	ocsfVersion  string // for -o ocsf
+	alsoFindings bool
+
 	hooks, verdicts, rules, cgroups, paths, exes []string
 	pids                                         []int32
 	cgroupIDs                                    []uint
@@ -47,11 +51,15 @@ mode), alert, allow, and - for what was only reported. Names that contain
 spaces, quotes or anything that is not printable stand in quotes, escaped.
 All filters that are given must hold; of several values for one, any. --filter
 takes an expression in CEL over the fields that rules read, and verdict, effect,
-rule.id and more (docs/events.md); the agent evaluates it.`,
+rule.id and more (docs/events.md); the agent evaluates it.
+
+-o ocsf and -o ecs write what a SIEM takes, a line each (docs/siem.md).`,
 		Example: `  bailiff events --filter 'process.uid >= 1000 && file.path.startsWith("/tmp/")'
   bailiff events --filter 'verdict == "deny" && "/usr/sbin/nginx" in process.ancestors'
-  bailiff events --consumer siem -o json --filter 'rule.severity in ["high", "critical"]'`,
-		Args: cobra.NoArgs,
+  bailiff events --consumer siem -o json --filter 'rule.severity in ["high", "critical"]'
+  bailiff events -o ocsf --cursor-file /var/lib/siem/cursor`,
+		Annotations: map[string]string{"siem": "true"},
+		Args:        cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			req, err := f.request()
 			if err != nil {
@@ -61,6 +69,9 @@ rule.id and more (docs/events.md); the agent evaluates it.`,
 		},
 	}
 	fl := c.Flags()
+	fl.StringVar(&f.ocsfVersion, "ocsf-version", ocsf.Version18, "version of the schema for -o ocsf: 1.8.0 or 1.1.0")
+	fl.BoolVar(&f.alsoFindings, "with-findings", false, "with -o ocsf: a Detection Finding beside each act that is denied or alerted on")
+	_ = c.RegisterFlagCompletionFunc("ocsf-version", fixed(ocsf.Version18, ocsf.Version11))
 	fl.StringSliceVar(&f.hooks, "hook", nil, "exec, open, fork, exit")
 	fl.StringSliceVar(&f.verdicts, "verdict", nil, "deny (blocked or not), would-deny (alone), alert, allow, none")
 	fl.StringSliceVar(&f.rules, "rule", nil, "rule id: it decided, or fired too")
@@ -207,6 +218,7 @@ type printer struct {
 	out   *bufio.Writer
 	paint paint
 	n     int // events so far
+	siem  *siemPrinter
 }
 
 // next prints one message of the stream; done when it was the last wanted.
@@ -282,6 +294,9 @@ func (p *printer) print(r *bailiffv1.Record) error {
 			fmt.Fprintf(p.out, "following events after %d of run %s\n", s.GetAfterSeq(), word(s.GetRunId()))
 		}
 		return nil
+	}
+	if p.output != "json" {
+		return p.printSIEM(r)
 	}
 	var v any
 	switch {

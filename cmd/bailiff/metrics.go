@@ -17,6 +17,7 @@ import (
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
+	"example.com/bailiff/internal/sink"
 )
 
 // collector makes metrics out of the agent's status at each scrape: there is
@@ -27,6 +28,7 @@ type collector struct {
 	streams   func() (open int, counters map[string]uint64)
 	redacted  func() map[string]uint64
 	programs  func() ([]bpf.ProgramStat, error)
+	sinks     func() map[string]sink.Stats
 	descs     map[string]*prometheus.Desc
 	kinds     map[string]prometheus.ValueType
 }
@@ -132,6 +134,9 @@ func (c *collector) way(put func(string, float64, ...string), s *server.Status) 
 }
 
 func (c *collector) measured(put func(string, float64, ...string)) {
+	if c.sinks != nil {
+		putSinks(put, c.sinks())
+	}
 	if c.redacted != nil {
 		for rule, n := range c.redacted() {
 			put("bailiff_redacted_total", float64(n), rule)

@@ -20,6 +20,7 @@ import (
 
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/sink"
 )
 
 // full is a collector that has something to say about everything.
@@ -37,6 +38,7 @@ func full(t *testing.T) *collector {
 	c.programs = func() ([]bpf.ProgramStat, error) {
 		return []bpf.ProgramStat{{Name: "lsm_open", Runs: 10, Time: time.Second}}, nil
 	}
+	c.sinks = func() map[string]sink.Stats { return map[string]sink.Stats{"siem": {Events: 3, Lag: 8, Failing: true}} }
 	return c
 }
 
@@ -73,6 +75,8 @@ func TestMetrics(t *testing.T) {
 		`bailiff_redacted_total{rule="password"} 5`,
 		`bailiff_bpf_run_seconds_total{program="lsm_open"} 1`,
 		`bailiff_canary_ok 0`,
+		`bailiff_sink_lag_events{sink="siem"} 8`,
+		`bailiff_sink_failing{sink="siem"} 1`,
 		`bailiff_canary_seconds{stage="seen"} 0.0015`,
 	} {
 		if !strings.Contains(got, want+"\n") {

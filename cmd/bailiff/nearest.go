@@ -11,9 +11,15 @@ func configKeys() []string {
 	walk = func(t reflect.Type) {
 		for i := range t.NumField() {
 			f := t.Field(i)
+			if f.Tag.Get("yaml") == "-" {
+				continue
+			}
 			out = append(out, f.Tag.Get("yaml"))
-			if f.Type.Kind() == reflect.Struct {
+			switch {
+			case f.Type.Kind() == reflect.Struct:
 				walk(f.Type)
+			case f.Type == reflect.TypeFor[[]sinkConfig]():
+				walk(f.Type.Elem())
 			}
 		}
 	}

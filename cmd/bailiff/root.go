@@ -79,8 +79,11 @@ func (a *app) root() *cobra.Command {
 		},
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			switch {
-			case a.output == "text", a.output == "json", a.output == "yaml" && c.Annotations["yaml"] != "":
+			case a.output == "text", a.output == "json", a.output == "yaml" && c.Annotations["yaml"] != "",
+				(a.output == "ocsf" || a.output == "ecs") && c.Annotations["siem"] != "":
 				return nil
+			case c.Annotations["siem"] != "":
+				return usageError{fmt.Errorf("output %q is not one of text, json, ocsf, ecs", a.output)}
 			case c.Annotations["yaml"] != "":
 				return usageError{fmt.Errorf("output %q is not one of text, json, yaml", a.output)}
 			}
@@ -93,8 +96,8 @@ func (a *app) root() *cobra.Command {
 	f := c.PersistentFlags()
 	a.flags = f
 	a.remote.flags(f)
-	f.StringVarP(&a.output, "output", "o", "text", "text, or json; some commands: yaml")
-	_ = c.RegisterFlagCompletionFunc("output", fixed("text", "json", "yaml"))
+	f.StringVarP(&a.output, "output", "o", "text", "text, or json; some commands: yaml; events: ocsf, ecs")
+	_ = c.RegisterFlagCompletionFunc("output", fixed("text", "json", "yaml", "ocsf", "ecs"))
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with NO_COLOR set (they are only for terminals anyway)")
 	c.AddCommand(a.runCmd(), a.eventsCmd(), a.statusCmd(), a.modeCmd(), a.reloadCmd(),
 		a.explainCmd(), a.checkCmd(), a.doctorCmd(), a.versionCmd(), a.tryCmd())

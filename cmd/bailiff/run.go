@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -128,7 +129,8 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if ag.gate = openGate(cfg, ag, log.Named("gate")); ag.gate != nil {
 		defer closeGate(ag.gate, log)
 	}
-	stats := newDecisions()
+	stats, out := newDecisions(), &ways{}
+	out.prepare(cfg, event.Run{ID: id.RunID, Boot: id.BootID})
 	ag.vitals, err = newVitals(cfg, ag, hub, srv)
 	if err != nil {
 		return err
@@ -139,7 +141,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	}
 	defer ag.decided.stop()
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
-		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: ag.decided.sinks(stats, ag.vitals, hub),
+		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: ag.decided.sinks(stats, ag.vitals, hub, out),
 		Redact: redactor.Event, Evaluated: stats.evaluated, Log: log,
 		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding,
 	})
@@ -167,6 +169,10 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if kept != nil {
 		defer func() { _ = kept.Close(spoolGrace) }() // of no effect if serve came to its end
 	}
+	if err := out.open(cfg, os.Stdout, ag, kept); err != nil {
+		return err
+	}
+	ag.out = out
 	if cfg.BPFStats {
 		measuring, err := bpf.EnableStats()
 		if err != nil {
@@ -177,6 +183,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	metrics := newCollector(ag, stats)
 	metrics.redacted, metrics.programs = redactor.Counts, kernel.ProgramStats
 	metrics.streams = func() (int, map[string]uint64) { return hub.Subscribers(), hub.Counters() }
+	metrics.sinks = out.stats
 	return serve(ctx, cfg, ag, srv, metrics, ch, kept)
 }
 
@@ -201,6 +208,13 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, metr
 	if err := trimMemory(); err != nil {
 		ag.log.Warn("memory stays that only starting needed", "error", err)
 	}
+	sinksCtx, stopSinks := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSinks()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		ag.out.run(sinksCtx)
+	}()
 
 	served := make(chan error, 1)
 	go func() {
@@ -248,6 +262,13 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, metr
 	if kept != nil {
 		// Before the server: those who read from it come to its end.
 		err = errors.Join(err, kept.Close(spoolGrace))
+	}
+	ag.out.close()
+	select {
+	case <-drained:
+	case <-time.After(sinkGrace):
+		stopSinks()
+		<-drained
 	}
 	stopServer()
 	<-tried

@@ -1,10 +1,13 @@
 package spool
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"example.com/bailiff/internal/event"
 )
@@ -86,5 +89,41 @@ func TestConsumersAreBounded(t *testing.T) {
 	}
 	if err := l.Acknowledge("one-more", event.Position{Run: "a"}); err == nil || len(l.Consumers()) != MaxConsumers {
 		t.Errorf("%v, %d", err, len(l.Consumers()))
+	}
+}
+
+// TestBehind counts what stands after a position, over runs.
+func TestBehind(t *testing.T) {
+	dir := t.TempDir()
+	for i, run := range []string{"one", "two"} {
+		l, err := Open(Options{Dir: dir, Run: event.Run{ID: run, Boot: "b"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for seq := range uint64(10) {
+			l.Append(seq+1, []byte("event"), false)
+		}
+		if _, err := l.Acknowledged("x"); err != nil {
+			t.Fatal(err)
+		}
+		err = l.Follow(t.Context(), event.Position{}, func(ks []event.Kept) error {
+			if last := ks[len(ks)-1]; last.Run.ID == run && last.Seq == 10 {
+				return context.Canceled
+			}
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		for p, want := range map[event.Position]uint64{
+			{}: 10 * uint64(i+1), {Run: "one", Seq: 4}: 6 + 10*uint64(i), {Run: run, Seq: 10}: 0, {Run: "strange", Seq: 3}: 10 * uint64(i+1),
+		} {
+			if got := l.Behind(p); got != want {
+				t.Errorf("run %s: %d behind %+v, want %d", run, got, p, want)
+			}
+		}
+		if err := l.Close(time.Minute); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

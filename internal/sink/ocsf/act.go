@@ -1,0 +1,200 @@
+package ocsf
+
+import (
+	"strconv"
+	"strings"
+
+	"example.com/bailiff/internal/event"
+)
+
+const (
+	className  = "Process Activity"
+	fileClass  = "File System Activity"
+	linuxUsers = "linux/linux_users"
+	security   = "security_control"
+)
+
+// Ways in which a process begins (launch_type_id).
+const (
+	launchFork = 2
+	launchExec = 3
+)
+
+// act writes what a process did.
+func (r *record) act() {
+	switch r.e.Hook {
+	case event.HookFork:
+		r.head(classProcess, 1, className, "Launch")
+		r.launch(launchFork, "Fork")
+	case event.HookExit:
+		r.head(classProcess, 2, className, "Terminate")
+		if x := r.e.Exit; x != nil {
+			r.Int("exit_code", int64(x.Code))
+		}
+	case event.HookOpen:
+		r.head(classFile, 14, fileClass, "Open")
+	default:
+		r.head(classProcess, 1, className, "Launch")
+		r.launch(launchExec, "Exec")
+	}
+	profiles := []string{linuxUsers}
+	if r.judged() {
+		profiles = []string{security, linuxUsers}
+	}
+	r.metadata(profiles...)
+	r.Str("message", r.message())
+	r.status()
+	r.device()
+	r.actor()
+	switch r.e.Hook {
+	case event.HookFork:
+		r.forked()
+	case event.HookExit:
+		r.process("process", &r.e.Process, true)
+	case event.HookOpen:
+		r.file("file", r.e.File)
+	default:
+		r.executed()
+	}
+	if r.judged() {
+		r.security()
+	}
+	r.unmapped()
+}
+
+func (r *record) launch(id int, name string) {
+	if r.v18() {
+		r.Int("launch_type_id", int64(id))
+		r.Str("launch_type", name)
+	}
+}
+
+// status says how the act ended: what was blocked has failed.
+func (r *record) status() {
+	d := &r.e.Decision
+	switch d.Effect {
+	case event.EffectRefused:
+		r.Int("status_id", 2)
+		r.Str("status", "Failure")
+		r.Str("status_code", "EPERM")
+		r.Str("status_detail", "refused in the kernel, before the act")
+	case event.EffectKilled:
+		r.Int("status_id", 2)
+		r.Str("status", "Failure")
+		r.Str("status_code", "SIGKILL")
+		if blocked(r.e) {
+			r.Str("status_detail", "killed before the first instruction of the new program")
+		} else {
+			r.Str("status_detail", "killed after the act")
+		}
+	default:
+		r.Int("status_id", 1)
+		r.Str("status", "Success")
+	}
+}
+
+// message is the sentence for people.
+func (r *record) message() string {
+	e := r.e
+	var b strings.Builder
+	switch d := &e.Decision; {
+	case d.WouldDeny():
+		b.WriteString("would deny: ")
+	case d.Verdict == event.VerdictDeny:
+		b.WriteString("denied: ")
+	case d.Verdict == event.VerdictAlert:
+		b.WriteString("alert: ")
+	}
+	if e.Decision.Message != "" {
+		b.WriteString(e.Decision.Message)
+		return b.String()
+	}
+	b.WriteString(e.Process.Exe.Path)
+	switch {
+	case e.Hook == event.HookFork:
+		b.WriteString(" forked")
+	case e.Hook == event.HookExit && e.Exit != nil && e.Exit.Signal > 0:
+		b.WriteString(" ended by signal " + strconv.Itoa(int(e.Exit.Signal)))
+	case e.Hook == event.HookExit && e.Exit != nil:
+		b.WriteString(" ended with status " + strconv.Itoa(int(e.Exit.Code)))
+	case e.File != nil && e.Hook == event.HookOpen:
+		b.WriteString(" opened " + e.File.Path)
+	case e.File != nil:
+		b.WriteString(" executed " + e.File.Path)
+	}
+	return b.String()
+}
+
+// unmapped writes what OCSF has no place for, under Bailiff's own names.
+func (r *record) unmapped() {
+	e, d := r.e, &r.e.Decision
+	p := &e.Process
+	r.Object("unmapped")
+	r.Str("run_id", r.it.Run.ID)
+	r.Uint("boot_ns", e.Boot)
+	r.Object("decision")
+	r.Str("verdict", r.it.Verdict())
+	r.Str("effect", d.Effect.String())
+	r.Str("source", d.Source.String())
+	r.Str("mode", d.Mode.String())
+	r.Opt("revision", d.Revision)
+	r.Uint("generation", uint64(d.Generation))
+	if d.Rule != nil {
+		r.rule("rule", d.Rule)
+	}
+	if len(d.Others) > 0 {
+		r.Array("others")
+		for i := range d.Others {
+			r.rule("", &d.Others[i])
+		}
+		r.EndArray()
+	}
+	r.Flag("late", d.Late)
+	r.Flag("undecided", d.Undecided)
+	r.Opt("fail_open", d.FailOpen)
+	r.Flag("divergence", d.Divergence)
+	r.End()
+	r.Opt("cgroup", p.Cgroup)
+	r.Str("cgroup_id", strconv.FormatUint(p.CgroupID, 10))
+	r.Str("comm", p.Comm)
+	r.Str("cap_effective", strconv.FormatUint(p.CapEff, 16))
+	r.Object("namespaces")
+	r.Uint("mnt", uint64(p.MntNS))
+	r.Uint("pid", uint64(p.PidNS))
+	r.Uint("user", uint64(p.UserNS))
+	r.End()
+	r.Strs("open", e.Open)
+	if e.File != nil {
+		r.Opt("fs_type", e.File.FsType)
+		r.Strs("traits", e.File.Traits)
+		if len(e.File.Names) > 1 {
+			r.Strs("names", e.File.Names)
+		}
+		r.Flag("path_unresolved", e.File.Unresolved)
+	}
+	if x := e.Exec; x != nil {
+		r.Strs("args", x.Args)
+		r.Opt("opened_as", x.OpenedAs)
+		r.Opt("script", x.Script)
+		r.Opt("interpreter", x.Interpreter)
+	}
+	if x := e.Exit; x != nil && x.Signal > 0 {
+		r.Int("signal", int64(x.Signal))
+		r.Flag("core", x.Core)
+	}
+	if f := e.Fork; f != nil {
+		r.Str("clone_flags", strconv.FormatUint(f.Flags, 16))
+	}
+	r.Strs("escaped", r.Escaped)
+	r.End()
+}
+
+func (r *record) rule(key string, ref *event.RuleRef) {
+	r.Object(key)
+	r.Str("id", ref.ID)
+	r.Opt("package", ref.Path)
+	r.Opt("file", ref.File)
+	r.Int("line", int64(ref.Line))
+	r.Opt("severity", ref.Severity)
+	r.End()
+}
