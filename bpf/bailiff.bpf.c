@@ -19,6 +19,7 @@
 #include "wire.h"
 #include "fields.h"
 #include "maps.h"
+#include "seen.h"
 #include "walk.h"
 #include "subject.h"
 #include "decide.h"

@@ -27,6 +27,7 @@ struct super_block {
 	unsigned long s_flags;
 	unsigned long s_magic;
 	struct file_system_type *s_type;
+	struct block_device *s_bdev;
 	struct dentry *s_root;
 };
 struct inode {

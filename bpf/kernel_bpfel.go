@@ -45,9 +45,9 @@ type kernelConfig struct {
 	Backend     uint32
 	Pass        uint32
 	Live        uint32
+	Bindings    uint32
 	Scopes      uint32
 	CgroupModes uint32
-	Pad         uint32
 	Secret      uint64
 	Scope       [16]kernelScope
 }
@@ -471,6 +471,7 @@ const (
 	kernelProgTrackRmdir     = "track_rmdir"
 	kernelVarLastExe         = "last_exe"
 	kernelVarPasses          = "passes"
+	kernelVarSeenDirs        = "seen_dirs"
 	kernelVarSettings        = "settings"
 	kernelVarUnknownZero     = "unknown_zero"
 	kernelVarWireTypes       = "wire_types"
@@ -581,6 +582,7 @@ type kernelMapSpecs struct {
 type kernelVariableSpecs struct {
 	LastExe     *ebpf.VariableSpec `ebpf:"last_exe"`
 	Passes      *ebpf.VariableSpec `ebpf:"passes"`
+	SeenDirs    *ebpf.VariableSpec `ebpf:"seen_dirs"`
 	Settings    *ebpf.VariableSpec `ebpf:"settings"`
 	UnknownZero *ebpf.VariableSpec `ebpf:"unknown_zero"`
 	WireTypes   *ebpf.VariableSpec `ebpf:"wire_types"`
@@ -679,6 +681,7 @@ func (m *kernelMaps) Close() error {
 type kernelVariables struct {
 	LastExe     *ebpf.Variable `ebpf:"last_exe"`
 	Passes      *ebpf.Variable `ebpf:"passes"`
+	SeenDirs    *ebpf.Variable `ebpf:"seen_dirs"`
 	Settings    *ebpf.Variable `ebpf:"settings"`
 	UnknownZero *ebpf.Variable `ebpf:"unknown_zero"`
 	WireTypes   *ebpf.Variable `ebpf:"wire_types"`

@@ -145,6 +145,8 @@ func (k *Kernel) rebind() error {
 		dropGone(g.inner["objects"], old.objects, now.objects),
 		dropGone(g.inner["names"], old.names, now.names),
 		dropGone(g.inner["long_names"], old.long, now.long))
+	k.config.Bindings++ // what was found by the old ones is forgotten
+	err = errors.Join(err, k.writeConfig())
 	k.rebinds.Add(1)
 	return err
 }

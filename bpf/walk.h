@@ -164,11 +164,31 @@ static long far_step(__u64 i, struct far_walk *w)
 	return 0;
 }
 
+/* Class of a file that a rule names by its inode; 0 if none does. */
+static __always_inline __u32 file_class(struct inode *inode, const struct slot *s, __u32 index)
+{
+	struct file_id id;
+	struct object *o;
+	void *map;
+
+	if (!maybe_file(s, inode->i_ino))
+		return 0;
+	map = bpf_map_lookup_elem(&objects, &index);
+	if (!map)
+		return 0;
+	id_of(&id, inode);
+	o = bpf_map_lookup_elem(map, &id);
+	return o && o->flags & OBJECT_FILE ? o->class : 0;
+}
+
 /* Class of the path of an open or executed file in one generation. */
 static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const struct slot *s,
 				   __u32 index)
 {
-	struct dentry *parent;
+	struct dentry *parent = d->d_parent;
+	struct inode *dir = parent->d_inode;
+	bool keep = seen_here(dir);
+	struct seen_at at;
 	struct file_id id;
 	struct object *o;
 	__u32 class;
@@ -177,30 +197,38 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 	map = bpf_map_lookup_elem(&objects, &index);
 	if (!map)
 		return CLASS_UNRESOLVED;
-	if (maybe_file(s, inode->i_ino)) {
-		id_of(&id, inode);
-		o = bpf_map_lookup_elem(map, &id);
-		if (o && o->flags & OBJECT_FILE)
-			return o->class;
-	}
+	class = file_class(inode, s, index);
+	if (class)
+		return class;
+	seen_now(&at, dir, s->generation);
+	if (parent == d)
+		return CLASS_OTHER;
+	class = seen_class(&at);
+	if (class)
+		return class;
 	for (int i = 0; i < NEAR_STEPS; i++) {
 		parent = d->d_parent;
-		if (parent == d)
-			return CLASS_OTHER;
+		if (parent == d) {
+			class = CLASS_OTHER;
+			goto found;
+		}
 		inode = parent->d_inode;
 		if (maybe_named(s, inode->i_ino)) {
 			id_of(&id, inode);
 			o = bpf_map_lookup_elem(map, &id);
 			if (o) {
 				if (i == 0 && o->flags & OBJECT_NAMES) {
+					keep = false; /* files in it have classes of their own */
 					class = named_class(&id, d->d_name.name, d->d_name.len,
 							    index);
 					if (class)
 						return class == NAME_UNKNOWN ? CLASS_UNRESOLVED
 									     : class;
 				}
-				if (o->flags & OBJECT_PREFIX)
-					return o->below;
+				if (o->flags & OBJECT_PREFIX) {
+					class = o->below;
+					goto found;
+				}
 			}
 		}
 		d = parent;
@@ -211,7 +239,11 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 	/* Not found within the bound: no such tree, or somebody is at work. */
 	if (w.class == CLASS_UNRESOLVED)
 		count(COUNT_FAIL_CLOSED_PATH);
-	return w.class;
+	class = w.class;
+found:
+	if (keep)
+		see(&at, class);
+	return class;
 }
 
 /* Class of the name. A file that a rule names by its whole path has a class

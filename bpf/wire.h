@@ -186,17 +186,17 @@ struct cgroup_path {
 /* What user space sets, and when: at load unless it says otherwise. */
 struct config {
 	__u32 generation; /* 0: no rules; changed by one store */
-	__u32 mode;	  /* share of the cgroups that enforce: 0 (audit) to ENFORCE_ALL; one store */
-	__u32 staging;	  /* generation being built; 0: none */
-	__u32 agent;	  /* tgid that is never judged */
-	__u32 all_opens;  /* emit an event for every open in scope */
-	__u32 want_env;	  /* copy the environment block of a new image */
-	__u32 backend;	  /* 1 when acts can be refused */
-	__u32 pass;	  /* generation for which free passes count; 0: none do */
-	__u32 live;   /* hooks (bit hook - 1) of which a rule reads what may change at any time */
-	__u32 scopes; /* number of entries in scope; 0: everything is in scope */
+	__u32 mode;    /* share of the cgroups that enforce: 0 (audit) to ENFORCE_ALL; one store */
+	__u32 staging; /* generation being built; 0: none */
+	__u32 agent;   /* tgid that is never judged */
+	__u32 all_opens; /* emit an event for every open in scope */
+	__u32 want_env;	 /* copy the environment block of a new image */
+	__u32 backend;	 /* 1 when acts can be refused */
+	__u32 pass;	 /* generation for which free passes count; 0: none do */
+	__u32 live;	/* hooks (bit hook - 1) of which a rule reads what may change at any time */
+	__u32 bindings; /* changes whenever paths of the policy are bound anew */
+	__u32 scopes;	/* number of entries in scope; 0: everything is in scope */
 	__u32 cgroup_modes; /* cgroups with a mode of their own; 0: nobody looks for them */
-	__u32 pad;
 	__u64 secret; /* of hashes that user space must not be able to aim at */
 	struct scope scope[MAX_SCOPES];
 };

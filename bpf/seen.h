@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the walk up from a directory found, kept so that the next file there
+ * costs no walk. An answer holds for one directory (device, number, generation),
+ * one state of the tables (settings.generation, settings.bindings) and one
+ * count of renames: rename_lock is what the kernel itself takes to move any
+ * directory anywhere, so while its sequence is the same no parent has changed.
+ */
+#ifndef BAILIFF_SEEN_H
+#define BAILIFF_SEEN_H
+
+/* Its first member is the sequence. Absent: nothing is kept, every open walks. */
+extern void rename_lock __ksym __weak;
+
+#define SEEN_DIRS 4096
+/* Each word is mixed with the entry's own random number: should two writers mix
+ * their entries, no word of one fits the other's number. */
+struct seen_dir {
+	__u64 nonce;
+	__u64 place; /* dev << 32 | generation of the inode */
+	__u64 ino;
+	__u64 tables; /* settings.generation << 32 | settings.bindings */
+	__u64 answer; /* class << 32 | sequence of renames */
+	__u64 pad[3];
+};
+volatile struct seen_dir seen_dirs[SEEN_DIRS];
+
+/* The state of the world that an answer is about; taken before the walk. */
+struct seen_at {
+	__u64 place;
+	__u64 ino;
+	__u64 tables;
+	__u32 renames;
+	__u32 known; /* 0: the sequence cannot be read */
+};
+
+static __always_inline void seen_now(struct seen_at *at, struct inode *dir, __u32 generation)
+{
+	at->known = &rename_lock &&
+		    !bpf_probe_read_kernel(&at->renames, sizeof(at->renames), &rename_lock);
+	at->tables = (__u64)generation << 32 | settings.bindings;
+	at->place = (__u64)dir->i_sb->s_dev << 32 | dir->i_generation;
+	at->ino = dir->i_ino;
+}
+
+static __always_inline volatile struct seen_dir *seen_entry(const struct seen_at *at)
+{
+	return &seen_dirs[(at->ino * 0x9e3779b97f4a7c15ULL >> 40) & (SEEN_DIRS - 1)];
+}
+
+/* The class of what is in a directory and named by nothing nearer; 0
+ * (CLASS_UNRESOLVED) if that is not known. */
+static __always_inline __u32 seen_class(const struct seen_at *at)
+{
+	volatile struct seen_dir *e = seen_entry(at);
+	__u64 nonce = e->nonce, answer;
+
+	if ((e->ino ^ nonce) != at->ino || (e->place ^ nonce) != at->place ||
+	    (e->tables ^ nonce) != at->tables || !at->known)
+		return 0;
+	answer = e->answer ^ nonce;
+	return (__u32)answer == at->renames ? answer >> 32 : 0;
+}
+
+/* Where a directory cannot get another place without the kernel moving it:
+ * what has a server elsewhere can be rearranged there. */
+static __always_inline bool seen_here(struct inode *dir)
+{
+	struct super_block *sb = dir->i_sb;
+
+	return sb->s_bdev || sb->s_magic == TMPFS_MAGIC;
+}
+
+static __always_inline void see(const struct seen_at *at, __u32 class)
+{
+	volatile struct seen_dir *e = seen_entry(at);
+	__u64 nonce = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+
+	if (!at->known)
+		return;
+	e->nonce = nonce;
+	e->ino = at->ino ^ nonce;
+	e->place = at->place ^ nonce;
+	e->tables = at->tables ^ nonce;
+	e->answer = ((__u64) class << 32 | at->renames) ^ nonce;
+}
+
+#endif
