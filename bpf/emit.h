@@ -41,7 +41,7 @@ static __always_inline void fill_subject(struct wire_subject *w, struct task_str
 	w->exe_id = p->exe_id;
 	w->parent_exe_id = p->parent_exe_id;
 	w->ancestors = p->ancestors;
-	bpf_probe_read_kernel(w->ancestor, sizeof(w->ancestor), p->ancestor);
+	__builtin_memcpy(w->ancestor, p->ancestor, sizeof(w->ancestor));
 	w->caps = effective_caps(c);
 	w->pid = t->tgid;
 	w->tid = t->pid;
@@ -56,7 +56,8 @@ static __always_inline void fill_subject(struct wire_subject *w, struct task_str
 	w->pid_ns = t->nsproxy->pid_ns_for_children->ns.inum;
 	w->user_ns = c->user_ns->ns.inum;
 	w->pad = 0;
-	bpf_probe_read_kernel(w->comm, sizeof(w->comm), t->comm);
+	*(__u64 *)&w->comm[0] = *(__u64 *)&t->comm[0];
+	*(__u64 *)&w->comm[8] = *(__u64 *)&t->comm[8];
 }
 
 static __always_inline void fill_decision(struct record *r, const struct judgement *j)
@@ -73,13 +74,35 @@ static __always_inline void fill_decision(struct record *r, const struct judgeme
 
 static const struct record no_record;
 
+/* Names shorter than this lie in the dentry itself: no call to read them. */
+#define SHORT_NAME 32
+
+/* Writes one name, ended by NUL; returns its bytes. There is room for 256. */
+static __always_inline __u32 put_name(char *to, struct dentry *d)
+{
+	__u32 len = d->d_name.len;
+	long n;
+
+	if (bpf_core_field_exists(d->d_iname) && len < SHORT_NAME &&
+	    (__u64)d->d_name.name == (__u64)d + bpf_core_field_offset(struct dentry, d_iname)) {
+		*(__u64 *)&to[0] = *(__u64 *)&d->d_iname[0];
+		*(__u64 *)&to[8] = *(__u64 *)&d->d_iname[8];
+		if (len >= 16) {
+			*(__u64 *)&to[16] = *(__u64 *)&d->d_iname[16];
+			*(__u64 *)&to[24] = *(__u64 *)&d->d_iname[24];
+		}
+		return len + 1;
+	}
+	n = bpf_probe_read_kernel_str(to, 256, d->d_name.name);
+	return n > 0 && n <= 256 ? n : 0;
+}
+
 /* The first components of a path, read without calls; returns where the rest
  * is to be written, and in *d where the walk stopped, NULL at the root. */
 static __always_inline __u32 near_path(char *data, struct dentry **at)
 {
 	struct dentry *d = *at, *parent;
-	__u32 off = 0;
-	long n;
+	__u32 off = 0, n;
 
 	for (int i = 0; i < NEAR_STEPS; i++) {
 		parent = d->d_parent;
@@ -89,9 +112,8 @@ static __always_inline __u32 near_path(char *data, struct dentry **at)
 		}
 		if (off > PATH_BYTES - 256)
 			break;
-		n = bpf_probe_read_kernel_str(data + off, 256, d->d_name.name);
-		if (n > 0 && n <= 256)
-			off += n;
+		n = put_name(data + off, d);
+		off += n;
 		if (parent == d) {
 			*at = NULL;
 			return n == 2 ? 0 : off; /* "/" is no name */

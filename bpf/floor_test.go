@@ -24,7 +24,7 @@ func TestFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	measure := func() int64 {
-		n, err := harness.MeasureOpen(file)
+		n, err := harness.MeasureOpen(file, 200)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,6 +62,7 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	unsigned char d_iname[32]; /* of more bytes in some kernels; not in 6.14 and later */
 };
 struct vfsmount {
 	struct dentry *mnt_root;

@@ -110,12 +110,10 @@ static __always_inline __u64 effective_caps(const struct cred *c)
 {
 	if (bpf_core_field_exists(struct cred___old, cap_effective.cap)) {
 		const struct cred___old *o = (const void *)c;
-		__u32 lo = BPF_CORE_READ(o, cap_effective.cap[0]),
-		      hi = BPF_CORE_READ(o, cap_effective.cap[1]);
 
-		return (__u64)hi << 32 | lo;
+		return (__u64)o->cap_effective.cap[1] << 32 | o->cap_effective.cap[0];
 	}
-	return BPF_CORE_READ(c, cap_effective.val);
+	return c->cap_effective.val;
 }
 
 static __always_inline __u32 loginuid_of(struct task_struct *t)
@@ -125,14 +123,13 @@ static __always_inline __u32 loginuid_of(struct task_struct *t)
 
 static __always_inline __u32 tty_of(struct task_struct *t)
 {
-	struct tty_struct *tty = BPF_CORE_READ(t, signal, tty);
+	struct tty_struct *tty = t->signal->tty;
 	__u32 minor;
 
 	if (!tty)
 		return 0;
-	minor = BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
-	return (minor & 0xff) | (__u32)BPF_CORE_READ(tty, driver, major) << 8 |
-	       (minor & ~0xffU) << 12;
+	minor = tty->driver->minor_start + tty->index;
+	return (minor & 0xff) | (__u32)tty->driver->major << 8 | (minor & ~0xffU) << 12;
 }
 
 static __always_inline struct cgroup *cgroup_at(struct task_struct *t)

@@ -44,7 +44,7 @@ func TestInstructions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bare := map[string]int64{}
+	bare, bareSpawn := map[string]int64{}, int64(0)
 	for _, rules := range []struct {
 		name           string
 		rules, entries int
@@ -67,19 +67,24 @@ func TestInstructions(t *testing.T) {
 			for i := range secrets {
 				secrets[i] = fmt.Sprintf("/e2e/listed/%d", i)
 			}
-			modules := map[string]string{"open": fmt.Sprintf(costPolicy, verdict, verdict)}
-			for i := 1; i < rules.rules; i++ {
-				modules["more"] += fmt.Sprintf("# METADATA\n# custom: {id: more-%d}\ndeny contains {} if {\n\tinput.process.exe.path == \"/e2e/no/%d\"\n\tinput.file.path == \"/e2e/none/%d\"\n}\n\n", i, i, i)
-			}
-			if m := modules["more"]; m != "" {
-				modules["more"] = "package bailiff.open\n\n" + m
+			modules := map[string]string{
+				"open":      fmt.Sprintf(costPolicy, verdict, verdict),
+				"more_open": moreRules("open", rules.rules),
+				"more_exec": moreRules("exec", rules.rules),
 			}
 			w.policy(map[string]any{"subjects": []string{subject}, "vaults": []string{w.path("vault") + "/"}, "secrets": secrets}, modules)
 
-			concerned, other := w.actor(), w.actor()
+			const spawns = 8
+			exit, one, many := w.path("exit"), w.path("one"), w.path("many")
+			w.must(harness.WriteProgram(exit, harness.ExitProgram()))
+			w.must(harness.WriteProgram(one, harness.SpawnProgram(exit, 1)))
+			w.must(harness.WriteProgram(many, harness.SpawnProgram(exit, spawns)))
+
+			concerned, other, outside := w.actor(), w.actor(), w.actor()
 			concerned.Program = subject
-			measure := func(a harness.Actor, file string) int64 {
-				o, err := a.Do([]string{"measure", files[file]})
+			outside.Cgroup = nil
+			read := func(a harness.Actor, step ...string) int64 {
+				o, err := a.Do(step)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -89,11 +94,19 @@ func TestInstructions(t *testing.T) {
 				}
 				return n
 			}
+			measure := func(a harness.Actor, file string) int64 { return read(a, "measure", files[file]) }
+			spawn := func(a harness.Actor) int64 {
+				return read(a, "measure-spawn", many, one, fmt.Sprint(spawns))
+			}
 			for f := range files {
 				if _, ok := bare[f]; !ok {
 					bare[f] = measure(other, f)
 					t.Logf("%-32s %-40s %6d", "no agent", "open+close, "+f, bare[f])
 				}
+			}
+			if bareSpawn == 0 {
+				bareSpawn = spawn(other)
+				t.Logf("%-32s %-40s %6d", "no agent", "fork+exec+exit", bareSpawn)
 			}
 			w.start(event.ModeEnforce)
 			_ = w.stream.Close() // its reader would share the processor
@@ -108,10 +121,32 @@ func TestInstructions(t *testing.T) {
 				report("concerned, file is not", concerned, "shallow")
 				report("concerned, file is not", concerned, "deep")
 			}
-			report(verdict, concerned, "deep, judged")
+			if verdict == "deny" {
+				for what, a := range map[string]harness.Actor{"in scope, told": other, "out of scope": outside} {
+					n := spawn(a)
+					t.Logf("%-32s %-40s %6d  %+6d (%.1f %%)", rules.name, "fork+exec+exit, "+what, n, n-bareSpawn, 100*float64(n-bareSpawn)/float64(bareSpawn))
+				}
+			}
+			// No more events than fit the ring: one without its event would be cheaper.
+			n := read(concerned, "measure", files["deep, judged"], "40")
+			t.Logf("%-32s %-40s %6d  %+6d", rules.name+", "+verdict, verdict+", deep, judged", n, n-bare["deep, judged"])
+			status, err := w.agent.Status(w.wait())
+			w.must(err)
+			if lost := status.Counters["drop_ring_full_open"]; lost != 0 || status.Counters["events_open"] < 2000 {
+				t.Errorf("%d events did not fit the ring, %d did: not what was to be measured", lost, status.Counters["events_open"])
+			}
 			if err := w.agent.Stop(w.wait()); err != nil {
 				t.Error(err)
 			}
 		}
 	}
+}
+
+// moreRules returns a module with n-1 rules that hold for nothing that is measured.
+func moreRules(hook string, n int) string {
+	m := "package bailiff." + hook + "\n\n"
+	for i := 1; i < n; i++ {
+		m += fmt.Sprintf("# METADATA\n# custom: {id: more-%s-%d}\ndeny contains {} if {\n\tinput.process.exe.path == \"/e2e/no/%d\"\n\tinput.file.path == \"/e2e/none/%d\"\n}\n\n", hook, i, i, i)
+	}
+	return m
 }

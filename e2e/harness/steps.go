@@ -26,7 +26,7 @@ func steps() map[string]func(args []string) (string, error) {
 		"uring":   stepOpenByRing,
 		"hammer":  stepHammer,
 		"flood":   stepFlood,
-		"measure": stepMeasure,
+		"measure": stepMeasure, "measure-spawn": stepMeasureSpawn,
 
 		"chroot":  func(a []string) (string, error) { return "", first(unix.Chroot(a[0]), unix.Chdir("/")) },
 		"chdir":   func(a []string) (string, error) { return "", unix.Chdir(a[0]) },
