@@ -64,7 +64,7 @@ static __always_inline int cgroup_moved(struct cgroup *to, struct task_struct *t
 	if (under_scope(t))
 		p->flags |= PROC_SCOPE;
 	/* What rules say about the process may have changed. */
-	p->gen = 0;
+	forget_vectors(p);
 	take_pass(t);
 	return 0;
 }

@@ -29,6 +29,12 @@ static __always_inline __u64 wakeup(__u8 verdict, __u64 now)
 								       : BPF_RB_NO_WAKEUP;
 }
 
+static __always_inline void copy_comm(char *to, struct task_struct *t)
+{
+	*(__u64 *)&to[0] = *(__u64 *)&t->comm[0];
+	*(__u64 *)&to[8] = *(__u64 *)&t->comm[8];
+}
+
 static __always_inline void fill_subject(struct wire_subject *w, struct task_struct *t,
 					 struct proc *p)
 {
@@ -56,8 +62,7 @@ static __always_inline void fill_subject(struct wire_subject *w, struct task_str
 	w->pid_ns = t->nsproxy->pid_ns_for_children->ns.inum;
 	w->user_ns = c->user_ns->ns.inum;
 	w->pad = 0;
-	*(__u64 *)&w->comm[0] = *(__u64 *)&t->comm[0];
-	*(__u64 *)&w->comm[8] = *(__u64 *)&t->comm[8];
+	copy_comm(w->comm, t);
 }
 
 static __always_inline void fill_decision(struct record *r, const struct judgement *j)
@@ -70,58 +75,6 @@ static __always_inline void fill_decision(struct record *r, const struct judgeme
 	r->generation = j->generation;
 	r->clause = j->clause;
 	r->effect = j->effect;
-}
-
-static const struct record no_record;
-
-/* Names shorter than this lie in the dentry itself: no call to read them. */
-#define SHORT_NAME 32
-
-/* Writes one name, ended by NUL; returns its bytes. There is room for 256. */
-static __always_inline __u32 put_name(char *to, struct dentry *d)
-{
-	__u32 len = d->d_name.len;
-	long n;
-
-	if (bpf_core_field_exists(d->d_iname) && len < SHORT_NAME &&
-	    (__u64)d->d_name.name == (__u64)d + bpf_core_field_offset(struct dentry, d_iname)) {
-		*(__u64 *)&to[0] = *(__u64 *)&d->d_iname[0];
-		*(__u64 *)&to[8] = *(__u64 *)&d->d_iname[8];
-		if (len >= 16) {
-			*(__u64 *)&to[16] = *(__u64 *)&d->d_iname[16];
-			*(__u64 *)&to[24] = *(__u64 *)&d->d_iname[24];
-		}
-		return len + 1;
-	}
-	n = bpf_probe_read_kernel_str(to, 256, d->d_name.name);
-	return n > 0 && n <= 256 ? n : 0;
-}
-
-/* The first components of a path, read without calls; returns where the rest
- * is to be written, and in *d where the walk stopped, NULL at the root. */
-static __always_inline __u32 near_path(char *data, struct dentry **at)
-{
-	struct dentry *d = *at, *parent;
-	__u32 off = 0, n;
-
-	for (int i = 0; i < NEAR_STEPS; i++) {
-		parent = d->d_parent;
-		if (parent == d && i) {
-			*at = NULL;
-			return off;
-		}
-		if (off > PATH_BYTES - 256)
-			break;
-		n = put_name(data + off, d);
-		off += n;
-		if (parent == d) {
-			*at = NULL;
-			return n == 2 ? 0 : off; /* "/" is no name */
-		}
-		d = parent;
-	}
-	*at = d;
-	return off;
 }
 
 /* A record with one file. d and inode are NULL where the object is known by
@@ -147,7 +100,8 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 	e->r.open_flags = o->open_flags;
 	if (d && inode) {
 		file_facts_near(&e->r.file, d, inode);
-		w.off = near_path(e->data, &d);
+		near_path(e->data, &d, &e->r.file.path_len);
+		w.off = *(volatile __u16 *)&e->r.file.path_len;
 		w.dentry = (__u64)d;
 	} else if (o->dentry) {
 		file_facts(&e->r.file, (void *)o->dentry, (void *)o->inode);

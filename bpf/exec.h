@@ -74,14 +74,23 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, struct dentry *d,
 					 __u32 *cut)
 {
-	struct path_walk w = {.dentry = (__u64)d, .off = unknown_zero};
+	volatile __u16 *len = &e->r.file.path_off; /* not in use for an exec */
+	struct path_walk w = {};
 
 	if (off > EXEC_DATA - PATH_ROOM)
 		return off;
 	w.buf = e->data + off;
-	bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
-	*cut = w.cut;
-	return off + (w.off & 0x1fff);
+	near_path(w.buf, &d, len);
+	w.off = *len;
+	if (d) {
+		w.dentry = (__u64)d;
+		bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
+		*cut = w.cut;
+	}
+	*len = off + (w.off & 0x1fff);
+	off = *len;
+	*len = 0;
+	return off;
 }
 
 static __always_inline void fill_strings(struct exec_scratch *e, __u32 off, struct mm_struct *mm,
@@ -147,22 +156,22 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	e = bpf_map_lookup_elem(&exec_scratch, &zero);
 	if (!e || !t->mm)
 		return 0;
-	bpf_probe_read_kernel(&e->r, sizeof(e->r), &no_record);
+	__builtin_memset(&e->r, 0, sizeof(e->r));
 	e->r.time = bpf_ktime_get_boot_ns();
 	e->r.hook = HOOK_EXEC;
 	fill_subject(&e->r.subject, t, p);
 	/* The credentials of the caller are gone; these are the new image's. */
 	fill_decision(&e->r, j);
 	e->r.new_exec_id = new_id;
-	bpf_probe_read_kernel(e->r.comm, sizeof(e->r.comm), t->comm);
+	copy_comm(e->r.comm, t);
 	file_facts_near(&e->r.file, d, bprm->file->f_inode);
 	off = append_path(e, 0, d, &cut);
 	e->r.file.path_len = off;
 	e->r.file.unresolved = cut;
 	e->r.cwd_off = off;
-	off = append_path(e, off, BPF_CORE_READ(t, fs, pwd.dentry), &ignored);
+	off = append_path(e, off, t->fs->pwd.dentry, &ignored);
 	e->r.cwd_len = off - e->r.cwd_off;
-	e->r.cwd_dev = BPF_CORE_READ(t, fs, pwd.dentry, d_inode, i_sb, s_dev);
+	e->r.cwd_dev = t->fs->pwd.dentry->d_inode->i_sb->s_dev;
 	e->r.script_exe = p->pending.script_exe;
 	if (p->pending.valid && j->flags & RECORD_MATCHED && p->pending.judged_exe &&
 	    p->pending.judged_exe != p->pending.last_exe) {
@@ -188,7 +197,7 @@ static __noinline int become(struct task_struct *t, struct proc *p, struct dentr
 	p->pending.script_exe = 0;
 	push_ancestor(p, p->exe_id);
 	p->exe_id = exe;
-	p->gen = 0;
+	forget_vectors(p);
 	p->class_gen = 0;
 	take_pass(t);
 	if (is_rescue(t, inode))

@@ -13,11 +13,11 @@ static __noinline int emit_exit(struct proc *p)
 		count(COUNT_DROP_EXIT);
 		return 0;
 	}
-	bpf_probe_read_kernel(r, sizeof(*r), &no_record);
+	__builtin_memset(r, 0, sizeof(*r));
 	r->time = bpf_ktime_get_boot_ns();
 	r->hook = HOOK_EXIT;
 	fill_subject(&r->subject, t, p);
-	code = BPF_CORE_READ(t, signal, group_exit_code);
+	code = t->signal->group_exit_code;
 	r->exit_code = code ? code : t->exit_code;
 	count(COUNT_EXIT);
 	bpf_ringbuf_submit(r, wakeup(VERDICT_NONE, r->time));
@@ -35,14 +35,17 @@ static __always_inline int exit_done(struct task_struct *t)
 	p = bpf_task_storage_get(&procs, leader, 0, 0);
 	if (!p || !p->exec_id)
 		return 0;
-	if (BPF_CORE_READ(t, signal, live.counter) > 0) {
+	if (t->signal->live.counter > 0) {
 		/* The leader goes before its threads: one of them may exec and take its
      * place. */
-		if (t->pid == t->tgid)
+		if (t->pid == t->tgid) {
 			bpf_map_update_elem(&orphans, &tgid, p, BPF_ANY);
+			p->flags |= PROC_ORPHANED;
+		}
 		return 0;
 	}
-	bpf_map_delete_elem(&orphans, &tgid);
+	if (p->flags & PROC_ORPHANED)
+		bpf_map_delete_elem(&orphans, &tgid);
 	uncount_proc(p);
 	if (p->flags & PROC_SCOPE && t->tgid != settings.agent)
 		emit_exit(p);

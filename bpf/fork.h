@@ -49,7 +49,7 @@ static __noinline int emit_fork(struct proc *p, struct judgement *j, struct obje
 		count(COUNT_DROP_FORK);
 		return 0;
 	}
-	bpf_probe_read_kernel(r, sizeof(*r), &no_record);
+	__builtin_memset(r, 0, sizeof(*r));
 	r->time = bpf_ktime_get_boot_ns();
 	r->hook = HOOK_FORK;
 	fill_subject(&r->subject, t, p);
@@ -88,19 +88,18 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 			count(COUNT_KILLED);
 		}
 	}
-	bpf_probe_read_kernel(c, sizeof(*c), p);
+	/* What follows is of one image, or is made when it is asked for. */
+	__builtin_memcpy(c, p, __builtin_offsetof(struct proc, gen));
 	c->exec_id = new_exec_id();
 	c->parent_exec_id = p->exec_id;
 	c->start = child->start_boottime;
 	c->parent_exe_id = p->exe_id;
 	push_ancestor(c, p->exe_id);
-	c->flags &= ~(PROC_SEEDED | PROC_COUNTED);
+	c->flags &= ~(PROC_SEEDED | PROC_COUNTED | PROC_ORPHANED);
 	/* Init and the agent are spared themselves, not what they start. */
 	if (parent->tgid == 1 || parent->tgid == settings.agent)
 		c->flags &= ~PROC_RESCUE;
-	c->gen = 0;
 	take_pass(child);
-	c->pending.valid = 0;
 	c->cgroup = cgroup_of(child);
 	if (under_scope(child))
 		c->flags |= PROC_SCOPE;

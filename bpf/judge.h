@@ -98,22 +98,43 @@ static __noinline int push_ancestor(struct proc *p, __u32 exe)
 	return 0;
 }
 
-/* Makes the subject's vectors current. Two threads may do it at once: they
- * write the same words, and whoever reads checks the generation afterwards. */
-__noinline int refresh(struct proc *p, __u32 generation, __u32 index)
+/* Tests on ancestors that any of them meets. */
+__noinline __u64 ancestors_met(const struct proc *p, __u32 generation, __u32 index)
+{
+	__u64 bits = 0;
+
+	if (!p)
+		return 0;
+	for (int i = 0; i < MAX_ANCESTORS; i++) {
+		if (i >= p->ancestors)
+			break;
+		bits |= ancestor_bits(index, p->ancestor[i]);
+	}
+	return p->dropped_gen == generation ? bits | p->dropped : bits;
+}
+
+/* Makes the subject's vector for one hook current. Two threads may do it at
+ * once: they write the same words, and whoever reads checks the generation
+ * afterwards. */
+__noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct slot *s = bpf_map_lookup_elem(&slots, &index);
 	const struct cred *cred = t->cred;
 	struct subject_classes sc = {};
-	__u64 c, ancestor = 0;
+	const struct hook_conf *hc;
+	struct vec *out;
+	__u64 c;
 
-	if (!s || !p)
+	if (!s || !p || h >= NUM_JUDGED)
 		return -1;
-	p->gen = 0;
-	p->uid = cred->uid.val;
-	p->euid = cred->euid.val;
-	p->cred = (__u64)cred;
+	if (p->uid != cred->uid.val || p->euid != cred->euid.val || p->cred != (__u64)cred) {
+		forget_vectors(p);
+		p->uid = cred->uid.val;
+		p->euid = cred->euid.val;
+		p->cred = (__u64)cred;
+	}
+	p->gen[h] = 0;
 	if (p->class_gen == generation)
 		c = (__u64)p->class.name << 32 | p->class.path;
 	else
@@ -124,32 +145,26 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index)
 			     : (__u64)CLASS_NO_NAME << 32 | CLASS_OTHER;
 	sc.class[2] = c;
 	sc.class[3] = c >> 32;
-	for (int i = 0; i < MAX_ANCESTORS; i++) {
-		if (i >= p->ancestors)
+	hc = &s->hook[h];
+	out = &p->vec[h];
+	if (subject_paths(out, &sc, index, h))
+		return -1;
+	for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
+		const struct dim *d = &hc->subject[i];
+		__u64 v;
+
+		if (i >= hc->subject_dims || !out->sum)
 			break;
-		ancestor |= ancestor_bits(index, p->ancestor[i]);
-	}
-	if (p->dropped_gen == generation)
-		ancestor |= p->dropped;
-	for (int h = 0; h < NUM_JUDGED; h++) {
-		const struct hook_conf *hc = &s->hook[h];
-		struct vec *out = &p->vec[h];
-
-		if (subject_paths(out, &sc, index, h))
-			return -1;
-		for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
-			const struct dim *d = &hc->subject[i];
-			__u64 v;
-
-			if (i >= hc->subject_dims || !out->sum)
-				break;
-			v = subject_number(p, ancestor, d->field);
+		if (d->field == FIELD_PROCESS_ANCESTORS) {
+			v = ancestors_met(p, generation, index);
+		} else {
+			v = subject_number(p, d->field);
 			if (d->other)
-				v = v == subject_number(p, ancestor, d->other);
-			and_id(out, index, number_vec(d, v, index));
+				v = v == subject_number(p, d->other);
 		}
+		and_id(out, index, number_vec(d, v, index));
 	}
-	p->gen = generation;
+	p->gen[h] = generation;
 	return 0;
 }
 
@@ -230,8 +245,8 @@ static __always_inline bool current_vectors(const struct proc *p, struct task_st
 {
 	const struct cred *c = t->cred;
 
-	return p->gen == generation && !(settings.live & (1u << (h & 31))) && p->cred == (__u64)c &&
-	       p->euid == c->euid.val && p->uid == c->uid.val;
+	return p->gen[h] == generation && !(settings.live & (1u << (h & 31))) &&
+	       p->cred == (__u64)c && p->euid == c->euid.val && p->uid == c->uid.val;
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the
@@ -247,7 +262,7 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	a->first = a->held = a->maybe = NO_CLAUSE;
 	if (!s)
 		return 0;
-	if (!current_vectors(p, t, generation, h) && refresh(p, generation, index))
+	if (!current_vectors(p, t, generation, h) && refresh(p, generation, index, h))
 		return 0;
 	if (!p->vec[h].sum)
 		return generation;
@@ -396,7 +411,7 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 	j->generation = ask(&a, p, o, t, d, inode, h);
 	/* A policy change came in between: the vectors may be of the next generation.
    */
-	if (j->generation && p->gen != j->generation)
+	if (j->generation && p->gen[h] != j->generation)
 		j->generation = ask(&a, p, o, t, d, inode, h);
 	if (!j->generation) {
 		/* Tables that are in force could not be read: fail open, counted. */

@@ -216,9 +216,11 @@ type kernelProc struct {
 	Pad          uint32
 	Class        kernelExeClass
 	ClassGen     uint32
-	Gen          uint32
+	Gen          [3]uint32
 	Uid          uint32
 	Euid         uint32
+	Pad1         uint32
+	_            [4]byte
 	Cred         uint64
 	Pending      struct {
 		_ structs.HostLayout

@@ -76,7 +76,8 @@ static __noinline int open_look(struct task_struct *t, struct file *f)
 	if (open_concerns(t, p))
 		return open_slow(p, f);
 	if (p && generation &&
-	    (p->gen == generation || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE)) {
+	    (p->gen[HOOK_OPEN - 1] == generation || !(p->flags & PROC_SCOPE) ||
+	     p->flags & PROC_RESCUE)) {
 		pass = pass_at(t);
 		pass->generation = 0;
 		pass->cred = (__u64)t->cred;

@@ -6,10 +6,11 @@
 #ifndef BAILIFF_SUBJECT_H
 #define BAILIFF_SUBJECT_H
 
-#define PROC_SCOPE   1 /* in scope; stays so whatever cgroup it moves to */
-#define PROC_RESCUE  2 /* never denied */
-#define PROC_SEEDED  4 /* was there before the agent: program taken from mm->exe_file */
-#define PROC_COUNTED 8 /* counted in cgroup_procs */
+#define PROC_SCOPE    1	 /* in scope; stays so whatever cgroup it moves to */
+#define PROC_RESCUE   2	 /* never denied */
+#define PROC_SEEDED   4	 /* was there before the agent: program taken from mm->exe_file */
+#define PROC_COUNTED  8	 /* counted in cgroup_procs */
+#define PROC_ORPHANED 16 /* a copy is in orphans */
 
 /* A verdict on one act, and what follows from it. */
 struct judgement {
@@ -54,9 +55,10 @@ struct proc {
 	__u32 pad;
 	struct exe_class class; /* of the program, in generation class_gen */
 	__u32 class_gen;
-	/* Vectors of the subject in generation gen, for these credentials. */
-	__u32 gen;
+	/* Vectors of the subject, each of generation gen, for these credentials. */
+	__u32 gen[NUM_JUDGED];
 	__u32 uid, euid;
+	__u32 pad1;
 	__u64 cred; /* address, to compare */
 	struct pending pending;
 	struct vec vec[NUM_JUDGED];
@@ -85,6 +87,13 @@ static const struct exe_info no_exe;
 static __always_inline __u64 new_exec_id(void)
 {
 	return bpf_ktime_get_boot_ns() << 8 | (bpf_get_smp_processor_id() & 0xff);
+}
+
+/* The vectors are made anew when they are asked for. */
+static __always_inline void forget_vectors(struct proc *p)
+{
+	for (int i = 0; i < NUM_JUDGED; i++)
+		p->gen[i] = 0;
 }
 
 /* The free pass of this process, if it has one, lies here. Thread group and
@@ -139,15 +148,15 @@ static __always_inline struct cgroup *cgroup_at(struct task_struct *t)
 
 static __always_inline __u64 cgroup_of(struct task_struct *t)
 {
-	return BPF_CORE_READ(t, cgroups, dfl_cgrp, kn, id);
+	return t->cgroups->dfl_cgrp->kn->id;
 }
 
 /* Is the task below one of the scope's cgroups now? */
 static __always_inline bool under_scope(struct task_struct *t)
 {
-	struct cgroup *c = BPF_CORE_READ(t, cgroups, dfl_cgrp);
+	struct cgroup *c = t->cgroups->dfl_cgrp;
 	__u32 n = settings.scopes;
-	int level = BPF_CORE_READ(c, level);
+	int level = c->level;
 
 	if (n == 0)
 		return true;
@@ -243,14 +252,9 @@ static __noinline __u32 intern_exe(struct dentry *d, struct inode *inode)
 	struct exe_info *info;
 	__u32 id, *known;
 
-	k.id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	k.id.gen = BPF_CORE_READ(inode, i_generation);
-	k.id.ino = BPF_CORE_READ(inode, i_ino);
-	struct inode *dir = BPF_CORE_READ(d, d_parent, d_inode);
-	k.dir.dev = BPF_CORE_READ(dir, i_sb, s_dev);
-	k.dir.gen = BPF_CORE_READ(dir, i_generation);
-	k.dir.ino = BPF_CORE_READ(dir, i_ino);
-	bpf_probe_read_kernel_str(k.name, sizeof(k.name), BPF_CORE_READ(d, d_name.name));
+	id_of(&k.id, inode);
+	id_of(&k.dir, d->d_parent->d_inode);
+	bpf_probe_read_kernel_str(k.name, sizeof(k.name), d->d_name.name);
 	known = bpf_map_lookup_elem(&exe_ids, &k);
 	if (known)
 		return *known;
@@ -262,7 +266,7 @@ static __noinline __u32 intern_exe(struct dentry *d, struct inode *inode)
 	info = bpf_map_lookup_elem(&exe_infos, &id);
 	if (!info)
 		return 0;
-	file_facts(&info->file, d, inode);
+	file_facts_near(&info->file, d, inode);
 	w.dentry = (__u64)d;
 	w.buf = info->path;
 	bpf_loop(256, exe_path_step, &w, 0);
@@ -317,9 +321,7 @@ static __always_inline bool is_rescue(struct task_struct *t, struct inode *inode
 		return true;
 	if (!inode)
 		return false;
-	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	id.gen = BPF_CORE_READ(inode, i_generation);
-	id.ino = BPF_CORE_READ(inode, i_ino);
+	id_of(&id, inode);
 	return bpf_map_lookup_elem(&rescue, &id) != NULL;
 }
 
@@ -340,13 +342,17 @@ static __always_inline void count_proc(struct proc *p)
 
 static __always_inline __u32 exe_of(struct task_struct *t, struct inode **inode)
 {
-	struct file *exe = BPF_CORE_READ(t, mm, exe_file);
+	struct mm_struct *mm = t->mm;
+	struct file *exe;
 
 	*inode = NULL;
+	if (!mm)
+		return 0;
+	exe = mm->exe_file;
 	if (!exe)
 		return 0;
-	*inode = BPF_CORE_READ(exe, f_inode);
-	return intern_exe(BPF_CORE_READ(exe, f_path.dentry), *inode);
+	*inode = exe->f_inode;
+	return intern_exe(exe->f_path.dentry, *inode);
 }
 
 /* A process that was there before the agent, or whose fork was missed: its
@@ -371,14 +377,14 @@ static __noinline struct proc *seed(struct task_struct *leader)
 	for (int i = 0; i < 8; i++) {
 		__u32 id;
 
-		if (!up || BPF_CORE_READ(up, pid) == 0)
+		if (!up || up->pid == 0)
 			break;
 		id = exe_of(up, &ignored);
 		if (i == 0)
 			p->parent_exe_id = id;
 		if (id && p->ancestors < MAX_ANCESTORS)
 			p->ancestor[p->ancestors++ & (MAX_ANCESTORS - 1)] = id;
-		up = BPF_CORE_READ(up, real_parent);
+		up = up->real_parent;
 	}
 	p->parent_exec_id = BPF_CORE_READ(leader, real_parent, start_boottime) << 8 | 0xff;
 	count_proc(p);
@@ -403,7 +409,7 @@ static __always_inline struct proc *current_proc(struct task_struct *t)
 	return seed(leader);
 }
 
-__noinline __u64 subject_number(struct proc *p, __u64 ancestor, __u32 field)
+__noinline __u64 subject_number(struct proc *p, __u32 field)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	const struct cred *c = t->cred;
@@ -411,7 +417,6 @@ __noinline __u64 subject_number(struct proc *p, __u64 ancestor, __u32 field)
 	if (!p)
 		return 0;
 	switch (field) {
-	case FIELD_PROCESS_ANCESTORS: return ancestor;
 	case FIELD_PROCESS_UID: return c->uid.val;
 	case FIELD_PROCESS_EUID: return c->euid.val;
 	case FIELD_PROCESS_GID: return c->gid.val;

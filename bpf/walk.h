@@ -55,6 +55,40 @@ static __always_inline bool maybe_named(const struct slot *s, unsigned long ino)
 	return s->filter[(h >> 6) & (FILTER_WORDS - 1)] & (1ULL << (h & 63));
 }
 
+/* Names shorter than this lie in the dentry itself: no call to read them. */
+#define SHORT_NAME 32
+
+/* Does the dentry hold its name itself? */
+static __always_inline bool short_name(struct dentry *d, __u32 len)
+{
+	return bpf_core_field_exists(d->d_iname) && len < SHORT_NAME &&
+	       (__u64)d->d_name.name == (__u64)d + bpf_core_field_offset(struct dentry, d_iname);
+}
+
+static __always_inline void copy_short(char *to, struct dentry *d, __u32 len)
+{
+	*(__u64 *)&to[0] = *(__u64 *)&d->d_iname[0];
+	*(__u64 *)&to[8] = *(__u64 *)&d->d_iname[8];
+	if (len >= 16) {
+		*(__u64 *)&to[16] = *(__u64 *)&d->d_iname[16];
+		*(__u64 *)&to[24] = *(__u64 *)&d->d_iname[24];
+	}
+}
+
+/* Writes one name, ended by NUL; returns its bytes. There is room for 256. */
+static __always_inline __u32 put_name(char *to, struct dentry *d)
+{
+	__u32 len = d->d_name.len;
+	long n;
+
+	if (short_name(d, len)) {
+		copy_short(to, d, len);
+		return len + 1;
+	}
+	n = bpf_probe_read_kernel_str(to, 256, d->d_name.name);
+	return n > 0 && n <= 256 ? n : 0;
+}
+
 /* Class of a last component: exact, else by its longest suffix in a rule. */
 static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 index)
 {
@@ -302,5 +336,37 @@ struct path_walk {
 	}
 PATH_STEP(path_step, PATH_BYTES)
 PATH_STEP(exe_path_step, EXE_PATH)
+
+/* The first components of a path, read without calls. Leaves in *len, which
+ * lies in the record, where the rest is to be written, and in *at where the walk
+ * stopped, NULL at the root. That the length lives in memory makes the verifier
+ * forget it at each step: else it follows all ways to all lengths. */
+static __always_inline void near_path(char *data, struct dentry **at, volatile __u16 *len)
+{
+	struct dentry *d = *at, *parent;
+	__u32 off, n;
+
+	*len = 0;
+	for (int i = 0; i < NEAR_STEPS; i++) {
+		parent = d->d_parent;
+		if (parent == d && i) {
+			*at = NULL;
+			return;
+		}
+		off = *len;
+		if (off > PATH_BYTES - 256)
+			break;
+		n = put_name(data + off, d);
+		*len = off + n;
+		if (parent == d) {
+			*at = NULL;
+			if (n == 2)
+				*len = 0; /* "/" is no name */
+			return;
+		}
+		d = parent;
+	}
+	*at = d;
+}
 
 #endif
