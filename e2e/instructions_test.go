@@ -132,8 +132,8 @@ func TestInstructions(t *testing.T) {
 			t.Logf("%-32s %-40s %6d  %+6d", rules.name+", "+verdict, verdict+", deep, judged", n, n-bare["deep, judged"])
 			status, err := w.agent.Status(w.wait())
 			w.must(err)
-			if lost := status.Counters["drop_ring_full_open"]; lost != 0 || status.Counters["events_open"] < 2000 {
-				t.Errorf("%d events did not fit the ring, %d did: not what was to be measured", lost, status.Counters["events_open"])
+			if lost := status.Counters["kernel_drop_ring_full_open"]; lost != 0 || status.Counters["kernel_events_open"] < 2000 {
+				t.Errorf("%d events did not fit the ring, %d did: not what was to be measured", lost, status.Counters["kernel_events_open"])
 			}
 			if err := w.agent.Stop(w.wait()); err != nil {
 				t.Error(err)
