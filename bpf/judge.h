@@ -267,7 +267,10 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	if (!p->vec[h].sum)
 		return generation;
 	if (o->dentry && (s->hook[h].uses_path || s->hook[h].uses_name)) {
-		o->place.path = d ? path_class(d, inode, s, index) : path_class_far(o, index);
+		if (!o->place.path || o->place_of != generation)
+			o->place.path =
+				d ? path_class(d, inode, s, index) : path_class_far(o, index);
+		o->place_of = 0; /* another round looks again */
 		/* The common case of a process that some rule concerns. */
 		if (o->place.path == CLASS_OTHER && s->hook[h].other_empty)
 			return generation;

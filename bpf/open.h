@@ -41,7 +41,7 @@ static __always_inline int open_judged(struct proc *p, struct judgement *j, stru
 	return j->effect == EFFECT_REFUSED ? -EPERM : 0;
 }
 
-static __noinline int open_slow(struct proc *p, struct file *f)
+static __noinline int open_slow(struct proc *p, struct file *f, __u32 class, __u32 generation)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct dentry *d = f->f_path.dentry;
@@ -52,6 +52,8 @@ static __noinline int open_slow(struct proc *p, struct file *f)
 	o.dentry = (__u64)d;
 	o.inode = (__u64)inode;
 	o.open_flags = open_flags(f);
+	o.place.path = class;
+	o.place_of = generation;
 	if (!judge(&j, t, p, &o, d, inode, HOOK_OPEN) && !settings.all_opens)
 		return 0;
 	return open_judged(p, &j, &o, d, inode);
@@ -67,14 +69,14 @@ static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
 	       !current_vectors(p, t, settings.generation, HOOK_OPEN - 1);
 }
 
-static __noinline int open_look(struct task_struct *t, struct file *f)
+static __noinline int open_look(struct task_struct *t, struct file *f, __u32 class, __u32 of)
 {
 	struct proc *p = current_proc(t);
 	__u32 generation = settings.pass;
 	volatile struct pass *pass;
 
 	if (open_concerns(t, p))
-		return open_slow(p, f);
+		return open_slow(p, f, class, of);
 	if (p && generation &&
 	    (p->gen[HOOK_OPEN - 1] == generation || !(p->flags & PROC_SCOPE) ||
 	     p->flags & PROC_RESCUE)) {
@@ -87,20 +89,24 @@ static __noinline int open_look(struct task_struct *t, struct file *f)
 	return 0;
 }
 
-/* Known to be a file that no rule on opens names, in a policy whose rules all
- * name files: then it does not matter who opens it. */
-static __always_inline bool open_of_no_concern(struct file *f)
+/* The class of the file's path where that is known without a walk; else 0.
+ * *no_concern: no rule on opens names the file, and all of them name files. Then
+ * it does not matter who opens it. */
+static __always_inline __u32 open_class(struct file *f, __u32 generation, bool *no_concern)
 {
 	struct dentry *d = f->f_path.dentry, *parent = d->d_parent;
-	__u32 generation = settings.generation, index;
+	__u32 index, class;
 	struct slot *s = slot_of(generation, &index);
 	struct seen_at at;
 
-	if (!s || !s->hook[HOOK_OPEN - 1].other_empty || settings.all_opens || parent == d ||
-	    maybe_file(s, f->f_inode->i_ino))
-		return false;
+	*no_concern = false;
+	if (!s || parent == d || maybe_file(s, f->f_inode->i_ino))
+		return 0;
 	seen_now(&at, parent->d_inode, generation);
-	return seen_class(&at) == CLASS_OTHER;
+	class = seen_class(&at);
+	*no_concern =
+		class == CLASS_OTHER && s->hook[HOOK_OPEN - 1].other_empty && !settings.all_opens;
+	return class;
 }
 
 /* Whoever has a free pass goes through after a few loads. */
@@ -110,14 +116,15 @@ static __always_inline int open_check(struct file *f)
 	const struct cred *c = t->cred;
 	__u32 tgid = t->tgid;
 	volatile struct pass *pass = &passes[tgid & (PASSES - 1)];
-	__u32 generation = pass->generation;
+	__u32 generation = pass->generation, class;
+	bool no_concern;
 
 	if (generation && generation == settings.pass && pass->cred == (__u64)c &&
 	    pass->id == ((__u64)tgid << 32 | c->euid.val))
 		return 0;
-	if (open_of_no_concern(f))
-		return 0;
-	return open_look(t, f);
+	generation = settings.generation;
+	class = open_class(f, generation, &no_concern);
+	return no_concern ? 0 : open_look(t, f, class, generation);
 }
 
 /* Where no hook can be had: after the system call, by the descriptor it

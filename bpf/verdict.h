@@ -15,6 +15,8 @@ struct object_ref {
 	__u64 dentry;
 	__u64 inode;
 	struct place place;
+	__u32 place_of; /* generation in which place.path is known already; 0: it is not */
+	__u32 pad;
 	__u32 open_flags;
 	__u32 child; /* fork: tgid of the new process */
 	__u64 clone_flags;

@@ -248,8 +248,6 @@ struct wire_subject {
 };
 
 #define RECORD_UNDECIDED 1 /* a deferred rule had no verdict */
-#define RECORD_KILLED	 2 /* reserved for exec: no instruction of the new image ran */
-#define RECORD_FAIL_OPEN 4 /* could not be judged; see fail_open counters */
 #define RECORD_MATCHED	 8 /* clause is valid */
 #define RECORD_CACHEABLE 16
 #define RECORD_ARGS_CUT	 32
