@@ -148,7 +148,7 @@ struct hook_conf {
 	__u32 held_to;		/* uncertain clauses below this are answered by the gate */
 	__u32 held_deny_to;	/* and below this refused when it gave no answer */
 	__u32 held_key;		/* KEY_* of the gate's answers */
-	__u32 held_enforce_to; /* and below this also where the mode is audit */
+	__u32 held_enforce_to;	/* and below this also where the mode is audit */
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
@@ -197,7 +197,7 @@ struct config {
 	__u32 bindings; /* changes whenever paths of the policy are bound anew */
 	__u32 scopes;	/* number of entries in scope; 0: everything is in scope */
 	__u32 cgroup_modes; /* cgroups with a mode of their own; 0: nobody looks for them */
-	__u64 secret; /* of hashes that user space must not be able to aim at */
+	__u64 secret;	    /* of hashes that user space must not be able to aim at */
 	struct scope scope[MAX_SCOPES];
 };
 
