@@ -38,7 +38,7 @@ func (p *Policy) decide(ctx context.Context, e *event.Event, tracer topdown.Quer
 	if !e.Decision.Undecided {
 		return p.evaluate(ctx, h, e, nil, tracer)
 	}
-	return p.evaluate(ctx, h, e, p.open(e, func(*ir.Rule) bool { return true }), tracer)
+	return p.evaluate(ctx, h, e, p.open(e, everyRule), tracer)
 }
 
 // Hold asks OPA about an exec that waits at the gate: only those of the held
@@ -119,8 +119,14 @@ type evaluation struct {
 // one evaluates under one choice of names. Only when some rule fires is each
 // rule tried on its own, which is what makes the attribution exact.
 func (ev *evaluation) one(v *view) ([]int, error) {
-	input := ev.p.document.build(v)
-	among := ev.among
+	among, need := ev.among, everyField
+	if among != nil {
+		need = fieldSet{}
+		for _, i := range among {
+			need = need.union(ev.h.rules[i].reads)
+		}
+	}
+	input := ev.p.document.build(v, need)
 	if among == nil {
 		any, err := ev.any(input)
 		if err != nil || !any {
@@ -239,7 +245,9 @@ func (ev *evaluation) message(i int) string {
 
 // Document returns the input document that rules see for an event, under its
 // first names.
-func (p *Policy) Document(e *event.Event) ast.Value { return p.document.build(&views(e)[0]).Value }
+func (p *Policy) Document(e *event.Event) ast.Value {
+	return p.document.build(&views(e)[0], everyField).Value
+}
 
 // InputJSON returns a function that makes the input document of an event,
 // under its first names, as one line of JSON. It needs no bundle.
@@ -262,3 +270,5 @@ func (p *Policy) DocumentJSON(e *event.Event) ([]byte, error) {
 	}
 	return marshalIndent(v)
 }
+
+func everyRule(*ir.Rule) bool { return true }

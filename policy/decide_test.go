@@ -52,7 +52,7 @@ func TestDocument(t *testing.T) {
 	w := newWorld(newRand(1))
 	for _, h := range []event.Hook{event.HookExec, event.HookFork, event.HookOpen, event.HookExit} {
 		for _, e := range []*event.Event{w.event(h), {Hook: h}} {
-			doc := tree.build(&views(e)[0])
+			doc := tree.build(&views(e)[0], everyField)
 			for _, f := range event.Fields {
 				got := lookup(doc, f.Path).Value
 				if ast.ValueName(got) != ast.ValueName(zero(f.Kind).Value) {
@@ -291,4 +291,11 @@ func BenchmarkDecide(b *testing.B) {
 			}
 		})
 	}
+}
+
+func lookup(doc *ast.Term, path string) *ast.Term {
+	for _, k := range strings.Split(path, ".") {
+		doc = doc.Value.(ast.Object).Get(ast.StringTerm(k))
+	}
+	return doc
 }

@@ -94,17 +94,30 @@ type node struct {
 	value    value
 	zero     *ast.Term
 	children []*node
+	holds    fieldSet                 // the fields at or below this place
 	empty    map[event.Hook]*ast.Term // the whole object on hooks where no field below applies
 }
+
+// fieldSet is a set of indexes into event.Fields.
+type fieldSet [2]uint64
+
+func (s *fieldSet) add(i int)                { s[i/64] |= 1 << (i % 64) }
+func (s fieldSet) meets(o fieldSet) bool     { return s[0]&o[0]|s[1]&o[1] != 0 }
+func (s fieldSet) union(o fieldSet) fieldSet { return fieldSet{s[0] | o[0], s[1] | o[1]} }
+
+// everyField is the set of all fields.
+var everyField = fieldSet{^uint64(0), ^uint64(0)}
 
 // documentTree puts the fields into the shape of the input document.
 func documentTree(fields []event.Field) *node {
 	root := new(node)
 	vals := values()
-	for _, f := range fields {
+	for i, f := range fields {
 		n := root
+		n.holds.add(i)
 		for _, key := range strings.Split(f.Path, ".") {
 			n = n.child(key)
+			n.holds.add(i)
 		}
 		n.field, n.value, n.zero = f, vals[f.Path], zero(f.Kind)
 	}
@@ -149,18 +162,30 @@ func (n *node) child(key string) *node {
 	return c
 }
 
-func (n *node) build(v *view) *ast.Term {
+// build makes the document, or as much of it as holds the needed fields: what
+// nothing reads nobody misses.
+func (n *node) build(v *view, need fieldSet) *ast.Term {
 	if n.value != nil {
 		return n.leaf(v)
 	}
 	if t := n.empty[v.e.Hook]; t != nil {
 		return t
 	}
-	items := make([][2]*ast.Term, len(n.children))
-	for i, c := range n.children {
-		items[i] = [2]*ast.Term{c.key, c.build(v)}
+	items := make([][2]*ast.Term, 0, len(n.children))
+	for _, c := range n.children {
+		if c.holds.meets(need) {
+			items = append(items, [2]*ast.Term{c.key, c.build(v, need)})
+		}
 	}
 	return ast.ObjectTerm(items...)
+}
+
+// at returns the node of a field.
+func (n *node) at(path string) *node {
+	for _, key := range strings.Split(path, ".") {
+		n = n.child(key)
+	}
+	return n
 }
 
 func (n *node) leaf(v *view) *ast.Term {

@@ -59,7 +59,7 @@ func TestEventOfIsTheWayBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.ReplaceAll(lookup(p.document.build(&views(e)[0]), f.Path).String(), ", ", ","); got != strings.ReplaceAll(string(want), `":"`, `": "`) {
+			if got := strings.ReplaceAll(lookup(p.document.build(&views(e)[0], everyField), f.Path).String(), ", ", ","); got != strings.ReplaceAll(string(want), `":"`, `": "`) {
 				t.Errorf("%s on %s: %s, want %s", f.Path, h, got, want)
 			}
 		}

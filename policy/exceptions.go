@@ -110,7 +110,7 @@ func (p *Policy) firedWith(ctx context.Context, e *event.Event, with []override)
 	cancel := topdown.NewCancel()
 	defer context.AfterFunc(ctx, cancel.Cancel)()
 	ev := &evaluation{p: p, h: p.hooks[e.Hook], ctx: ctx, cancel: cancel}
-	input := p.document.build(&views(e)[0])
+	input := p.document.build(&views(e)[0], everyField)
 	out := map[int]bool{}
 	for i := range ev.h.rules {
 		found := false

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/open-policy-agent/opa/v1/ast"
-
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
 )
@@ -13,6 +11,7 @@ import (
 // keyPlan is what the decision key of one hook is made of.
 type keyPlan struct {
 	fields []string // paths below input, sorted
+	nodes  []*node  // the same, in the document
 	cached bool     // the answer is a function of the fields
 }
 
@@ -58,18 +57,10 @@ func (p *Policy) KeyOf(e *event.Event) (key string, ok bool) {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		doc := p.document.build(&v)
-		for _, f := range h.key.fields {
-			b.WriteString(lookup(doc, f).String())
+		for _, n := range h.key.nodes {
+			b.WriteString(n.leaf(&v).String())
 			b.WriteByte('\t')
 		}
 	}
 	return b.String(), true
-}
-
-func lookup(doc *ast.Term, path string) *ast.Term {
-	for _, k := range strings.Split(path, ".") {
-		doc = doc.Value.(ast.Object).Get(ast.StringTerm(k))
-	}
-	return doc
 }

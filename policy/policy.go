@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -35,7 +36,8 @@ type hookPolicy struct {
 
 type rule struct {
 	lower.Rule
-	body ast.Body // the rule's own body, and then: headVar = its head
+	body  ast.Body // the rule's own body, and then: headVar = its head
+	reads fieldSet // what of the document evaluating it may read
 }
 
 // headVar receives the head of a rule that fires. The name cannot be written in Rego.
@@ -60,12 +62,15 @@ func newPolicy(ctx context.Context, src lower.Source, rules []lower.Rule, progra
 		h := p.hooks[r.Hook]
 		if h == nil {
 			h = &hookPolicy{key: planKey(program.Rules[r.Hook])}
+			for _, f := range h.key.fields {
+				h.key.nodes = append(h.key.nodes, p.document.at(f))
+			}
 			p.hooks[r.Hook] = h
 		}
 		body := append(ast.Body{}, r.Rego.Body...)
 		body.Append(ast.Equality.Expr(ast.NewTerm(headVar), r.Rego.Head.Key))
 		h.every = append(h.every, len(h.rules))
-		h.rules = append(h.rules, rule{r, body})
+		h.rules = append(h.rules, rule{r, body, readsOf(src, r.Rego)})
 	}
 	for hook, h := range p.hooks {
 		if h.any, err = p.anyQuery(hook, h.rules); err != nil {
@@ -73,6 +78,21 @@ func newPolicy(ctx context.Context, src lower.Source, rules []lower.Rule, progra
 		}
 	}
 	return p, nil
+}
+
+// readsOf is what the document must hold for a rule.
+func readsOf(src lower.Source, r *ast.Rule) fieldSet {
+	paths, all := lower.Reads(src, event.Fields, r)
+	if all {
+		return everyField
+	}
+	var out fieldSet
+	for i, f := range event.Fields {
+		if slices.Contains(paths, f.Path) {
+			out.add(i)
+		}
+	}
+	return out
 }
 
 // anyQuery reads the rule sets of a hook as a whole, so that OPA looks up its

@@ -75,7 +75,7 @@ func (n *tally) compare(t testing.TB, p *Policy, e *event.Event) bool {
 		return true
 	}
 	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: topdown.NewCancel()}
-	input := p.document.build(&views(e)[0])
+	input := p.document.build(&views(e)[0], everyField)
 	key := ir.KeyOf(e)
 	var fired []int
 	for i := range h.rules {

@@ -15,15 +15,17 @@ func KeyOf(e *event.Event) *Key {
 	k.path(event.FieldExePath, event.FieldExeName, &p.Exe)
 	k.path(event.FieldParentPath, event.FieldParentName, &p.Parent)
 	k.Str[event.FieldAncestors] = p.Ancestry
-	for id, n := range map[event.FieldID]uint64{
-		event.FieldUID: uint64(p.UID), event.FieldEUID: uint64(p.EUID),
-		event.FieldGID: uint64(p.GID), event.FieldEGID: uint64(p.EGID),
-		event.FieldLoginUID: uint64(p.LoginUID), event.FieldCaps: p.CapEff, event.FieldCgroupID: p.CgroupID,
-		event.FieldMntNS: uint64(p.MntNS), event.FieldPidNS: uint64(p.PidNS), event.FieldUserNS: uint64(p.UserNS),
-		event.FieldTTY: uint64(p.TTY),
-	} {
-		k.Num[id] = n
-	}
+	k.Num[event.FieldUID] = uint64(p.UID)
+	k.Num[event.FieldEUID] = uint64(p.EUID)
+	k.Num[event.FieldGID] = uint64(p.GID)
+	k.Num[event.FieldEGID] = uint64(p.EGID)
+	k.Num[event.FieldLoginUID] = uint64(p.LoginUID)
+	k.Num[event.FieldCaps] = p.CapEff
+	k.Num[event.FieldCgroupID] = p.CgroupID
+	k.Num[event.FieldMntNS] = uint64(p.MntNS)
+	k.Num[event.FieldPidNS] = uint64(p.PidNS)
+	k.Num[event.FieldUserNS] = uint64(p.UserNS)
+	k.Num[event.FieldTTY] = uint64(p.TTY)
 	switch e.Hook {
 	case event.HookFork:
 		k.Num[event.FieldCgroupProcs] = e.CgroupProcs

@@ -30,10 +30,28 @@ func (t *translator) reads(x any) []string {
 	return out
 }
 
+// Reads lists the input fields that evaluating a rule may read, head and
+// helpers included, also those that are constant on its hook: what must be in
+// the document. all is true when that is the whole document.
+func Reads(src Source, fields []event.Field, rule *ast.Rule) (paths []string, all bool) {
+	t := &translator{lowerer: &lowerer{Source: src, target: Target{Fields: fields}}}
+	r := &reader{t: t, fields: map[string]bool{}, seen: map[*ast.Rule]bool{}, constant: true}
+	r.rule(rule)
+	for f := range r.fields {
+		if f != "time" {
+			paths = append(paths, f)
+		}
+	}
+	slices.Sort(paths)
+	return paths, r.fields["input"]
+}
+
 type reader struct {
 	t      *translator
 	fields map[string]bool
 	seen   map[*ast.Rule]bool
+	// constant: also fields that are the same for every act of the hook
+	constant bool
 }
 
 func (r *reader) walk(x any) {
@@ -99,7 +117,7 @@ func (r *reader) input(ref ast.Ref) {
 	for _, f := range r.t.target.Fields {
 		if f.Path == path || strings.HasPrefix(path, f.Path+".") || strings.HasPrefix(f.Path, path+".") && path != "" {
 			found = true
-			if slices.Contains(f.Hooks, r.t.hook) && f.Path != "hook" {
+			if r.constant || slices.Contains(f.Hooks, r.t.hook) && f.Path != "hook" {
 				r.fields[f.Path] = true
 			}
 		}
