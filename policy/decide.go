@@ -59,8 +59,13 @@ func (p *Policy) allow() event.Decision {
 func (p *Policy) open(e *event.Event, kind func(*ir.Rule) bool) []int {
 	key := ir.KeyOf(e)
 	rules := p.program.Rules[e.Hook]
-	out := []int{}
-	for i := range rules {
+	h := p.hooks[e.Hook]
+	found := h.every
+	if !key.Unresolved { // then tests of the path count as met
+		found = h.index.find(make([]int, 0, 16), key)
+	}
+	out := make([]int, 0, len(found))
+	for _, i := range found {
 		if !kind(&rules[i]) {
 			continue
 		}

@@ -2,7 +2,10 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
@@ -58,9 +61,31 @@ func (p *Policy) KeyOf(e *event.Event) (key string, ok bool) {
 			b.WriteByte('\n')
 		}
 		for _, n := range h.key.nodes {
-			b.WriteString(n.leaf(&v).String())
-			b.WriteByte('\t')
+			writeKey(&b, n.leaf(&v).Value)
 		}
 	}
 	return b.String(), true
+}
+
+// writeKey writes a value so that different ones give different text: strings
+// with their length in front.
+func writeKey(b *strings.Builder, v ast.Value) {
+	switch v := v.(type) {
+	case ast.String:
+		b.WriteString(strconv.Itoa(len(v)))
+		b.WriteByte('"')
+		b.WriteString(string(v))
+	case ast.Number:
+		b.WriteString(string(v))
+		b.WriteByte(',')
+	case *ast.Array:
+		b.WriteByte('[')
+		for i := range v.Len() {
+			writeKey(b, v.Elem(i).Value)
+		}
+		b.WriteByte(']')
+	default:
+		b.WriteString(v.String())
+		b.WriteByte(';')
+	}
 }

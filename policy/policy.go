@@ -30,6 +30,7 @@ type Policy struct {
 type hookPolicy struct {
 	any   ast.Body // succeeds when any rule of the hook fires; goes through OPA's rule index
 	rules []rule
+	index *ruleIndex
 	every []int // 0, 1, ... len(rules)-1
 	key   keyPlan
 }
@@ -61,7 +62,7 @@ func newPolicy(ctx context.Context, src lower.Source, rules []lower.Rule, progra
 	for _, r := range rules {
 		h := p.hooks[r.Hook]
 		if h == nil {
-			h = &hookPolicy{key: planKey(program.Rules[r.Hook])}
+			h = &hookPolicy{key: planKey(program.Rules[r.Hook]), index: indexRules(program.Rules[r.Hook])}
 			for _, f := range h.key.fields {
 				h.key.nodes = append(h.key.nodes, p.document.at(f))
 			}
