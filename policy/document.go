@@ -214,6 +214,14 @@ const combinations = 16
 
 // views lists the choices of one name for each object that has several.
 func views(e *event.Event) []view {
+	p := &e.Process
+	if len(p.Exe.Names) <= 1 && len(p.Parent.Names) <= 1 && (e.File == nil || len(e.File.Names) <= 1) {
+		v := view{e: e, exe: onlyName(&p.Exe), parent: onlyName(&p.Parent)}
+		if e.File != nil {
+			v.file = onlyName(e.File)
+		}
+		return []view{v}
+	}
 	out := []view{{e: e}}
 	choose := func(names []string, set func(*view, string)) {
 		var next []view
@@ -235,6 +243,13 @@ func views(e *event.Event) []view {
 	return out
 }
 
+func onlyName(f *event.File) string {
+	if len(f.Names) == 1 {
+		return f.Names[0]
+	}
+	return f.Path
+}
+
 // number writes n as Rego does; the kernel's numbers are below 2^63.
 func number(n uint64) *ast.Term {
 	if n < 1<<31 {
@@ -244,6 +259,9 @@ func number(n uint64) *ast.Term {
 }
 
 func stringList(l []string) *ast.Term {
+	if len(l) == 0 {
+		return ast.InternedEmptyArray
+	}
 	terms := make([]*ast.Term, len(l))
 	for i, s := range l {
 		terms[i] = ast.StringTerm(s)
@@ -262,6 +280,9 @@ func flagList(names []string, mask uint64) *ast.Term {
 }
 
 func stringMap(m map[string]string) *ast.Term {
+	if len(m) == 0 {
+		return ast.InternedEmptyObject
+	}
 	items := make([][2]*ast.Term, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		items = append(items, [2]*ast.Term{ast.StringTerm(k), ast.StringTerm(m[k])})
