@@ -64,6 +64,8 @@ type heldHandle struct {
 	key    heldKey
 	keyed  bool
 	ticket kernelTicketKey
+	who    kernelWireSubject
+	had    gateNeeds // of who
 }
 
 // heldKey is the decision key of held rules with what the file's content is.
@@ -75,14 +77,16 @@ type heldKey struct {
 // AtGate describes an exec that waits: thread tid is about to execute the file
 // that the caller has open as fd. The event is nil for processes that no rule
 // may touch (not in scope, rescue set). key is equal for acts that share a
-// verdict; nil when this act shares it with none.
+// verdict; nil when this act shares it with none. What no held rule reads of the
+// process may be missing: Complete adds it.
 func (k *Kernel) AtGate(gen event.Generation, fd int, tid int32) (ev *event.Event, key any, err error) {
 	g := k.active.Load()
 	if g == nil || g.number != uint32(gen) {
 		return nil, nil, fmt.Errorf("describe exec: generation %d is not active", gen)
 	}
 	var r kernelRecord
-	in, err := k.gate.subject(&r.Subject, tid)
+	need := g.tables.needs
+	in, err := k.gate.subject(&r.Subject, tid, need)
 	if err != nil || !in {
 		return nil, nil, err
 	}
@@ -95,7 +99,7 @@ func (k *Kernel) AtGate(gen event.Generation, fd int, tid int32) (ev *event.Even
 	r.Hook, r.Generation, r.File = uint8(event.HookExec), g.number, x.File
 	path := rawChars(x.Path[:min(int(x.File.PathLen), len(x.Path))])
 
-	h := &heldHandle{ticket: kernelTicketKey{ExecId: r.Subject.ExecId, Generation: g.number, File: x.File.Id}}
+	h := &heldHandle{who: r.Subject, had: need, ticket: kernelTicketKey{ExecId: r.Subject.ExecId, Generation: g.number, File: x.File.Id}}
 	h.key.of = x.Of
 	if parts := g.tables.conf[event.HookExec-1].HeldKey; parts&keyNone == 0 {
 		if vk, ok := verdictKey(&r, parts, path, k.config.Secret).(*kernelVerdictKey); ok {
@@ -160,14 +164,74 @@ func (g *gateSide) examine(x *kernelExamined, fd int, slot uint32) error {
 	return nil
 }
 
-// subject fills in who acts; in is false if no rule may touch the process.
-func (g *gateSide) subject(s *kernelWireSubject, tid int32) (in bool, err error) {
-	if err := readStatus(s, tid); err != nil {
-		return false, err
+// Complete reads what AtGate left out. The thread must still wait.
+func (k *Kernel) Complete(ev *event.Event) {
+	h, ok := ev.Handle.(*heldHandle)
+	if !ok || h.had == needAll {
+		return
 	}
-	pidfd, err := unix.PidfdOpen(int(s.Pid), 0)
-	if err != nil {
-		return false, fmt.Errorf("open process %d: %w", s.Pid, err)
+	s := &h.who
+	if err := readFacts(s, int32(s.Tid), needAll&^h.had); err != nil {
+		k.log.Debug("facts of a held process are missing", "error", err)
+	}
+	h.had = needAll
+	p := &ev.Process
+	p.PPID, p.Comm, p.TTY, p.LoginUID = int32(s.Ppid), text(s.Comm[:]), s.Tty, s.Loginuid
+	p.UID, p.EUID, p.GID, p.EGID, p.CapEff = s.Uid, s.Euid, s.Gid, s.Egid, s.Caps
+	p.MntNS, p.PidNS, p.UserNS = s.MntNs, s.PidNs, s.UserNs
+}
+
+// gateNeeds says what held rules read of a process that is not in its context.
+type gateNeeds uint8
+
+const (
+	needStatus gateNeeds = 1 << iota // ids, capabilities, name
+	needLogin
+	needTTY
+	needNS
+	needAll = needStatus | needLogin | needTTY | needNS
+)
+
+var fieldNeeds = map[string]gateNeeds{
+	"process.uid": needStatus, "process.euid": needStatus, "process.gid": needStatus, "process.egid": needStatus,
+	"process.caps": needStatus, "process.comm": needStatus, "process.loginuid": needLogin, "process.tty": needTTY,
+	"process.ns.mnt": needNS, "process.ns.pid": needNS, "process.ns.user": needNS, "input": needAll,
+}
+
+// gateNeeds is what must be read of every process at the gate: what the
+// uncertain clauses of held rules read.
+func (t *tables) gateNeeds() gateNeeds {
+	var need gateNeeds
+	hb := &t.hooks[event.HookExec-1]
+	for i := range hb.bits {
+		c := &hb.bits[i].clause
+		if !c.Maybe || !t.prog.Rules[event.HookExec][hb.bits[i].rule].Held() {
+			continue
+		}
+		for _, f := range c.Reads {
+			need |= fieldNeeds[f]
+		}
+		for k := range c.When {
+			need |= fieldNeeds[event.FieldByID(c.When[k].Field).Path]
+			if c.When[k].Other != event.FieldNone {
+				need |= fieldNeeds[event.FieldByID(c.When[k].Other).Path]
+			}
+		}
+	}
+	return need
+}
+
+// subject fills in who acts; in is false if no rule may touch the process.
+func (g *gateSide) subject(s *kernelWireSubject, tid int32, need gateNeeds) (in bool, err error) {
+	s.Tid, s.Pid = uint32(tid), uint32(tid)
+	pidfd, err := unix.PidfdOpen(int(tid), 0)
+	if err != nil { // it does not lead its process
+		if err := readFacts(s, tid, needStatus); err != nil {
+			return false, err
+		}
+		if pidfd, err = unix.PidfdOpen(int(s.Pid), 0); err != nil {
+			return false, fmt.Errorf("open process %d: %w", s.Pid, err)
+		}
 	}
 	defer unix.Close(pidfd)
 	var p kernelProc
@@ -179,7 +243,46 @@ func (g *gateSide) subject(s *kernelWireSubject, tid int32) (in bool, err error)
 	}
 	s.ExecId, s.ParentExecId, s.Start, s.Cgroup = p.ExecId, p.ParentExecId, p.Start, p.Cgroup
 	s.ExeId, s.ParentExeId, s.Ancestors, s.Ancestor = p.ExeId, p.ParentExeId, p.Ancestors, p.Ancestor
-	return true, readRest(s, tid)
+	return true, readFacts(s, tid, need)
+}
+
+// readFacts reads what is wanted of a thread from /proc.
+func readFacts(s *kernelWireSubject, tid int32, need gateNeeds) error {
+	dir := "/proc/" + strconv.Itoa(int(tid)) + "/"
+	if need&needStatus != 0 {
+		if err := readStatus(s, tid); err != nil {
+			return err
+		}
+	}
+	if need&needLogin != 0 {
+		s.Loginuid = ^uint32(0) // a kernel without audit has none
+		if b, err := os.ReadFile(dir + "loginuid"); err == nil {
+			if n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 32); err == nil {
+				s.Loginuid = uint32(n)
+			}
+		}
+	}
+	if need&needTTY != 0 {
+		b, err := os.ReadFile(dir + "stat")
+		if err != nil {
+			return fmt.Errorf("read stat of thread %d: %w", tid, err)
+		}
+		f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+		if len(f) < 5 {
+			return fmt.Errorf("read stat of thread %d: %d fields", tid, len(f))
+		}
+		tty, _ := strconv.ParseInt(string(f[4]), 10, 64) // as a signed 32-bit number
+		s.Tty = uint32(int32(tty))
+	}
+	if need&needNS != 0 {
+		for name, to := range map[string]*uint32{"mnt": &s.MntNs, "pid_for_children": &s.PidNs, "user": &s.UserNs} {
+			var st unix.Stat_t
+			if err := unix.Stat(dir+"ns/"+name, &st); err == nil {
+				*to = uint32(st.Ino)
+			}
+		}
+	}
+	return nil
 }
 
 // readStatus reads /proc/TID/status. Ids there are those of the reader's user
@@ -229,32 +332,4 @@ func copyChars(to []int8, s string) {
 	for i := 0; i < len(s) && i < len(to)-1; i++ {
 		to[i] = int8(s[i])
 	}
-}
-
-// readRest reads what status does not have.
-func readRest(s *kernelWireSubject, tid int32) error {
-	dir := "/proc/" + strconv.Itoa(int(tid)) + "/"
-	s.Loginuid = ^uint32(0) // a kernel without audit has none
-	if b, err := os.ReadFile(dir + "loginuid"); err == nil {
-		if n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 32); err == nil {
-			s.Loginuid = uint32(n)
-		}
-	}
-	b, err := os.ReadFile(dir + "stat")
-	if err != nil {
-		return fmt.Errorf("read stat of thread %d: %w", tid, err)
-	}
-	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(f) < 5 {
-		return fmt.Errorf("read stat of thread %d: %d fields", tid, len(f))
-	}
-	tty, _ := strconv.ParseInt(string(f[4]), 10, 64) // as a signed 32-bit number
-	s.Tty = uint32(int32(tty))
-	for name, to := range map[string]*uint32{"mnt": &s.MntNs, "pid_for_children": &s.PidNs, "user": &s.UserNs} {
-		var st unix.Stat_t
-		if err := unix.Stat(dir+"ns/"+name, &st); err == nil {
-			*to = uint32(st.Ino)
-		}
-	}
-	return nil
 }

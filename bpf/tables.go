@@ -28,7 +28,8 @@ type tables struct {
 	basenames map[string]uint32
 	suffixes  map[string]uint32
 	usesNames bool
-	weakened  []string // conditions that did not fit and were left to user space
+	needs     gateNeeds // of processes at the gate
+	weakened  []string  // conditions that did not fit and were left to user space
 }
 
 const (
@@ -76,6 +77,7 @@ func compile(p *ir.Program) *tables {
 		t.hooks[i] = order(h, t.fitted[h])
 		t.hooks[i].budget = budget
 	}
+	t.needs = t.gateNeeds()
 	t.tests = collectTests(t.hooks[:])
 	t.numbers()
 	t.classes = append(t.classes, kernelClass{}, kernelClass{}, kernelClass{Pad: 1}, kernelClass{})

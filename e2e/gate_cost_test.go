@@ -68,7 +68,7 @@ func TestGateCost(t *testing.T) {
 		t.Skip("a measurement: make bench")
 	}
 	backends(t)
-	const turns, spawns = 11, 1000
+	const turns, spawns = 9, 1000
 	for _, policy := range []string{"answer known by key", "OPA asked each time"} {
 		t.Run(strings.ReplaceAll(policy, " ", "-"), func(t *testing.T) {
 			w, held := newGate(t, tracepoint, "allow")

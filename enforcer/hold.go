@@ -16,6 +16,9 @@ type Gatekeeper interface {
 	// acts that share a verdict as long as the file stays what it is; nil when
 	// this act shares it with none.
 	AtGate(g Generation, fd int, tid int32) (ev *event.Event, key any, err error)
+	// Complete adds to an event of AtGate what no held rule reads, while the
+	// exec still waits: for the record.
+	Complete(ev *event.Event)
 	// RememberHeld stores a verdict where the hook of the exec will find it.
 	// enforced says that a deny blocks also where the mode is audit.
 	RememberHeld(g Generation, ev *event.Event, v event.Verdict, enforced bool) error
@@ -35,7 +38,6 @@ type Held struct {
 	key    any
 	open   []int // held rules that may hold, in the order in which they win
 	answer *heldAnswer
-	shared bool // the answer was somebody else's: its message is not ours
 }
 
 // AtGate looks at an exec that waits. It asks no policy and waits for nothing;
@@ -110,7 +112,7 @@ func (h *Held) Judge(ctx context.Context) (allow, known bool) {
 	if a == nil {
 		return false, false
 	}
-	h.answer, h.shared = a, shared
+	h.answer = a
 	if shared {
 		h.e.counts.add(cntHeldShared)
 	}
@@ -120,6 +122,9 @@ func (h *Held) Judge(ctx context.Context) (allow, known bool) {
 	if err := h.e.Kernel.(Gatekeeper).RememberHeld(h.in.gen, h.ev, a.verdict(), enforced); err != nil {
 		h.e.counts.add(cntRememberErrors)
 		h.e.Raise(CondNotRemembered, fmt.Sprintf("remember a verdict for a held exec: %v", err))
+	}
+	if refuses != nil {
+		h.e.Kernel.(Gatekeeper).Complete(h.ev)
 	}
 	return refuses == nil, true
 }
@@ -196,6 +201,7 @@ func (h *Held) Refused(ctx context.Context, unanswered string) {
 			deciding = h.rule(h.open[0]) // the mode has changed meanwhile
 		}
 		d.Source, d.Undecided = event.SourceDefault, true
+		h.e.Kernel.(Gatekeeper).Complete(h.ev) // as far as it can be read now
 		d.Message = "refused because it was not decided in time (" + unanswered + ")"
 	} else {
 		h.tell(ctx, d, deciding)
@@ -214,13 +220,12 @@ func (h *Held) Refused(ctx context.Context, unanswered string) {
 // tell fills in what the policy says about a refusal.
 func (h *Held) tell(ctx context.Context, d *event.Decision, deciding *ir.Rule) {
 	whole := h.answer.part
-	if h.shared {
-		// The rules are the same for all with this key, what the heads say is not.
-		ctx, cancel := context.WithTimeout(ctx, h.e.Deadline)
-		defer cancel()
-		if again, err := h.ask(ctx); err == nil && again.part != nil {
-			whole = again.part
-		}
+	// The rules are the same for all with this key, what the heads say is not;
+	// and the event is complete now.
+	ctx, cancel := context.WithTimeout(ctx, h.e.Deadline)
+	defer cancel()
+	if again, err := h.ask(ctx); err == nil && again.part != nil {
+		whole = again.part
 	}
 	d.Source = event.SourceGate
 	for i, ref := range firedRules(whole) {
