@@ -118,7 +118,7 @@ func (a *app) checkDone(src source, r *policy.Report, open []policy.ExplainedRul
 func notLowered(p *policy.Policy) []policy.ExplainedRule {
 	var out []policy.ExplainedRule
 	for _, e := range p.Explain() {
-		if e.Class == lower.ClassPrefiltered || e.Class == lower.ClassFull {
+		if e.Class == lower.ClassPrefiltered || e.Class == lower.ClassFull || e.Class == lower.ClassHeld {
 			out = append(out, e)
 		}
 	}

@@ -98,10 +98,14 @@ func Open(o Options) (*Gate, error) {
 func (g *Gate) Hold(on bool) error { return g.marks.hold(on) }
 
 // Close lets every exec go that waits, and waits for the workers, but not for a
-// Judge that does not come back.
+// Judge that does not come back. It may be called twice.
 func (g *Gate) Close() error {
-	g.stop.set()
 	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return nil
+	}
+	g.stop.set()
 	g.closed = true
 	err := unix.Close(g.fd) // from here on nothing is held
 	g.mu.Unlock()
