@@ -259,7 +259,7 @@ func (p *Policy) Document(e *event.Event) ast.Value {
 func InputJSON() func(*event.Event) ([]byte, error) {
 	doc := documentTree(event.Fields)
 	return func(e *event.Event) ([]byte, error) {
-		v, err := ast.JSON(doc.build(&views(e)[0]).Value)
+		v, err := ast.JSON(doc.build(&views(e)[0], everyField).Value)
 		if err != nil {
 			return nil, fmt.Errorf("convert document: %w", err)
 		}

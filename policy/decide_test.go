@@ -292,10 +292,3 @@ func BenchmarkDecide(b *testing.B) {
 		})
 	}
 }
-
-func lookup(doc *ast.Term, path string) *ast.Term {
-	for _, k := range strings.Split(path, ".") {
-		doc = doc.Value.(ast.Object).Get(ast.StringTerm(k))
-	}
-	return doc
-}

@@ -26,6 +26,7 @@ type ExplainedRule struct {
 	Clauses   []string         `json:"clauses"`         // the lowered form, one clause each
 	Reads     []string         `json:"reads,omitempty"` // input fields that OPA needs for the rest
 	Reasons   []lower.Deferred `json:"reasons,omitempty"`
+	Share     *Share           `json:"share,omitempty"` // of recorded acts, if any were counted
 }
 
 // Explain returns one entry for each rule, in the order in which they win.
@@ -63,15 +64,19 @@ func (p *Policy) explain(h event.Hook, r *ir.Rule) ExplainedRule {
 
 // ExplainOptions chooses the form of Explain's output.
 type ExplainOptions struct {
-	JSON    bool   // one JSON array instead of text
-	Clauses bool   // text: list each clause too
-	Rule    string // only rules with this id; "" means all
+	JSON    bool    // one JSON array instead of text
+	Clauses bool    // text: list each clause too
+	Rule    string  // only rules with this id; "" means all
+	Shares  *Shares // of recorded acts that reach OPA; nil: not counted
 }
 
 // Explain writes for each rule where it is decided, and for what the kernel
 // does not decide the place, the reason and what to write instead.
 func Explain(w io.Writer, p *Policy, o ExplainOptions) error {
 	rules := p.Explain()
+	if o.Shares != nil {
+		o.Shares.Into(rules)
+	}
 	if o.Rule != "" {
 		rules = slices.DeleteFunc(rules, func(e ExplainedRule) bool { return e.Rule.ID != o.Rule })
 	}
@@ -97,6 +102,9 @@ func (e *ExplainedRule) format(b *strings.Builder, clauses bool) {
 		fmt.Fprintf(b, "  %q", e.Rule.Title)
 	}
 	fmt.Fprintf(b, "\n      %s: %s  %s\n", e.Hook, strings.ToUpper(e.Class.String()), e.summary())
+	if e.Share != nil {
+		fmt.Fprintf(b, "        %s\n", e.Share)
+	}
 	if clauses {
 		for _, c := range e.Clauses {
 			fmt.Fprintf(b, "        | %s\n", c)

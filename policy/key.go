@@ -89,3 +89,10 @@ func writeKey(b *strings.Builder, v ast.Value) {
 		b.WriteByte(';')
 	}
 }
+
+func lookup(doc *ast.Term, path string) *ast.Term {
+	for _, k := range strings.Split(path, ".") {
+		doc = doc.Value.(ast.Object).Get(ast.StringTerm(k))
+	}
+	return doc
+}

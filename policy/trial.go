@@ -80,7 +80,7 @@ func (p *Policy) Try(ctx context.Context, e *event.Event) (*Trial, error) {
 	if out.Kernel = r.Verdict.String(); slices.ContainsFunc(r.Undecided, func(i int) bool { return r.Rule < 0 || i < r.Rule }) {
 		out.Kernel = "undecided"
 	}
-	input := p.document.build(&views(e)[0])
+	input := p.document.build(&views(e)[0], everyField)
 	for i := range h.rules {
 		t, err := p.tryRule(ctx, h, i, input, &p.program.Rules[e.Hook][i], key)
 		if err != nil {

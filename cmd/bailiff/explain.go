@@ -8,13 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/server"
 	"example.com/bailiff/policy"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
 )
 
 func (a *app) explainCmd() *cobra.Command {
-	var rule string
+	var rule, from string
 	var packNames []string
 	var clauses, running bool
 	var ev eventFlags
@@ -24,7 +25,8 @@ func (a *app) explainCmd() *cobra.Command {
 		Long: `Show for each rule of a bundle (a directory or a tar.gz file; the embedded rules
 if none is given) whether the kernel decides it alone or OPA is asked, with the
 place, the reason, and what to write instead. It needs neither root nor an agent;
-with --running it is the policy that the agent has in force.
+with --running it is the policy that the agent has in force. With --recorded it
+says for each rule what share of recorded acts reaches OPA because of it.
 
 With --event it explains one recorded act: which rules fired, and of each
 condition, in Rego and as the kernel tests it, whether it held. The act is named
@@ -34,14 +36,15 @@ or by a file that holds it as such a line. On a terminal you can step through th
 rules.`,
 		Example: `  bailiff explain ./rules
   bailiff explain ./rules --rule shadow-read --clauses
+  bailiff explain ./rules --recorded /var/lib/bailiff/spool
   bailiff explain --event 4711                     # out of the agent's spool
   bailiff explain ./rules --event 4711 --from /var/lib/bailiff/spool
   bailiff events --limit 1 --verdict deny -o json | bailiff explain --event -`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if running {
-				if len(args) > 0 || clauses || ev.which != "" {
-					return usageError{errors.New("--running goes without a bundle, without --clauses and without --event")}
+				if len(args) > 0 || clauses || ev.which != "" || from != "" {
+					return usageError{errors.New("--running goes without a bundle, without --clauses, --event and --recorded")}
 				}
 				return a.explainRunning(c, rule)
 			}
@@ -67,8 +70,15 @@ rules.`,
 			if rule != "" && !slices.ContainsFunc(p.Explain(), func(e policy.ExplainedRule) bool { return e.Rule.ID == rule }) {
 				return noRule(rule, src.String())
 			}
+			var shares *policy.Shares
+			if from != "" {
+				shares = p.NewShares()
+				if _, err := a.read(c.Context(), &recording{from: from}, func(e *event.Event) error { shares.Add(e); return nil }); err != nil {
+					return err
+				}
+			}
 			var b strings.Builder
-			err = policy.Explain(&b, p, policy.ExplainOptions{JSON: a.output == "json", Clauses: clauses, Rule: rule})
+			err = policy.Explain(&b, p, policy.ExplainOptions{JSON: a.output == "json", Clauses: clauses, Rule: rule, Shares: shares})
 			if err != nil {
 				return err
 			}
@@ -78,6 +88,7 @@ rules.`,
 	}
 	packsFlag(c.Flags(), &packNames)
 	c.Flags().StringVar(&rule, "rule", "", "only the rule with this id")
+	c.Flags().StringVar(&from, "recorded", "", "count over recorded acts what reaches OPA: a spool directory, a file of JSON lines, or - for standard input")
 	c.Flags().BoolVar(&clauses, "clauses", false, "also the conditions that the kernel tests (text output)")
 	c.Flags().BoolVar(&running, "running", false, "the policy that the agent has in force")
 	c.Flags().StringVar(&ev.which, "event", "", "explain one recorded act: its number, or a file (- is standard input) that holds it")
