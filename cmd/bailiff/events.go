@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
 
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/filter"
@@ -34,6 +35,7 @@ type eventsFlags struct {
 	cursorFile, consumer                         string
 	replay                                       bool
 	filter                                       string
+	compress                                     bool
 }
 
 func (a *app) eventsCmd() *cobra.Command {
@@ -88,6 +90,7 @@ rule.id and more (docs/events.md); the agent evaluates it.
 	fl.StringSliceVar(&f.until, "until-verdict", nil, "end after the first event with one of these verdicts")
 	fl.StringVar(&f.cursorFile, "cursor-file", "", "go on after the event that this file names, and keep it up to date (no file yet: from the oldest event that the agent keeps)")
 	fl.StringVar(&f.consumer, "consumer", "", "go on where this consumer stopped; the agent keeps its place under that name")
+	fl.BoolVar(&f.compress, "compress", false, "let the agent compress the stream (gzip)")
 	fl.BoolVar(&f.replay, "replay", false, "begin with the oldest event that the agent keeps")
 	fl.BoolVar(&f.hello, "start", false, "say when the subscription is in place (json: always said)")
 	return c
@@ -185,7 +188,11 @@ func (a *app) follow(ctx context.Context, r *bailiffv1.EventsRequest, f *eventsF
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s, err := bailiffv1.NewEventServiceClient(conn).Events(ctx, r)
+	var how []grpc.CallOption
+	if f.compress {
+		how = append(how, grpc.UseCompressor(gzip.Name))
+	}
+	s, err := bailiffv1.NewEventServiceClient(conn).Events(ctx, r, how...)
 	if err != nil {
 		return a.callError(err)
 	}

@@ -258,10 +258,11 @@ func (c *Consumer) tally(id string) *RunTally {
 }
 
 func (c *Consumer) gap(g *bailiffv1.Gap) {
-	r := c.tally(c.next)
-	if g.GetRunId() != "" {
-		r = c.tally(g.GetRunId())
+	id := g.GetRunId()
+	if id == "" {
+		id = c.next
 	}
+	r := c.tally(id)
 	c.run = r
 	r.AtLeast = r.AtLeast || g.GetAtLeast()
 	if g.GetCount() == 0 || g.GetLastSeq() <= r.Last {
