@@ -137,7 +137,7 @@ func refuse(ts *testscript.TestScript, _ bool, args []string) {
 
 func emit(ts *testscript.TestScript, _ bool, args []string) {
 	a := agentOf(ts)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	a.emits++
 	for tick := time.NewTicker(time.Millisecond); a.hub.Counters()["stream_opened"] < a.emits; <-tick.C {
 		if time.Now().After(deadline) {
