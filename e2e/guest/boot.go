@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path"
+	"slices"
 )
 
 // runUnit runs /run.sh when the machine is up and powers it off.
@@ -37,7 +40,16 @@ func (m *Machine) debianInitramfs(name string) (err error) {
 	const units = "usr/lib/systemd/system/"
 	a.data("run.sh", 0o644, []byte(m.Script))
 	a.data(units+"guest-run.service", 0o644, runUnit)
-	a.entry(units+"multi-user.target.wants/guest-run.service", entry{mode: 0o120777, data: []byte("../guest-run.service")})
+	links := map[string]string{
+		units + "multi-user.target.wants/guest-run.service": "../guest-run.service",
+		// Nobody sits at the console, and without udev its device never comes.
+		"etc/systemd/system/serial-getty@ttyS0.service": "/dev/null",
+	}
+	maps.Copy(links, m.Links)
+	for _, name := range slices.Sorted(maps.Keys(links)) {
+		a.dir(path.Dir(name))
+		a.entry(name, entry{mode: 0o120777, data: []byte(links[name])})
+	}
 	if err := a.files(m.Files); err != nil {
 		return fmt.Errorf("write initramfs: %w", err)
 	}

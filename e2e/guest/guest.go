@@ -33,6 +33,8 @@ type Machine struct {
 	// Root is a root filesystem with systemd (Debian.Root). It is booted as a
 	// machine is, and the script runs when it is up.
 	Root string
+	// Links are symbolic links that are added to Root: guest path -> target.
+	Links map[string]string
 }
 
 // Output is what a guest left behind.
