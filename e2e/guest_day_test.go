@@ -50,7 +50,10 @@ type dayAlert struct {
 	why             string
 }
 
-var dayAlerts = []dayAlert{}
+var dayAlerts = []dayAlert{
+	{"authorized-keys-write", "/usr/bin/install", "/home/dev/.ssh/authorized_keys", "an administrator gives somebody a key by hand: worth knowing"},
+	{"persistence-write", "/usr/bin/bash", "/etc/cron.d/day", "an administrator writes a cron job by hand: worth knowing"},
+}
 
 // TestGuestDay boots a Debian with systemd under the rules that ship, in enforce
 // mode from early in the boot on, and lives a day on it, in enforce and then in
@@ -90,11 +93,19 @@ func TestGuestDay(t *testing.T) {
 	}, Links: map[string]string{"usr/lib/systemd/system/sysinit.target.wants/bailiff.service": "../bailiff.service"}}
 	start := time.Now()
 	var findings []*event.Event
+	unjudged, ended := 0, false
 	out, err := m.Run(ctx, func(line string) {
 		if text, ok := strings.CutPrefix(line, "day-event "); ok {
 			var e event.Event
-			if err := json.Unmarshal([]byte(text), &e); err == nil && judged(&e) && !strings.Contains(text, "day-end") {
+			switch err := json.Unmarshal([]byte(text), &e); {
+			case err != nil:
+				t.Errorf("read event: %v: %s", err, text)
+			case strings.Contains(text, "day-end"):
+				ended = true
+			case judged(&e):
 				findings = append(findings, &e)
+			case e.Decision.FailOpen != "":
+				unjudged++
 			}
 			return
 		}
@@ -113,6 +124,10 @@ func TestGuestDay(t *testing.T) {
 	if out.Exit != 0 {
 		t.Errorf("the day ended with status %d", out.Exit)
 	}
+	if !ended {
+		t.Error("the events do not reach to the end of the day")
+	}
+	t.Logf("%d acts passed before OPA had an answer", unjudged)
 	checkDay(t, findings)
 }
 

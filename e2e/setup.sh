@@ -8,6 +8,7 @@ set -u
 missing=
 [ -e /usr/bin/qemu-system-x86_64 ] || missing="$missing qemu-system-x86"
 [ -e /usr/bin/busybox ] || [ -e /bin/busybox ] || missing="$missing busybox-static"
+command -v mmdebstrap >/dev/null || missing="$missing mmdebstrap"
 lists=$(find /var/lib/apt/lists -name '*_Packages*' 2>/dev/null | head -n 1)
 command -v rsyslogd >/dev/null || [ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"
 [ -e /usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so ] || missing="$missing rsyslog-gnutls"
