@@ -55,6 +55,12 @@ programs, OPA reads the rest after the start, so they report and never block.
 *Attacks* are the scripts that set a rule off for real in the tests, and innocent acts beside them that must not: in guests with
 the LSM backend and natively with tracepoints, in enforce and in audit mode (` + "`make e2e E2E_RUN=TestAttacks`" + `).
 
+That they deny nothing innocent is tried on a Debian 12 in a guest (` + "`TestGuestDay`" + `): systemd boots with the agent in enforce mode
+before sysinit.target; then a package with account, unit, cron job and library configuration is installed, accounts are made and
+changed, people log in by ssh, su, sudo and login, something is built, nginx serves under load and is reloaded, cron and its
+nightly jobs run, logs are rotated, services restart, the package goes. Nothing is denied. Two alerts come, both of what an
+administrator did by hand: authorized-keys-write (a key for somebody) and persistence-write (a file in /etc/cron.d).
+
 What holds for all of them:
 
 - A program that is a script acts as its interpreter: list the interpreter, or let the script run below something listed.
