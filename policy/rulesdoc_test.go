@@ -156,6 +156,7 @@ Rules for some machines: off until they are named, then added to the embedded ru
 ` + "```" + `
 bailiff pack                                   # what there is
 bailiff check --pack miners,containers         # what it would be
+bailiff replay embedded --pack miners            # what it would have done to recorded acts
 bailiff run --pack miners --pack containers=/etc/bailiff/containers.json
 ` + "```" + `
 

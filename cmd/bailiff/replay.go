@@ -25,6 +25,7 @@ func namedSource(name string) source {
 type replayFlags struct {
 	recording
 	old    string
+	packs  []string
 	failOn []string
 	top    int
 }
@@ -52,7 +53,8 @@ Exit code 1: there is a change of a kind that --fail-on names.`,
 		Example: `  bailiff replay ./rules                           # against what the running agent has kept
   bailiff replay ./rules /var/lib/bailiff/spool --since 168h
   bailiff replay new.tar.gz events.json --old old.tar.gz -o json
-  bailiff replay ./rules recorded.json.gz --fail-on newly-denied,disagrees`,
+  bailiff replay ./rules recorded.json.gz --fail-on newly-denied,disagrees
+  bailiff replay embedded --pack lockdown=lockdown.json   # what a pack would have done`,
 		Args:        cobra.RangeArgs(1, 2),
 		Annotations: map[string]string{"yaml": "true"},
 		RunE: func(c *cobra.Command, args []string) error {
@@ -68,6 +70,7 @@ Exit code 1: there is a change of a kind that --fail-on names.`,
 		},
 	}
 	f.flags(c)
+	packsFlag(c.Flags(), &f.packs)
 	c.Flags().StringVar(&f.old, "old", "", "directory or tar.gz file to compare with (default: the recorded verdicts)")
 	c.Flags().StringSliceVar(&f.failOn, "fail-on", []string{"newly-denied"}, "what makes the exit code 1: "+strings.Join(failures, ", "))
 	c.Flags().IntVar(&f.top, "top", 20, "groups to show for each change in text (0: all)")
@@ -120,7 +123,11 @@ type replayed struct {
 }
 
 func (a *app) replay(ctx context.Context, src source, f *replayFlags) error {
-	next, _, err := src.load(ctx)
+	packs, err := findPacks(f.packs)
+	if err != nil {
+		return err
+	}
+	next, _, err := src.load(ctx, packs...)
 	if err != nil {
 		return err
 	}
