@@ -80,10 +80,3 @@ func (h *heldAnswers) get(ctx context.Context, key any, ask func() (*heldAnswer,
 	close(f.done)
 	return f.ans, false
 }
-
-// size is the number of answers.
-func (h *heldAnswers) size() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.m)
-}

@@ -14,7 +14,7 @@ import (
 )
 
 // signaturesFile holds the signature of a bundle.
-const signaturesFile = "." + bundle.SignaturesFile
+const signaturesFile = ".signatures.json"
 
 // Key verifies signatures of bundles.
 type Key struct {

@@ -117,7 +117,6 @@ type shelf struct {
 	etag    string
 	whole   []byte
 	delta   map[string][]byte // by the ETag that it is for
-	seen    []*http.Request
 }
 
 func (s *shelf) put(etag string, whole []byte, from string, delta []byte) {
@@ -130,15 +129,8 @@ func (s *shelf) put(etag string, whole []byte, from string, delta []byte) {
 	s.changed = make(chan struct{})
 }
 
-func (s *shelf) requests() []*http.Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]*http.Request{}, s.seen...)
-}
-
 func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	s.seen = append(s.seen, r)
 	changed := s.changed
 	fresh := s.etag != r.Header.Get("If-None-Match")
 	s.mu.Unlock()
