@@ -128,11 +128,11 @@ func TestInstructions(t *testing.T) {
 				}
 			}
 			// No more events than fit the ring: one without its event would be cheaper.
-			n := read(concerned, "measure", files["deep, judged"], "40")
+			n := read(concerned, "measure", files["deep, judged"], "25")
 			t.Logf("%-32s %-40s %6d  %+6d", rules.name+", "+verdict, verdict+", deep, judged", n, n-bare["deep, judged"])
 			status, err := w.agent.Status(w.wait())
 			w.must(err)
-			if lost := status.Counters["kernel_drop_ring_full_open"]; lost != 0 || status.Counters["kernel_events_open"] < 2000 {
+			if lost := status.Counters["kernel_drop_ring_full_open"]; lost != 0 || status.Counters["kernel_events_open"] < 1250 {
 				t.Errorf("%d events did not fit the ring, %d did: not what was to be measured", lost, status.Counters["kernel_events_open"])
 			}
 			if err := w.agent.Stop(w.wait()); err != nil {
