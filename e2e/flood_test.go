@@ -76,6 +76,11 @@ func TestNativeReload(t *testing.T) {
 			return err == nil && st.Generation > old
 		})
 		known[st.Generation] = named{st.Revision, i%2 == 0}
+		// The load is to meet each of them, also one that is in force for a moment.
+		eventually(t, "the new policy has decided", func() bool {
+			all := stream.All()
+			return len(all) > 0 && all[len(all)-1].Decision.Generation == st.Generation
+		})
 	}
 	w.must(os.WriteFile(stop, nil, 0o644))
 	r := <-done
