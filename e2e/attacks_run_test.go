@@ -94,6 +94,10 @@ func attackBackends(t *testing.T) []string {
 	return backends(t)
 }
 
+// olderGuest: the guest whose kernel is not the newest. It shares the time of a
+// test run with the guest that lives a day.
+func olderGuest() bool { return inGuest() && os.Getenv(envGuest) == "6.1" }
+
 // TestAttacks runs every attack on the rules that ship, and its innocent twins,
 // against the agent with the embedded rules: what is denied is refused with
 // EPERM (killed, reported: as the backend can) and on record; in audit mode it
@@ -102,6 +106,9 @@ func TestAttacks(t *testing.T) {
 	attacks := ofPack(readAttacks(t), "")
 	for _, backend := range attackBackends(t) {
 		for _, mode := range []event.Mode{event.ModeEnforce, event.ModeAudit} {
+			if olderGuest() && mode == event.ModeAudit {
+				continue // time: natively and with the newer kernel it is tried
+			}
 			t.Run(backend+"/"+mode.String(), func(t *testing.T) {
 				w := newAttackWorld(t, backend, mode, attacks)
 				w.attack(attacks)
@@ -113,6 +120,9 @@ func TestAttacks(t *testing.T) {
 
 // TestAttacksPacks does the same for the packs, each with the baseline.
 func TestAttacksPacks(t *testing.T) {
+	if olderGuest() {
+		t.Skip("time: it runs natively and with the newer kernel")
+	}
 	all := readAttacks(t)
 	for _, backend := range attackBackends(t) {
 		for _, mode := range []event.Mode{event.ModeEnforce, event.ModeAudit} {
