@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/bailiff/e2e/harness"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
 )
@@ -34,7 +35,10 @@ func TestHeldVerdict(t *testing.T) {
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			prog := copyFile(t, "/usr/bin/true", filepath.Join(dir, "guilty"))
+			prog := filepath.Join(dir, "guilty")
+			if err := harness.WriteProgram(prog, harness.ExitProgram()); err != nil {
+				t.Fatal(err)
+			}
 			gen := w.enforce(heldProgram("guilty", c.reads))
 
 			// The process that asks, and that executes when it is told to.

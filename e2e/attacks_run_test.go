@@ -109,7 +109,7 @@ func TestAttacks(t *testing.T) {
 			if olderGuest() && mode == event.ModeAudit {
 				continue // time: natively and with the newer kernel it is tried
 			}
-			t.Run(backend+"/"+mode.String(), func(t *testing.T) {
+			t.Run(backend+"-"+mode.String(), func(t *testing.T) {
 				w := newAttackWorld(t, backend, mode, attacks)
 				w.attack(attacks)
 				w.stop()
@@ -130,7 +130,7 @@ func TestAttacksPacks(t *testing.T) {
 				continue // an agent more for each pack takes long there
 			}
 			for _, packs := range [][]string{{"miners", "containers", "recon"}, {"lockdown"}} {
-				t.Run(backend+"/"+mode.String()+"/"+packs[0], func(t *testing.T) {
+				t.Run(backend+"-"+mode.String()+"-"+packs[0], func(t *testing.T) {
 					var attacks []*attack
 					for _, name := range packs {
 						attacks = append(attacks, ofPack(all, name)...)
