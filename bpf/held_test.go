@@ -42,13 +42,21 @@ func TestHeldVerdict(t *testing.T) {
 			gen := w.enforce(heldProgram("guilty", c.reads))
 
 			// The process that asks, and that executes when it is told to.
-			waits := exec.Command("/bin/sh", "-c", "read x; exec "+prog)
+			waits := exec.Command("/bin/sh", "-c", "echo; read x; exec "+prog)
 			waits.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(w.dir.Fd())}
 			tell, err := waits.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
 			}
+			runs, err := waits.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
 			if err := waits.Start(); err != nil {
+				t.Fatal(err)
+			}
+			// Start returns a moment before the shell is the process's program.
+			if _, err := runs.Read(make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}
 			remember := func(v event.Verdict) {
