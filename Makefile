@@ -54,6 +54,11 @@ e2e: ## the scenarios: natively and in guests (E2E_RUN=regexp picks tests of the
 	@e2e/setup.sh
 	BAILIFF_E2E_RUN='$(E2E_RUN)' $(GO) test $(TESTFLAGS) -count=1 -v ./e2e
 
+.PHONY: day
+day: ## a day in the life of a Debian server under the rules that ship, in a guest with Linux 6.12
+	@e2e/setup.sh
+	BAILIFF_E2E_DAY=1 $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestGuestDay$$' ./e2e
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@set -e; for p in $$($(GO) list ./...); do \
