@@ -102,7 +102,7 @@ static long hash_step(__u64 i, struct path_hash *w)
 
 /* 0 if the path is too long to be a key. hashPath in Go computes the same from
  * the path in a record. */
-static __noinline __u64 hash_path(__u64 dentry, struct key_room *room)
+static __always_inline __u64 hash_path(__u64 dentry, struct key_room *room)
 {
 	struct path_hash w = {
 		.dentry = dentry, .hash = settings.secret, .room = room, .len = unknown_zero};
