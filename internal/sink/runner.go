@@ -135,6 +135,7 @@ func (p *pass) run(ctx context.Context) error {
 	defer func() {
 		stop()
 		for range batches { // the reader gives up at its next word
+			taken <- context.Canceled
 		}
 	}()
 	go func() {
@@ -142,12 +143,7 @@ func (p *pass) run(ctx context.Context) error {
 		ended <- p.o.From.Follow(ctx, from, func(ks []event.Kept) error {
 			select {
 			case batches <- ks:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			select {
-			case err := <-taken:
-				return err
+				return <-taken // ks is the log's again when this returns
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -165,13 +161,9 @@ func (p *pass) run(ctx context.Context) error {
 				return p.confirm(ctx)
 			}
 			err := p.take(ctx, ks)
+			taken <- err
 			if err != nil {
 				return err
-			}
-			select {
-			case taken <- nil:
-			case <-ctx.Done():
-				return ctx.Err()
 			}
 		case <-tick.C:
 			if err := p.confirm(ctx); err != nil {
