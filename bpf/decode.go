@@ -73,7 +73,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	}
 	switch ev.Hook {
 	case event.HookExec:
-		ev.File = d.file(&r.File, cut(data, r.File.PathOff, r.File.PathLen), g)
+		ev.File = d.file(&r.File, cut(data, 0, r.File.PathLen), g)
 		if r.NewExecId != 0 {
 			ev.Exec = d.exec(&r, data, g)
 		}
@@ -85,7 +85,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 			ev.Exec.Interpreter = d.place(r.InterpDev, cut(data, 0, uint16(r.InterpLen)), g)
 		}
 	case event.HookOpen:
-		ev.File = d.file(&r.File, cut(data, r.File.PathOff, r.File.PathLen), g)
+		ev.File = d.file(&r.File, cut(data, 0, r.File.PathLen), g)
 		ev.Open = event.FlagNames(event.OpenFlags, uint64(r.OpenFlags))
 	case event.HookFork:
 		ev.Fork = &event.Fork{PID: int32(r.Child), ExecID: event.ExecID(r.NewExecId), Flags: r.ForkFlags}
@@ -116,7 +116,7 @@ func verdictKey(r *kernelRecord, parts uint32, data []byte, secret uint64) any {
 		key.OpenFlags = r.OpenFlags
 	}
 	if parts&keyFile != 0 {
-		path := cut(data, f.PathOff, f.PathLen)
+		path := cut(data, 0, f.PathLen)
 		name, _, _ := bytes.Cut(path, []byte{0})
 		if len(name) >= len(key.Name) || f.Unresolved != 0 {
 			return nil

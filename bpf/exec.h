@@ -74,7 +74,7 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, struct dentry *d,
 					 __u32 *cut)
 {
-	volatile __u16 *len = &e->r.file.path_off; /* not in use for an exec */
+	volatile __u16 *len = &e->r.file.scratch;
 	struct path_walk w = {};
 
 	if (off > EXEC_DATA - PATH_ROOM)

@@ -164,7 +164,10 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 		}
 		and_id(out, index, number_vec(d, v, index));
 	}
-	p->gen[h] = generation;
+	/* A thread with other credentials came in between: whoever asks next makes it
+	 * anew. */
+	if (p->cred == (__u64)cred)
+		p->gen[h] = generation;
 	return 0;
 }
 

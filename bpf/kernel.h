@@ -27,7 +27,6 @@ struct super_block {
 	unsigned long s_flags;
 	unsigned long s_magic;
 	struct file_system_type *s_type;
-	struct block_device *s_bdev;
 	struct dentry *s_root;
 };
 struct inode {
@@ -204,6 +203,9 @@ struct sys_exit {
 #define SB_KERNMOUNT	(1 << 22)
 #define TMPFS_MAGIC	0x01021994
 #define HUGETLBFS_MAGIC 0x958458f6
+#define EXT4_MAGIC	0xef53
+#define XFS_MAGIC	0x58465342
+#define F2FS_MAGIC	0xf2f52010
 #define S_IFMT		0170000
 #define S_IFDIR		0040000
 #define S_IFLNK		0120000

@@ -386,7 +386,7 @@ type kernelWireFile struct {
 	Unresolved uint32
 	FsMagic    uint64
 	FsType     [16]int8
-	PathOff    uint16
+	Scratch    uint16
 	PathLen    uint16
 	ExeId      uint32
 }

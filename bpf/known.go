@@ -117,7 +117,7 @@ func (d *decoder) exe(id uint32, g *generation) *event.File {
 
 func (d *decoder) file(w *kernelWireFile, rawPath []byte, g *generation) *event.File {
 	facts := *w
-	facts.PathOff, facts.PathLen = 0, 0 // where it stands in the record says nothing about the file
+	facts.Scratch, facts.PathLen = 0, 0 // they say nothing about the file
 	d.key = append(append(d.key[:0], unsafe.Slice((*byte)(unsafe.Pointer(&facts)), unsafe.Sizeof(facts))...), rawPath...)
 	k := d.of(g)
 	if f := k.files[string(d.key)]; f != nil {

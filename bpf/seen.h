@@ -62,13 +62,19 @@ static __always_inline __u32 seen_class(const struct seen_at *at)
 	return (__u32)answer == at->renames ? answer >> 32 : 0;
 }
 
-/* Where a directory cannot get another place without the kernel moving it:
- * what has a server elsewhere can be rearranged there. */
+/* Filesystems of which it is known that a directory cannot get another place
+ * without the kernel moving it, and that no two directories have one identity:
+ * not those with a server elsewhere, and not those whose snapshots repeat
+ * device, number and generation (btrfs, bcachefs). */
 static __always_inline bool seen_here(struct inode *dir)
 {
-	struct super_block *sb = dir->i_sb;
-
-	return sb->s_bdev || sb->s_magic == TMPFS_MAGIC;
+	switch (dir->i_sb->s_magic) {
+	case EXT4_MAGIC:
+	case XFS_MAGIC:
+	case F2FS_MAGIC:
+	case TMPFS_MAGIC: return true;
+	}
+	return false;
 }
 
 static __always_inline void see(const struct seen_at *at, __u32 class)

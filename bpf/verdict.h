@@ -307,7 +307,6 @@ int examine(struct examine_of *ctx)
 	w.dentry = (__u64)d;
 	w.buf = e->path;
 	bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
-	e->file.path_off = 0;
 	e->file.path_len = w.off;
 	e->file.unresolved = w.cut;
 	return 0;

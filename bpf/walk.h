@@ -221,7 +221,7 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 {
 	struct dentry *parent = d->d_parent;
 	struct inode *dir = parent->d_inode;
-	bool keep = seen_here(dir);
+	bool keep = true;
 	struct seen_at at;
 	struct file_id id;
 	struct object *o;
@@ -275,7 +275,7 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 		count(COUNT_FAIL_CLOSED_PATH);
 	class = w.class;
 found:
-	if (keep)
+	if (keep && seen_here(dir))
 		see(&at, class);
 	return class;
 }

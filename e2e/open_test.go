@@ -150,6 +150,12 @@ func routes() []route {
 			},
 			steps: func(d string) [][]string { return steps([]string{"open", in(d, "vault/late/file")}) }},
 		{name: "created below a directory", rule: "e2e-vault", steps: func(d string) [][]string { return steps([]string{"open", in(d, "vault/made"), "create"}) }},
+		{name: "seen elsewhere, then its directory moved below one", rule: "e2e-vault",
+			prep: func(w *world, d string) { w.write(in(d, "out/x/y/file"), []byte("content"), 0o644) },
+			steps: func(d string) [][]string {
+				return steps([]string{"open", in(d, "out/x/y/file")}, []string{"open", in(d, "out/x/y/file")},
+					[]string{"rename", in(d, "out/x"), in(d, "vault/x")}, []string{"open", in(d, "vault/x/y/file")})
+			}},
 		{name: "suffix", rule: "e2e-suffix",
 			prep:  func(w *world, d string) { w.must(os.WriteFile(in(d, "x.e2e-denied"), nil, 0o644)) },
 			steps: func(d string) [][]string { return steps([]string{"open", in(d, "x.e2e-denied")}) }},
