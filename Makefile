@@ -54,8 +54,12 @@ e2e: ## the scenarios: natively and in guests (E2E_RUN=regexp picks tests of the
 	@e2e/setup.sh
 	BAILIFF_E2E_RUN='$(E2E_RUN)' $(GO) test $(TESTFLAGS) -count=1 -v ./e2e
 
+.PHONY: soundness
+soundness: ## compare OPA with the kernel's tables on 500,000 random pairs of a policy and an input, over all fields (root)
+	BAILIFF_E2E_SOUNDNESS=$(or $(PAIRS),500000) $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestSoundness$$' ./e2e
+
 .PHONY: day
-day: ## a day in the life of a Debian server under the rules that ship, in a guest with Linux 6.12
+day: ## a day in the life of a Debian server under the rules that ship, in a guest, in enforce and audit mode
 	@e2e/setup.sh
 	BAILIFF_E2E_DAY=1 $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestGuestDay$$' ./e2e
 
@@ -70,7 +74,7 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 bench: ## the figures of docs/performance.md
 	@e2e/setup.sh
 	$(GO) test -run '^$$' -bench . -benchmem ./policy/... ./enforcer/... ./internal/... ./cmd/bailiff
-	BAILIFF_E2E_BENCH=1 $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestGuestInstructions$$|^TestNative(Cost|Storm|Cycles|Latency|Memory|Reload|BigBundle)$$' ./e2e
+	BAILIFF_E2E_BENCH=1 $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestGuestInstructions$$|^TestNative(Cost|Storm|Cycles|Latency|Memory|Reload|BigBundle|Texts)$$' ./e2e
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck and the rules of the repository

@@ -11,18 +11,20 @@ import (
 	"testing"
 	"time"
 
+	"example.com/bailiff/e2e/harness"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
 )
 
 // world is a cgroup of its own, with the kernel side limited to it.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	k   *Kernel
 	dir *os.File
+	gen event.Generation // in force
 }
 
-func newWorld(t *testing.T, opt Options) *world {
+func newWorld(t testing.TB, opt Options) *world {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -53,7 +55,20 @@ func newWorld(t *testing.T, opt Options) *world {
 			t.Error(err)
 		}
 	})
-	return &world{t, k, f}
+	return &world{t: t, k: k, dir: f}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// in is the same world for a subtest.
+func (w *world) in(t *testing.T) *world {
+	w.t = t
+	return w
 }
 
 // run runs a program inside the cgroup.
@@ -73,6 +88,10 @@ func (w *world) enforce(p *ir.Program) event.Generation {
 	if err := w.k.Activate(gen); err != nil {
 		w.t.Fatal(err)
 	}
+	if w.gen != 0 {
+		w.must(w.k.Retire(w.gen))
+	}
+	w.gen = gen
 	if err := w.k.SetModes(event.Modes{All: event.ModeEnforce}); err != nil {
 		w.t.Fatal(err)
 	}
@@ -110,6 +129,16 @@ func copyFile(t *testing.T, from, to string) string {
 		t.Fatal(err)
 	}
 	return to
+}
+
+// exitProgram makes a program that exits. Those of a guest are busybox, which
+// does nothing under a name that it does not know.
+func exitProgram(t *testing.T, at string) string {
+	t.Helper()
+	if err := harness.WriteProgram(at, harness.ExitProgram()); err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 func denyExec(conds ...ir.Cond) *ir.Program {

@@ -21,16 +21,25 @@
 #include "maps.h"
 #include "seen.h"
 #include "walk.h"
+#include "files.h"
+#include "facts.h"
+#include "judgement.h"
 #include "subject.h"
 #include "decide.h"
 #include "mode.h"
 #include "cgroup.h"
 #include "verdict.h"
+#include "text.h"
+#include "kept.h"
 #include "judge.h"
+#include "commit.h"
 #include "emit.h"
 #include "exec.h"
 #include "fork.h"
 #include "open.h"
+#include "mmap.h"
+#include "change.h"
+#include "ptrace.h"
 #include "exit.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -88,6 +97,121 @@ SEC("fmod_ret/security_file_open")
 int BPF_PROG(mod_open, struct file *file, int ret)
 {
 	REFUSE_IF(open_check(file));
+}
+
+SEC("lsm/mmap_file")
+int BPF_PROG(lsm_mmap, struct file *file, unsigned long reqprot, unsigned long prot,
+	     unsigned long flags, int ret)
+{
+	REFUSE_IF(map_check(file, prot));
+}
+
+SEC("fmod_ret/security_mmap_file")
+int BPF_PROG(mod_mmap, struct file *file, unsigned long prot, unsigned long flags, int ret)
+{
+	REFUSE_IF(map_check(file, prot));
+}
+
+SEC("lsm/file_mprotect")
+int BPF_PROG(lsm_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot,
+	     int ret)
+{
+	REFUSE_IF(protect_check(vma, prot));
+}
+
+SEC("fmod_ret/security_file_mprotect")
+int BPF_PROG(mod_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot,
+	     int ret)
+{
+	REFUSE_IF(protect_check(vma, prot));
+}
+
+SEC("lsm/path_mknod")
+int BPF_PROG(lsm_mknod, const struct path *dir, struct dentry *dentry, unsigned short mode,
+	     unsigned int dev, int ret)
+{
+	REFUSE_IF(create_check(dentry, mode));
+}
+
+SEC("fmod_ret/security_path_mknod")
+int BPF_PROG(mod_mknod, const struct path *dir, struct dentry *dentry, unsigned short mode,
+	     unsigned int dev, int ret)
+{
+	REFUSE_IF(create_check(dentry, mode));
+}
+
+SEC("lsm/path_symlink")
+int BPF_PROG(lsm_symlink, const struct path *dir, struct dentry *dentry, const char *old, int ret)
+{
+	REFUSE_IF(create_check(dentry, S_IFLNK));
+}
+
+SEC("fmod_ret/security_path_symlink")
+int BPF_PROG(mod_symlink, const struct path *dir, struct dentry *dentry, const char *old, int ret)
+{
+	REFUSE_IF(create_check(dentry, S_IFLNK));
+}
+
+SEC("lsm/path_link")
+int BPF_PROG(lsm_link, struct dentry *from, const struct path *dir, struct dentry *to, int ret)
+{
+	REFUSE_IF(link_check(from, to));
+}
+
+SEC("fmod_ret/security_path_link")
+int BPF_PROG(mod_link, struct dentry *from, const struct path *dir, struct dentry *to, int ret)
+{
+	REFUSE_IF(link_check(from, to));
+}
+
+SEC("lsm/path_rename")
+int BPF_PROG(lsm_rename, const struct path *old_dir, struct dentry *from,
+	     const struct path *new_dir, struct dentry *to, unsigned int flags, int ret)
+{
+	REFUSE_IF(rename_check(from, to));
+}
+
+SEC("fmod_ret/security_path_rename")
+int BPF_PROG(mod_rename, const struct path *old_dir, struct dentry *from,
+	     const struct path *new_dir, struct dentry *to, unsigned int flags, int ret)
+{
+	REFUSE_IF(rename_check(from, to));
+}
+
+SEC("lsm/path_unlink")
+int BPF_PROG(lsm_unlink, const struct path *dir, struct dentry *dentry, int ret)
+{
+	REFUSE_IF(change_check(dentry, HOOK_UNLINK, HOW_WRITE, 0));
+}
+
+SEC("fmod_ret/security_path_unlink")
+int BPF_PROG(mod_unlink, const struct path *dir, struct dentry *dentry, int ret)
+{
+	REFUSE_IF(change_check(dentry, HOOK_UNLINK, HOW_WRITE, 0));
+}
+
+SEC("lsm/path_truncate")
+int BPF_PROG(lsm_truncate, const struct path *path, int ret)
+{
+	REFUSE_IF(change_check(path->dentry, HOOK_TRUNCATE, HOW_WRITE | HOW_TRUNCATE, 0));
+}
+
+SEC("fmod_ret/security_path_truncate")
+int BPF_PROG(mod_truncate, const struct path *path, int ret)
+{
+	REFUSE_IF(change_check(path->dentry, HOOK_TRUNCATE, HOW_WRITE | HOW_TRUNCATE, 0));
+}
+
+SEC("lsm/ptrace_access_check")
+int BPF_PROG(lsm_ptrace, struct task_struct *child, unsigned int mode, int ret)
+{
+	REFUSE_IF(ptrace_check(child, mode));
+}
+
+SEC("fmod_ret/security_ptrace_access_check")
+int BPF_PROG(mod_ptrace, struct task_struct *child, unsigned int mode, int ret)
+{
+	REFUSE_IF(ptrace_check(child, mode));
 }
 
 /* sys_exit_open, openat, openat2, creat, open_by_handle_at: attached with the

@@ -21,9 +21,11 @@ type binding struct {
 	namedBy map[boundName][]string // the policy's paths for that name
 
 	filePaths map[kernelFileId][]string // inode -> the policy's names for it
+	last      map[string]kernelFileId   // path of an identity -> the file that was there last
+	moved     map[kernelFileId][]string // files that are no longer at these paths, where nothing is now
 	dirAlias  []alias                   // where a policy's directory is a symlink
 	linkAlias map[string][]string       // resolved path -> the policy's names for it
-	missing   []string                  // paths whose directory does not exist: not bound yet
+	missing   int                       // paths whose directory does not exist: not bound yet
 	watch     map[string]bool           // directories whose change asks for binding again
 	mtimes    map[string]unix.Timespec  // of these, before anything in them was bound
 	mounts    *mountTable
@@ -47,24 +49,30 @@ const (
 	objectFile   = 1
 	objectPrefix = 2
 	objectNames  = 4
+	objectMoved  = 8
 )
 
 // identifier asks the kernel what a descriptor refers to.
 type identifier func(fd int) (kernelIdentity, error)
 
-// bind resolves every path of the tests in the agent's mount namespace.
-func bind(ts *tests, id identifier) (*binding, error) {
+// bind resolves every path of the tests in the agent's mount namespace. A file
+// with an identity that was moved away since before keeps it; before may be nil.
+func bind(ts *tests, id identifier, before *binding) (*binding, error) {
 	mounts, err := readMounts()
 	if err != nil {
 		return nil, err
 	}
 	b := &binding{objects: map[kernelFileId]*boundObject{}, named: map[boundName]truth{}, namedBy: map[boundName][]string{},
-		filePaths: map[kernelFileId][]string{}, linkAlias: map[string][]string{}, watch: map[string]bool{}, mtimes: map[string]unix.Timespec{}, mounts: mounts}
+		filePaths: map[kernelFileId][]string{}, last: map[string]kernelFileId{}, moved: map[kernelFileId][]string{}, linkAlias: map[string][]string{}, watch: map[string]bool{}, mtimes: map[string]unix.Timespec{}, mounts: mounts}
 	dirs, err := b.bindDirs(ts, mounts, id)
 	if err != nil {
 		return nil, err
 	}
-	return b, b.bindFiles(ts, dirs, id)
+	if err := b.bindFiles(ts, dirs, id); err != nil {
+		return nil, err
+	}
+	b.bindMoved(ts, before)
+	return b, nil
 }
 
 // dirTruths knows what lies below which directory of the policy.
@@ -88,13 +96,13 @@ func (b *binding) bindDirs(ts *tests, mounts *mountTable, id identifier) (*dirTr
 	real := map[string]truth{} // resolved directory, with "/" -> own tests
 	for dir, met := range ts.under {
 		b.watchDir(path.Dir(strings.TrimSuffix(dir, "/"))) // first: what changes meanwhile is noticed later
-		ident, err := identifyPath(dir, unix.O_DIRECTORY, id)
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-			b.isMissing(dir)
-			continue
-		}
+		ident, err := b.identifyDir(dir, id)
 		if err != nil {
 			return nil, fmt.Errorf("bind directory %s: %w", dir, err)
+		}
+		if ident == nil {
+			b.missing++
+			continue
 		}
 		d.own[ident.Id] = union(d.own[ident.Id], truth{met})
 		chains[ident.Id] = slices.Clone(ident.Chain[:ident.Depth])
@@ -150,12 +158,19 @@ func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 		if strings.HasSuffix(p, "/") && p != "/" {
 			continue // no canonical path ends in "/": never true, as in OPA
 		}
-		if err := b.bindName(p, path.Dir(p), path.Base(p), truth{met}, d, id, parents); err != nil {
+		there, err := b.bindName(p, path.Dir(p), path.Base(p), truth{met}, d, id, parents)
+		if err != nil {
 			return err
+		}
+		if !there {
+			continue // nothing to ask about: of 100,000 paths most may be on other machines
 		}
 		ident, err := identifyPath(p, 0, id)
 		if err != nil {
 			continue // not there now: its name is bound
+		}
+		if ts.idents[p] != 0 {
+			b.last[p] = ident.Id
 		}
 		o := b.object(ident.Id)
 		o.flags |= objectFile
@@ -168,7 +183,7 @@ func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 		b.filePaths[ident.Id] = append(b.filePaths[ident.Id], p)
 		if r, err := filepath.EvalSymlinks(p); err == nil && r != p {
 			b.linkAlias[r] = append(b.linkAlias[r], p)
-			if err := b.bindName(p, path.Dir(r), path.Base(r), truth{met}, d, id, parents); err != nil {
+			if _, err := b.bindName(p, path.Dir(r), path.Base(r), truth{met}, d, id, parents); err != nil {
 				return err
 			}
 		}
@@ -179,36 +194,76 @@ func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 	return nil
 }
 
-func (b *binding) bindName(p, dir, name string, met truth, d *dirTruths, id identifier, parents map[string]*kernelIdentity) error {
+// bindMoved lets files keep their identities when nothing is at their paths any
+// more. Whatever comes there takes them over.
+func (b *binding) bindMoved(ts *tests, before *binding) {
+	if before == nil {
+		return
+	}
+	for p, id := range before.last {
+		if _, there := b.last[p]; there || ts.idents[p] == 0 {
+			continue
+		}
+		b.last[p] = id
+		b.moved[id] = append(b.moved[id], p)
+		b.object(id).flags |= objectMoved
+	}
+}
+
+// identities returns the bits of a file's identities, as the kernel finds them.
+func (b *binding) identities(ts *tests, id, dir kernelFileId, name string) uint64 {
+	paths := b.filePaths[id]
+	if len(paths) == 0 {
+		paths = b.namedBy[boundName{dir, name}]
+	}
+	return ts.identsOf(paths) | ts.identsOf(b.moved[id])
+}
+
+// bindName binds a name in a directory; false if there is no such directory.
+func (b *binding) bindName(p, dir, name string, met truth, d *dirTruths, id identifier, parents map[string]*kernelIdentity) (bool, error) {
 	parent, known := parents[dir]
 	if !known {
-		ident, err := identifyPath(dir, unix.O_DIRECTORY, id)
-		switch {
-		case err == nil:
-			parent = &ident
-			o := b.object(ident.Id)
-			o.flags |= objectNames
-		case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG):
-		default:
-			return fmt.Errorf("bind %s: %w", p, err)
+		var err error
+		if parent, err = b.identifyDir(dir, id); err != nil && !errors.Is(err, unix.ENAMETOOLONG) {
+			return false, fmt.Errorf("bind %s: %w", p, err)
+		}
+		if parent != nil {
+			b.object(parent.Id).flags |= objectNames
+			b.watchDir(dir)
 		}
 		parents[dir] = parent
 	}
 	if parent == nil {
-		b.isMissing(p)
-		return nil
+		b.missing++
+		return false, nil
 	}
-	b.watchDir(dir)
 	key := boundName{parent.Id, name}
 	b.named[key] = union(b.named[key], met, d.below(parent.Chain[:parent.Depth]))
 	b.namedBy[key] = append(b.namedBy[key], p)
-	return nil
+	return true, nil
 }
 
-// isMissing notes a path that cannot be bound, and the nearest directory above
-// it in which something must appear first.
-func (b *binding) isMissing(p string) {
-	b.missing = append(b.missing, p)
+// identifyDir asks what a directory is. If there is none the answer is nil, and
+// the nearest one above it, in which something must appear first, is watched.
+func (b *binding) identifyDir(dir string, id identifier) (*kernelIdentity, error) {
+	ident, err := identifyPath(dir, unix.O_DIRECTORY, id)
+	if isAbsent(err) {
+		b.watchAbove(dir)
+		// Once more: what appeared before that is not noticed later.
+		ident, err = identifyPath(dir, unix.O_DIRECTORY, id)
+	}
+	switch {
+	case isAbsent(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &ident, nil
+}
+
+func isAbsent(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) }
+
+func (b *binding) watchAbove(p string) {
 	p = strings.TrimSuffix(p, "/")
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		var st unix.Stat_t

@@ -28,24 +28,77 @@ static __always_inline int cgroup_gone(struct cgroup *c)
 {
 	__u64 id = BPF_CORE_READ(c, kn, id);
 
-	if (settings.cgroup_modes && !BPF_CORE_READ(c, root, hierarchy_id))
+	if (BPF_CORE_READ(c, root, hierarchy_id))
+		return 0;
+	bpf_map_delete_elem(&cgroup_procs, &id);
+	if (settings.cgroup_modes)
 		bpf_map_delete_elem(&cgroup_modes, &id);
 	return 0;
 }
 
 static __always_inline void uncount_proc(struct proc *p)
 {
-	__s64 *n;
+	struct cgroup_count *n;
 
 	if (!(p->flags & PROC_COUNTED))
 		return;
 	n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
 	if (n) {
-		__sync_fetch_and_add(n, -1);
-		if (*n <= 0)
+		__sync_fetch_and_add(&n->procs, -1);
+		/* One that is empty for a moment keeps its rates. */
+		if (n->procs <= 0 && !settings.rates)
 			bpf_map_delete_elem(&cgroup_procs, &p->cgroup);
 	}
 	p->flags &= ~PROC_COUNTED;
+}
+
+/* The acts of a hook within the last second: those of this second, and of the
+ * one before the share that is not over yet. 0 while no rule reads it, and for a
+ * cgroup that is not counted. */
+static __always_inline __u32 cgroup_rate(__u64 cgroup, __u32 h)
+{
+	__u64 now, rest, cur, before;
+	struct cgroup_count *c;
+	__u32 second, n = 0;
+
+	if (h > 1 || !(settings.rates & (1u << h)))
+		return 0;
+	c = bpf_map_lookup_elem(&cgroup_procs, &cgroup);
+	if (!c)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	second = now / SECOND;
+	rest = SECOND - now % SECOND;
+	cur = c->rate[h][second & 1];
+	before = c->rate[h][~second & 1];
+	if (cur >> 32 == second)
+		n = (__u32)cur;
+	if (before >> 32 == second - 1)
+		n += (__u32)before * rest / SECOND;
+	return n;
+}
+
+/* Another CPU may have begun the second meanwhile, or be in the next one. */
+static __always_inline void cgroup_tick(__u64 cgroup, __u32 h)
+{
+	struct cgroup_count *c;
+	__u32 second, had;
+	__u64 *at, old;
+
+	if (h > 1 || !(settings.rates & (1u << h)))
+		return;
+	c = bpf_map_lookup_elem(&cgroup_procs, &cgroup);
+	if (!c)
+		return;
+	second = bpf_ktime_get_boot_ns() / SECOND;
+	at = &c->rate[h][second & 1];
+	old = *(volatile __u64 *)at;
+	had = old >> 32;
+	if ((__s32)(second - had) > 0 &&
+	    __sync_val_compare_and_swap(at, old, (__u64)second << 32 | 1) == old)
+		return;
+	if ((__s32)(second - had) >= 0)
+		__sync_fetch_and_add(at, 1);
 }
 
 /* Threads of one process may be in several cgroups; the leader's counts. */

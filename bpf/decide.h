@@ -55,30 +55,45 @@ __noinline __u32 number_vec(const struct dim *d, __u64 v, __u32 index)
 	return b ? b->vec : VEC_ONES;
 }
 
+/*
+ * Loops over words are callbacks of bpf_loop: the verifier looks at a callback
+ * once or twice, at a loop in line as often as it may turn, in every program. It
+ * costs next to nothing, because such a loop is expanded in place.
+ */
+struct and_walk {
+	struct vec *acc;
+	const struct vec *v;
+	__u64 sum;  /* words that are still to be looked at */
+	__u64 left; /* words that are not zero afterwards */
+};
+
+static long and_word(__u64 n, struct and_walk *w)
+{
+	__u32 i;
+
+	if (!w->sum)
+		return 1;
+	i = lowest_bit(w->sum);
+	w->sum &= w->sum - 1;
+	w->acc->w[i] &= w->v->w[i];
+	if (w->acc->w[i])
+		w->left |= 1ULL << i;
+	return 0;
+}
+
 __noinline int and_id(struct vec *acc, __u32 index, __u32 id)
 {
 	void *map = bpf_map_lookup_elem(&vecs, &index);
-	__u64 sum, left = 0;
-	struct vec *v;
+	struct and_walk w = {.acc = acc};
 
 	if (id == VEC_ONES || !map || !acc)
 		return 0;
-	v = bpf_map_lookup_elem(map, &id);
-	if (!v)
+	w.v = bpf_map_lookup_elem(map, &id);
+	if (!w.v)
 		return 0;
-	sum = acc->sum & v->sum;
-	for (int n = 0; n < VEC_WORDS; n++) {
-		__u32 i;
-
-		if (!sum)
-			break;
-		i = lowest_bit(sum);
-		sum &= sum - 1;
-		acc->w[i] &= v->w[i];
-		if (acc->w[i])
-			left |= 1ULL << i;
-	}
-	acc->sum = left;
+	w.sum = acc->sum & w.v->sum;
+	bpf_loop(VEC_WORDS, and_word, &w, 0);
+	acc->sum = w.left;
 	return 0;
 }
 
@@ -88,6 +103,19 @@ struct subject_classes {
 	__u32 class[4];
 };
 
+/* The index of a hook, below most. A caller has compared it, but the verifier of
+ * 6.1 forgets that where the compiler keeps the number on the stack. */
+static __always_inline __u64 row_of(__u32 h, __u64 most)
+{
+	__u64 row = h;
+
+	asm volatile("" : "+r"(row));
+	if (row >= most)
+		row = 0;
+	asm volatile("" : "+r"(row));
+	return row;
+}
+
 /* Vector of a subject for one hook, before its numbers: all clauses, ANDed with
  * what the program and its parent's program satisfy. */
 __noinline int subject_paths(struct vec *out, const struct subject_classes *sc, __u32 index,
@@ -96,110 +124,140 @@ __noinline int subject_paths(struct vec *out, const struct subject_classes *sc, 
 	void *classes_map = bpf_map_lookup_elem(&classes, &index);
 	void *vecs_map = bpf_map_lookup_elem(&vecs, &index);
 	struct slot *s = bpf_map_lookup_elem(&slots, &index);
+	const struct hook_conf *hc;
 	const struct class *c;
 	struct vec *all;
 	__u32 id;
 
 	if (!classes_map || !vecs_map || !s || h >= NUM_JUDGED || !out || !sc)
 		return -1;
-	if (!s->hook[h].clauses) {
+	hc = &s->hook[row_of(h, NUM_JUDGED)];
+	if (!hc->clauses) {
 		out->sum = 0;
 		return 0;
 	}
-	id = s->hook[h].all_vec;
+	id = hc->all_vec;
 	all = bpf_map_lookup_elem(vecs_map, &id);
 	if (!all)
 		return -1;
 	bpf_probe_read_kernel(out, sizeof(*out), all);
 	for (int i = 0; i < 4; i++) {
 		__u32 class = sc->class[i];
+		__u64 row;
 
 		c = bpf_map_lookup_elem(classes_map, &class);
-		if (c)
-			and_id(out, index, i < 2 ? c->exe[h] : c->parent[h]);
+		if (!c)
+			continue;
+		row = row_of(h, NUM_JUDGED);
+		and_id(out, index, i < 2 ? c->exe[row] : c->parent[row]);
 	}
 	return 0;
 }
 
-/* What a decision reads of an object: classes of its path and name, numbers. */
-struct object_vecs {
-	__u32 id[2 + MAX_OBJECT_DIMS];
+struct match_walk {
+	struct answer *a; /* outside of the stack: what is in it the verifier may not know */
+	const struct vec *subject;
+	const struct vec *v[2 + MAX_OBJECT_DIMS];
+	__u64 sum; /* words that are still to be looked at */
+	__u32 maybe_from;
+	__u32 held_to;
 };
 
-/* ANDs subject and object and finds the first clauses of both kinds. */
-__noinline int match(struct answer *a, const struct vec *subject, const struct object_vecs *ov,
-		     __u32 index, __u32 h)
+static long match_word(__u64 n, struct match_walk *m)
 {
-	const struct vec *v[2 + MAX_OBJECT_DIMS], *ones;
-	__u32 zero = VEC_ONES, maybe_from, held_to, dims;
-	struct slot *s;
-	void *map;
-	__u64 sum;
+	__u32 i, base, maybe_from = m->maybe_from, held_to = m->held_to;
+	struct answer *a = m->a;
+	__u64 w;
 
-	if (!a || !subject || !ov || h >= NUM_JUDGED)
-		return -1;
-	a->first = a->held = a->maybe = NO_CLAUSE;
-	s = bpf_map_lookup_elem(&slots, &index);
-	map = bpf_map_lookup_elem(&vecs, &index);
-	if (!s || !map)
-		return -1;
+	if (!m->sum)
+		return 1;
+	i = lowest_bit(m->sum);
+	m->sum &= m->sum - 1;
+	w = m->subject->w[i];
+#pragma unroll
+	for (int k = 0; k < 2 + MAX_OBJECT_DIMS; k++)
+		w &= m->v[k]->w[i];
+	if (!w)
+		return 0;
+	base = i * 64;
+	if (a->first == NO_CLAUSE && base + lowest_bit(w) < maybe_from)
+		a->first = base + lowest_bit(w);
+	/* The last certain clauses and the first uncertain ones may share a word. */
+	if (maybe_from >= base + 64)
+		return 0;
+	if (maybe_from > base)
+		w = w >> ((maybe_from - base) & 63) << ((maybe_from - base) & 63);
+	if (w && base + lowest_bit(w) < held_to) {
+		if (a->held == NO_CLAUSE)
+			a->held = base + lowest_bit(w);
+		if (held_to >= base + 64)
+			return 0;
+		w = w >> ((held_to - base) & 63) << ((held_to - base) & 63);
+	}
+	if (!w)
+		return 0;
+	a->maybe = base + lowest_bit(w);
+	return 1;
+}
+
+/* Before the vectors of an object are known: all of them are ones. */
+static __always_inline int match_begin(struct match_walk *m, const struct slot *s, void *map,
+				       __u32 h)
+{
+	const struct hook_conf *hc = &s->hook[row_of(h, NUM_JUDGED)];
+	const struct vec *ones;
+	__u32 zero = VEC_ONES;
+
 	ones = bpf_map_lookup_elem(map, &zero);
 	if (!ones)
 		return -1;
-	maybe_from = s->hook[h].maybe_from;
-	held_to = s->hook[h].held_to;
-	dims = s->hook[h].object_dims;
-	sum = subject->sum;
+	m->maybe_from = hc->maybe_from;
+	m->held_to = hc->held_to;
+	m->sum = m->subject->sum;
 #pragma unroll
-	for (int k = 0; k < 2 + MAX_OBJECT_DIMS; k++) {
-		__u32 id = ov->id[k];
-
-		v[k] = ones;
-		if (k >= 2 && k - 2 >= dims)
-			continue;
-		if (id == VEC_ONES)
-			continue;
-		v[k] = bpf_map_lookup_elem(map, &id);
-		if (!v[k])
-			return -1;
-		sum &= v[k]->sum;
-	}
-	for (int n = 0; n < VEC_WORDS; n++) {
-		__u32 i, base;
-		__u64 w;
-
-		if (!sum)
-			break;
-		i = lowest_bit(sum);
-		sum &= sum - 1;
-		w = subject->w[i];
-#pragma unroll
-		for (int k = 0; k < 2 + MAX_OBJECT_DIMS; k++)
-			w &= v[k]->w[i];
-		if (!w)
-			continue;
-		base = i * 64;
-		if (a->first == NO_CLAUSE && base + lowest_bit(w) < maybe_from)
-			a->first = base + lowest_bit(w);
-		/* The last certain clauses and the first uncertain ones may share a word.
-     */
-		if (maybe_from >= base + 64)
-			continue;
-		if (maybe_from > base)
-			w = w >> ((maybe_from - base) & 63) << ((maybe_from - base) & 63);
-		if (w && base + lowest_bit(w) < held_to) {
-			if (a->held == NO_CLAUSE)
-				a->held = base + lowest_bit(w);
-			if (held_to >= base + 64)
-				continue;
-			w = w >> ((held_to - base) & 63) << ((held_to - base) & 63);
-		}
-		if (w) {
-			a->maybe = base + lowest_bit(w);
-			break;
-		}
-	}
+	for (int k = 0; k < 2 + MAX_OBJECT_DIMS; k++)
+		m->v[k] = ones;
 	return 0;
+}
+
+/* Words that wait for the texts of an exec are not looked at here. Is anything
+ * left in them? */
+static __always_inline __u32 match_late(struct match_walk *m, const struct slot *s)
+{
+	__u64 late = m->sum & s->commit_words;
+
+	m->sum &= ~s->commit_words;
+	return late != 0;
+}
+
+/* Dimension k, 0 and 1 being those of the path and of the name, has this vector. */
+static __always_inline int match_dim(struct match_walk *m, void *map, int k, __u32 id)
+{
+	const struct vec *v;
+
+	if (id == VEC_ONES)
+		return 0;
+	v = bpf_map_lookup_elem(map, &id);
+	if (!v)
+		return -1;
+	m->v[k] = v;
+	m->sum &= v->sum;
+	return 0;
+}
+
+/* The same for what a class of paths or of names means. */
+static __always_inline int match_class(struct match_walk *m, void *map, int k, void *classes_map,
+				       __u32 class, __u32 h)
+{
+	const struct class *c = bpf_map_lookup_elem(classes_map, &class);
+
+	return c ? match_dim(m, map, k, c->file[row_of(h, NUM_JUDGED)]) : 0;
+}
+
+/* Finds the first clauses of all kinds in what is left. */
+static __always_inline void match(struct match_walk *m)
+{
+	bpf_loop(VEC_WORDS, match_word, m, 0);
 }
 
 #endif

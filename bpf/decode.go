@@ -3,12 +3,11 @@ package bpf
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"example.com/bailiff/internal/event"
 )
@@ -20,20 +19,38 @@ const (
 	flagCacheable = 16
 	flagArgsCut   = 32
 	flagEnvCut    = 64
+	flagCommit    = 128
 )
+
+// The names that go with each mask of a process; nobody writes into them.
+var (
+	traitNames = everyMask(event.ProcessTraits)
+	stdioNames = everyMask(event.Stdio)
+)
+
+func everyMask(names []string) [][]string {
+	out := make([][]string, 1<<len(names))
+	for m := range out {
+		out[m] = slices.Clip(event.FlagNames(names, uint64(m)))
+	}
+	return out
+}
 
 // decoder turns records into events. It is used by one goroutine.
 type decoder struct {
 	k       *Kernel
 	env     map[string]bool
 	known   map[*binding]*known // what was decoded before, for each binding in use
+	bound   boundFrom           // by which the record was decided; no binding if there are no rules
 	infos   map[uint32]*kernelExeInfo
 	comms   map[[16]int8]string
 	key     []byte // for looking into known
 	cgroups *cgroupNames
 	mounts  *mountTable
 	offset  int64 // wall clock minus boot clock, ns
+	dirs    dirPaths
 	damaged atomic.Uint64
+	unknown atomic.Uint64 // records of which only the name could be told
 	checked time.Time
 }
 
@@ -60,33 +77,47 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	}
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), size), raw)
 	data := raw[size:]
-	if r.Hook == 0 || r.Hook > uint8(event.HookExit) {
+	path, ok := d.dirs.whole(&r, cut(data, 0, r.File.PathLen))
+	if !ok {
+		d.unknown.Add(1)
+		r.File.Unresolved = 1
+	}
+	if r.Hook == 0 || r.Hook > uint8(event.HookPtrace) {
 		return nil, fmt.Errorf("decode record: unknown hook %d", r.Hook)
 	}
 	g := d.generation(r.Generation)
 	ev := &event.Event{Hook: event.Hook(r.Hook), Boot: r.Time, Time: d.wall(r.Time)}
+	ev.Rebound = !d.bind(g, r.Bindings)
 	ev.Process = d.process(&r.Subject, g)
-	ev.CgroupProcs = r.CgroupProcs
+	ev.CgroupProcs, ev.CgroupRate, ev.FileAge = r.CgroupProcs, r.CgroupRate, r.FileAge
 	ev.Decision = decision(&r, g)
-	if r.Flags&flagCacheable != 0 && g != nil && g.number == r.Generation {
-		ev.Handle = verdictKey(&r, g.tables.conf[r.Hook-1].Key, data, d.k.config.Secret)
+	if r.Flags&flagCacheable != 0 && g != nil && g.number == r.Generation && !ev.Rebound {
+		if key := verdictKey(&r, g.tables.conf[event.Hook(r.Hook).Package()-1].Key, path, d.k.config.Secret); key != nil {
+			ev.Handle = &verdictHandle{*key, d.bound.from}
+		}
 	}
 	switch ev.Hook {
 	case event.HookExec:
-		ev.File = d.file(&r.File, cut(data, 0, r.File.PathLen), g)
+		ev.File = d.file(&r.File, path, g)
+		ev.Process.Stdio = stdioNames[r.Stdio%uint32(len(stdioNames))]
 		if r.NewExecId != 0 {
 			ev.Exec = d.exec(&r, data, g)
 		}
 		if r.InterpLen != 0 {
 			script, file := d.exe(r.File.ExeId, g), *ev.File
-			file.Path, file.Names = script.Path, script.Names
+			file.Path, file.Names, file.Identities = script.Path, script.Names, script.Identities
 			ev.File = &file
 			ev.Exec.Script = ""
 			ev.Exec.Interpreter = d.place(r.InterpDev, cut(data, 0, uint16(r.InterpLen)), g)
 		}
-	case event.HookOpen:
-		ev.File = d.file(&r.File, cut(data, 0, r.File.PathLen), g)
+	case event.HookMmap:
+		ev.File = d.file(&r.File, path, g)
+	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
+		ev.File = d.file(&r.File, path, g)
 		ev.Open = event.FlagNames(event.OpenFlags, uint64(r.OpenFlags))
+	case event.HookPtrace:
+		ev.File = d.file(&r.File, path, g)
+		ev.Target = &event.Target{PID: int32(r.Child), ExecID: event.ExecID(r.NewExecId), Traits: event.FlagNames(event.TargetTraits, r.ForkFlags)}
 	case event.HookFork:
 		ev.Fork = &event.Fork{PID: int32(r.Child), ExecID: event.ExecID(r.NewExecId), Flags: r.ForkFlags}
 	case event.HookExit:
@@ -95,9 +126,26 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	return ev, nil
 }
 
+// bind chooses the binding by which files and programs get their names; false if
+// it may not be the one by which the kernel decided.
+func (d *decoder) bind(g *generation, number uint32) (sure bool) {
+	d.bound = boundFrom{}
+	if g == nil {
+		return true
+	}
+	d.bound, sure = g.inForce(number)
+	return sure
+}
+
+// verdictHandle is what Remember needs of an act.
+type verdictHandle struct {
+	key   kernelVerdictKey
+	bound uint32 // binding that gave names to what the policy was asked about
+}
+
 // verdictKey builds the key under which the kernel will look for the verdict:
 // the same parts that judge.h takes, the rest zero. Nil when the name does not fit.
-func verdictKey(r *kernelRecord, parts uint32, data []byte, secret uint64) any {
+func verdictKey(r *kernelRecord, parts uint32, path []byte, secret uint64) *kernelVerdictKey {
 	s, f := &r.Subject, &r.File
 	key := &kernelVerdictKey{Generation: r.Generation, Hook: uint32(r.Hook)}
 	if parts&keyExe != 0 {
@@ -116,7 +164,6 @@ func verdictKey(r *kernelRecord, parts uint32, data []byte, secret uint64) any {
 		key.OpenFlags = r.OpenFlags
 	}
 	if parts&keyFile != 0 {
-		path := cut(data, 0, f.PathLen)
 		name, _, _ := bytes.Cut(path, []byte{0})
 		if len(name) >= len(key.Name) || f.Unresolved != 0 {
 			return nil
@@ -167,6 +214,7 @@ func decision(r *kernelRecord, g *generation) event.Decision {
 	dec := event.Decision{
 		Verdict: event.Verdict(r.Verdict), Effect: event.Effect(r.Effect), Source: event.Source(r.Source),
 		Mode: event.Mode(r.Mode), ModeBy: event.ModeBy(r.ModeBy), Generation: r.Generation, Undecided: r.Flags&flagUndecided != 0,
+		Commit: r.Flags&flagCommit != 0,
 	}
 	if g == nil || g.number != r.Generation || r.Flags&flagMatched == 0 {
 		return dec
@@ -189,6 +237,7 @@ func (d *decoder) process(s *kernelWireSubject, g *generation) event.Process {
 		UID: s.Uid, EUID: s.Euid, GID: s.Gid, EGID: s.Egid, LoginUID: s.Loginuid, CapEff: s.Caps,
 		CgroupID: s.Cgroup, Cgroup: d.cgroups.path(s.Cgroup), MntNS: s.MntNs, PidNS: s.PidNs, UserNS: s.UserNs,
 		TTY: s.Tty, Comm: d.comm(&s.Comm),
+		Traits: traitNames[s.Traits%uint32(len(traitNames))],
 	}
 	p.Exe = *d.exe(s.ExeId, g)
 	p.Parent = *d.exe(s.ParentExeId, g)
@@ -205,13 +254,19 @@ func (d *decoder) exec(r *kernelRecord, data []byte, g *generation) *event.Exec 
 	}
 	x.Args = splitStrings(cut(data, r.ArgsOff, r.ArgsLen), x.ArgsCut)
 	for _, kv := range splitStrings(cut(data, r.EnvOff, r.EnvLen), x.EnvCut) {
-		// Only the selected names leave this function: environments hold secrets.
-		if name, value, ok := strings.Cut(kv, "="); ok && d.env[name] {
-			if x.Env == nil {
-				x.Env = map[string]string{}
-			}
-			x.Env[name] = value
+		// Only the names that the operator or a rule asks for leave this function: environments hold secrets.
+		name, value, ok := strings.Cut(kv, "=")
+		if !ok || !d.env[name] && (g == nil || !slices.Contains(g.tables.prog.Env, name)) {
+			continue
 		}
+		if _, again := x.Env[name]; again {
+			x.EnvAgain = append(x.EnvAgain, name)
+			continue
+		}
+		if x.Env == nil {
+			x.Env = map[string]string{}
+		}
+		x.Env[name] = value
 	}
 	if r.ScriptExe != 0 {
 		x.Script = d.exe(r.ScriptExe, g).Path
@@ -234,10 +289,7 @@ func splitStrings(b []byte, truncated bool) []string {
 // anew now and then, because the wall clock may be set.
 func (d *decoder) wall(boot uint64) time.Time {
 	if d.offset == 0 || boot%64 == 0 {
-		var ts unix.Timespec
-		if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) == nil {
-			d.offset = time.Now().UnixNano() - ts.Nano()
-		}
+		d.offset = int64(wallOffset())
 	}
 	return time.Unix(0, int64(boot)+d.offset)
 }

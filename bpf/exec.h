@@ -4,7 +4,8 @@
  * file of a chain (script, then interpreter): that is where an exec is refused.
  * sched_process_exec runs when the new image is in place and before its first
  * instruction: there the process becomes what it now is, the event is told
- * with its arguments, and where nothing can refuse, SIGKILL is the last word.
+ * with its arguments, and where nothing can refuse, or a rule is about the
+ * arguments, SIGKILL is the last word.
  */
 #ifndef BAILIFF_EXEC_H
 #define BAILIFF_EXEC_H
@@ -34,14 +35,20 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	struct dentry *d;
 	struct inode *inode;
 	__u32 exe;
+	int v;
 
 	if (!p || !(p->flags & PROC_SCOPE))
 		return 0;
 	d = bprm->file->f_path.dentry;
 	inode = bprm->file->f_inode;
 	exe = intern_exe(d, inode);
+	p->exec_inode = (__u64)inode;
+	p->exec_mm = (__u64)bprm->mm;
+	if (settings.commit)
+		commit_round(bprm->interp == bprm->filename);
 	if (bprm->interp == bprm->filename) {
 		p->pending.valid = 0;
+		p->pending.rate = cgroup_rate(p->cgroup, HOOK_EXEC - 1);
 		p->pending.script_exe = 0;
 		p->pending.last_exe = exe;
 	} else {
@@ -50,7 +57,15 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 			p->pending.script_exe = p->pending.last_exe;
 		p->pending.last_exe = exe;
 	}
-	if (!judge(&j, t, p, &o, d, inode, HOOK_EXEC))
+	o.rate = p->pending.rate;
+	v = judge(&j, t, p, &o, d, inode, HOOK_EXEC);
+	if (o.late)
+		commit_note(p, &o, exe);
+	if (bprm->interp == bprm->filename)
+		p->pending.bindings = j.bindings;
+	else if (p->pending.bindings != j.bindings)
+		p->pending.bindings |= 1;
+	if (!v)
 		return 0;
 	if (j.blocks) {
 		count(COUNT_DENIED);
@@ -66,6 +81,7 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		p->pending.j = j;
 		p->pending.valid = 1;
 		p->pending.judged_exe = exe;
+		p->pending.age = o.age;
 		file_facts_near(&p->pending.file, d, inode);
 	}
 	return 0;
@@ -74,22 +90,15 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, struct dentry *d,
 					 __u32 *cut)
 {
-	volatile __u16 *len = &e->r.file.scratch;
-	struct path_walk w = {};
+	__u32 len;
 
 	if (off > EXEC_DATA - PATH_ROOM)
 		return off;
-	w.buf = e->data + off;
-	near_path(w.buf, &d, len);
-	w.off = *len;
-	if (d) {
-		w.dentry = (__u64)d;
-		bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
-		*cut = w.cut;
-	}
-	*len = off + (w.off & 0x1fff);
-	off = *len;
-	*len = 0;
+	len = copy_path(e->data + off, d, cut);
+	/* Through memory, so that the verifier forgets what it knows of the sum. */
+	*(volatile __u16 *)&e->r.file.scratch = off + (len & 0x1fff);
+	off = *(volatile __u16 *)&e->r.file.scratch;
+	e->r.file.scratch = 0;
 	return off;
 }
 
@@ -164,6 +173,10 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	fill_decision(&e->r, j);
 	e->r.new_exec_id = new_id;
 	copy_comm(e->r.comm, t);
+	e->r.stdio = stdio_bits();
+	e->r.cgroup_rate = p->pending.rate;
+	e->r.file_age =
+		p->pending.age ? p->pending.age - 1 : file_age(bprm->file->f_inode, e->r.time);
 	file_facts_near(&e->r.file, d, bprm->file->f_inode);
 	off = append_path(e, 0, d, &cut);
 	e->r.file.path_len = off;
@@ -195,6 +208,8 @@ static __noinline int become(struct task_struct *t, struct proc *p, struct dentr
 
 	p->pending.valid = 0;
 	p->pending.script_exe = 0;
+	p->pending.bindings = 0;
+	p->exec_mm = 0;
 	push_ancestor(p, p->exe_id);
 	p->exe_id = exe;
 	forget_vectors(p);
@@ -221,10 +236,10 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 {
 	struct dentry *d = bprm->file->f_path.dentry;
 	struct inode *inode = bprm->file->f_inode;
-	__u32 tgid = t->tgid, exe;
-	struct judgement j = {};
+	__u32 exe;
 	struct object_ref o = {};
-	struct proc *p, *old;
+	struct judgement *j;
+	struct proc *p;
 	__u64 id;
 
 	p = bpf_task_storage_get(&procs, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -233,15 +248,9 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 		return 0;
 	}
 	if (!p->exec_id) {
-		old = bpf_map_lookup_elem(&orphans, &tgid);
-		if (old) {
-			bpf_probe_read_kernel(p, sizeof(*p), old);
-			bpf_map_delete_elem(&orphans, &tgid);
-		} else {
-			p = seed(t);
-			if (!p)
-				return 0;
-		}
+		seed_current();
+		if (!p->exec_id)
+			return 0;
 	}
 	if (under_scope(t))
 		p->flags |= PROC_SCOPE;
@@ -249,18 +258,31 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 	exe = intern_exe(d, inode);
 	if (p->flags & PROC_SCOPE) {
 		count(COUNT_SEEN_EXEC);
-		if (settings.backend) {
-			if (p->pending.valid)
-				j = p->pending.j;
-		} else {
-			judge(&j, t, p, &o, d, inode, HOOK_EXEC);
-			if (j.blocks && !bpf_send_signal(SIGKILL)) {
-				j.effect = EFFECT_KILLED;
-				count(COUNT_DENIED);
-				count(COUNT_KILLED);
-			}
+		j = &p->pending.j; /* the stack is full below here */
+		if (!p->pending.valid) {
+			__builtin_memset(j, 0, sizeof(*j));
+			p->pending.age = 0;
 		}
-		emit_exec(p, &j, bprm, id);
+		if (can_refuse) {
+			j->bindings = p->pending.bindings;
+		} else {
+			p->pending.rate = o.rate = cgroup_rate(p->cgroup, HOOK_EXEC - 1);
+			if (judge(j, t, p, &o, d, inode, HOOK_EXEC))
+				j->flags |= RECORD_COMMIT;
+			if (o.late)
+				commit_note(p, &o, exe);
+			p->pending.age = o.age;
+		}
+		if (settings.commit && !j->blocks && commit_find(bprm->argc, commit_texts()))
+			commit_check(p);
+		if (j->blocks && !bpf_send_signal(SIGKILL)) {
+			j->effect = EFFECT_KILLED;
+			count(COUNT_DENIED);
+			count(COUNT_KILLED);
+		}
+		emit_exec(p, j, bprm, id);
+		if (j->effect != EFFECT_KILLED) /* what can be refused is not counted either */
+			cgroup_tick(p->cgroup, HOOK_EXEC - 1);
 	}
 	p->exec_id = id;
 	become(t, p, d, inode, exe);

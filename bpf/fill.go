@@ -13,22 +13,18 @@ func (k *Kernel) fill(g *generation, exes map[uint32]kernelExeClass) error {
 	sizes := map[string]int{
 		"objects": 2*len(e.objects) + 1024, "names": 2*len(e.names) + 1024, "long_names": 2*len(e.long) + 64,
 		"basenames": len(t.basenames) + 1, "suffixes": len(t.suffixes) + 1,
-		"classes": len(t.classes) + spare, "vecs": len(t.vecs) + spare, "bounds": len(t.bounds) + 1,
+		"classes": len(t.classes) + spare, "vecs": len(t.vecs) + spare, "bounds": len(t.bounds) + 1, "texts": len(t.texts) + 1,
 		"exe_classes": 65536,
 	}
 	for _, name := range outerMaps {
-		spec := k.coll.Maps[name]
-		inner, err := k.innerSpec(name)
-		if err != nil {
-			return err
-		}
+		inner := k.inner[name].Copy()
 		inner.MaxEntries = uint32(sizes[name])
 		m, err := ebpf.NewMap(inner)
 		if err != nil {
 			return fmt.Errorf("create %s: %w", name, err)
 		}
 		g.inner[name] = m
-		if err := spec.Put(g.slot(), m); err != nil {
+		if err := k.coll.Maps[name].Put(g.slot(), m); err != nil {
 			return fmt.Errorf("store %s: %w", name, err)
 		}
 	}
@@ -48,6 +44,7 @@ func (k *Kernel) fill(g *generation, exes map[uint32]kernelExeClass) error {
 		putAll(g.inner["objects"], e.objects), putAll(g.inner["names"], e.names), putAll(g.inner["long_names"], e.long),
 		putAll(g.inner["basenames"], basenames), putEach(g.inner["suffixes"], suffixes),
 		putList(g.inner["classes"], t.classes), putList(g.inner["vecs"], t.vecs), putList(g.inner["bounds"], t.bounds),
+		putList(g.inner["texts"], t.texts),
 		putAll(g.inner["exe_classes"], exes))
 	if err != nil {
 		return err
@@ -57,7 +54,7 @@ func (k *Kernel) fill(g *generation, exes map[uint32]kernelExeClass) error {
 
 // writeSlot stores the constants of a generation.
 func (k *Kernel) writeSlot(g *generation) error {
-	slot := kernelSlot{Generation: g.number, Hook: g.tables.conf, Filter: g.entries.filter, Files: g.entries.files}
+	slot := kernelSlot{Generation: g.number, CommitWords: g.tables.commitWords, Hook: g.tables.conf, Text: g.tables.text, Filter: g.entries.filter, Files: g.entries.files}
 	if g.tables.usesNames {
 		slot.UsesNames = 1
 	}
@@ -65,21 +62,6 @@ func (k *Kernel) writeSlot(g *generation) error {
 		return fmt.Errorf("write slot: %w", err)
 	}
 	return nil
-}
-
-// innerSpec returns the description of an outer map's inner maps.
-func (k *Kernel) innerSpec(outer string) (*ebpf.MapSpec, error) {
-	spec, err := loadKernel()
-	if err != nil {
-		return nil, err
-	}
-	m := spec.Maps[outer]
-	if m == nil || m.InnerMap == nil {
-		return nil, fmt.Errorf("describe %s: no inner map", outer)
-	}
-	inner := m.InnerMap.Copy()
-	inner.Name = outer
-	return inner, nil
 }
 
 const batch = 4096

@@ -9,9 +9,9 @@
 
 static __always_inline __u64 procs_in(__u64 cgroup)
 {
-	__s64 *n = bpf_map_lookup_elem(&cgroup_procs, &cgroup);
+	struct cgroup_count *n = bpf_map_lookup_elem(&cgroup_procs, &cgroup);
 
-	return n && *n > 0 ? *n : 0;
+	return n && n->procs > 0 ? n->procs : 0;
 }
 
 static __always_inline int fork_check(__u64 clone_flags)
@@ -27,13 +27,14 @@ static __always_inline int fork_check(__u64 clone_flags)
 	if (!p || !(p->flags & PROC_SCOPE))
 		return 0;
 	o.procs = procs_in(p->cgroup);
+	o.rate = cgroup_rate(p->cgroup, HOOK_FORK - 1);
 	if (!judge(&j, t, p, &o, NULL, NULL, HOOK_FORK) || !j.blocks)
 		return 0; /* what does not block is told when the fork has succeeded */
 	count(COUNT_DENIED);
 	count(COUNT_SEEN_FORK);
 	j.hook = HOOK_FORK;
 	j.effect = EFFECT_REFUSED;
-	emit_file(p, &j, &o, NULL, NULL);
+	emit_far(p, &j, &o);
 	if (j.kills)
 		bpf_send_signal(SIGKILL);
 	return -EPERM;
@@ -57,6 +58,7 @@ static __noinline int emit_fork(struct proc *p, struct judgement *j, struct obje
 	r->child = o->child;
 	r->new_exec_id = c->exec_id;
 	r->cgroup_procs = o->procs;
+	r->cgroup_rate = o->rate;
 	count(COUNT_FORK);
 	bpf_ringbuf_submit(r, wakeup(j->verdict, r->time));
 	return 0;
@@ -79,15 +81,17 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 		return 0;
 	}
 	o.procs = procs_in(p->cgroup);
+	o.rate = cgroup_rate(p->cgroup, HOOK_FORK - 1);
 	o.child = child->tgid;
 	if (p->flags & PROC_SCOPE) {
 		count(COUNT_SEEN_FORK);
 		judge(&j, parent, p, &o, NULL, NULL, HOOK_FORK);
-		if (j.blocks && !settings.backend && j.kills && !bpf_send_signal(SIGKILL)) {
+		if (j.blocks && !can_refuse && j.kills && !bpf_send_signal(SIGKILL)) {
 			j.effect = EFFECT_KILLED;
 			count(COUNT_KILLED);
 		}
 	}
+	cgroup_tick(p->cgroup, HOOK_FORK - 1);
 	/* What follows is of one image, or is made when it is asked for. */
 	__builtin_memcpy(c, p, __builtin_offsetof(struct proc, gen));
 	c->exec_id = new_exec_id();

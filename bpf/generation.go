@@ -25,12 +25,10 @@ const spare = 256
 type generation struct {
 	number  uint32
 	tables  *tables
-	binding atomic.Pointer[binding] // changes while the generation is active: see rebind.go
+	history atomic.Pointer[history] // changes while the generation is active: see rebind.go
 	entries entries                 // as written; under Kernel.mu
 	inner   map[string]*ebpf.Map
 }
-
-func (g *generation) bound() *binding { return g.binding.Load() }
 
 func (g *generation) slot() uint32 { return g.number % numSlots }
 
@@ -41,7 +39,7 @@ func (g *generation) close() {
 }
 
 // outerMaps are the maps of maps, one inner map of each for a generation.
-var outerMaps = []string{"objects", "names", "long_names", "basenames", "suffixes", "classes", "vecs", "bounds", "exe_classes"}
+var outerMaps = []string{"objects", "names", "long_names", "basenames", "suffixes", "classes", "vecs", "bounds", "texts", "exe_classes"}
 
 // Stage builds the tables of p aside. Nothing changes for the running system.
 func (k *Kernel) Stage(ctx context.Context, p *ir.Program) (event.Generation, error) {
@@ -65,11 +63,15 @@ func (k *Kernel) Stage(ctx context.Context, p *ir.Program) (event.Generation, er
 
 func (k *Kernel) stage(ctx context.Context, g *generation, p *ir.Program) error {
 	g.tables = compile(p)
-	b, err := bind(&g.tables.tests, k.identify)
+	var before *binding
+	if active := k.active.Load(); active != nil {
+		before = active.bound()
+	}
+	b, err := bind(&g.tables.tests, k.identify, before)
 	if err != nil {
 		return err
 	}
-	g.binding.Store(b)
+	g.bind(b, 0)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -88,6 +90,7 @@ func (k *Kernel) stage(ctx context.Context, g *generation, p *ir.Program) error 
 	if err := k.verify(g); err != nil {
 		return err
 	}
+	k.loadMore(g)
 	// From now on the kernel classifies new programs for this generation too;
 	// programs that came between the first look and this store are added here.
 	k.config.Staging = g.number
@@ -153,7 +156,12 @@ func (t *tables) entriesOf(b *binding) entries {
 	for id, o := range b.objects {
 		k := kernelObject{Flags: o.flags}
 		if o.flags&objectFile != 0 {
-			k.Class = t.wholeClass(o.met, baseNames(o.paths))
+			k.Class = t.wholeClass(o.met, o.paths)
+		}
+		if o.flags&objectMoved != 0 {
+			k.Idents = t.tests.identsOf(b.moved[id])
+		}
+		if o.flags&(objectFile|objectMoved) != 0 {
 			bit := hashIno(id) >> 44
 			e.files[bit>>6] |= 1 << (bit & 63)
 		}
@@ -167,7 +175,7 @@ func (t *tables) entriesOf(b *binding) entries {
 		e.objects[id] = k
 	}
 	for n, met := range b.named {
-		class := t.wholeClass(met, baseNames(b.namedBy[n]))
+		class := t.wholeClass(met, b.namedBy[n])
 		if len(n.name) < 64 {
 			e.names[kernelNameKey{Dir: n.dir, Name: [64]int8(chars(n.name, 64))}] = class
 		} else if len(n.name) < 256 {
@@ -215,13 +223,13 @@ func (k *Kernel) classOf(g *generation, info *kernelExeInfo) kernelExeClass {
 		return kernelExeClass{Path: classUnresolved, Name: classWhole}
 	}
 	if o := g.bound().objects[info.File.Id]; o != nil && o.flags&objectFile != 0 {
-		return kernelExeClass{Path: g.tables.wholeClass(o.met, baseNames(o.paths)), Name: classWhole}
+		return kernelExeClass{Path: g.tables.wholeClass(o.met, o.paths), Name: classWhole}
 	}
 	within := joinReversed(rawChars(info.Path[:info.PathLen]))
 	placed := g.bound().mounts.place(info.File.Id.Dev, within)
 	key := boundName{info.File.Dir, path.Base(placed)}
 	if met, ok := g.bound().named[key]; ok {
-		return kernelExeClass{Path: g.tables.wholeClass(met, baseNames(g.bound().namedBy[key])), Name: classWhole}
+		return kernelExeClass{Path: g.tables.wholeClass(met, g.bound().namedBy[key]), Name: classWhole}
 	}
 	// By its names: for a directory that the policy knows by a symlink there
 	// are several, and all tests that one of them meets are met.
@@ -263,8 +271,12 @@ func (k *Kernel) Activate(gen event.Generation) error {
 	if g == nil {
 		return fmt.Errorf("activate generation %d: not staged", number)
 	}
+	k.attachMore(g)
 	k.config.Pass = 0
 	k.config.Live |= g.tables.live() // before the rules that need it
+	k.config.Rates |= g.tables.rates()
+	k.config.Commit |= g.tables.commits()
+	k.config.WantEnv |= k.wantEnv(g)
 	if err := k.writeConfig(); err != nil {
 		return fmt.Errorf("activate generation %d: %w", number, err)
 	}
@@ -275,7 +287,8 @@ func (k *Kernel) Activate(gen event.Generation) error {
 	k.active.Store(g)
 	// What follows does not undo the change, so it is no error of Activate.
 	k.config.Staging = 0
-	k.config.Live = g.tables.live()
+	k.config.Live, k.config.Rates = g.tables.live(), g.tables.rates()
+	k.config.WantEnv = k.wantEnv(g) // Commit stays: clauses of the old rules may wait for an exec that is on its way
 	if g.tables.passes() && !k.opt.AllOpens {
 		k.config.Pass = number
 	}
@@ -284,6 +297,11 @@ func (k *Kernel) Activate(gen event.Generation) error {
 		k.log.Warn("the new generation is in force, with a flaw", "generation", number, "error", err)
 	}
 	return nil
+}
+
+// wantEnv is 1 if somebody asks for an environment variable.
+func (k *Kernel) wantEnv(g *generation) uint32 {
+	return uint32(min(1, len(k.opt.Env)+len(g.tables.prog.Env)))
 }
 
 // Retire frees the tables of a generation that is not active.
@@ -296,7 +314,7 @@ func (k *Kernel) Retire(gen event.Generation) error {
 		return fmt.Errorf("retire generation %d: %w", number, unix.EBUSY)
 	}
 	delete(k.gens, number)
-	err := k.unslot(g)
+	err := errors.Join(k.unslot(g), k.dropMore())
 	g.close()
 	k.forget(number)
 	return err

@@ -36,7 +36,7 @@ __noinline __u32 path_class_far(const struct object_ref *ref, __u32 index)
 	id.ino = BPF_CORE_READ(inode, i_ino);
 	o = bpf_map_lookup_elem(map, &id);
 	if (o && o->flags & OBJECT_NAMES && parent != d) {
-		class = named_class(&id, BPF_CORE_READ(d, d_name.name),
+		class = named_class(&id, (__u64)BPF_CORE_READ(d, d_name.name),
 				    BPF_CORE_READ(d, d_name.len), index);
 		if (class)
 			return class;
@@ -45,6 +45,37 @@ __noinline __u32 path_class_far(const struct object_ref *ref, __u32 index)
 	if (w.class == CLASS_UNRESOLVED)
 		count(COUNT_FAIL_CLOSED_PATH);
 	return w.class;
+}
+
+/* Identities of a file: by its class, which says what the policy calls it, and
+ * by its inode if it was moved away from where the policy found it. */
+__noinline __u64 idents_of(const struct object_ref *ref, __u32 index)
+{
+	struct slot *s = bpf_map_lookup_elem(&slots, &index);
+	struct inode *inode;
+	struct class *c;
+	struct file_id id;
+	struct object *o;
+	__u64 idents = 0;
+	__u32 class;
+	void *map;
+
+	if (!ref)
+		return 0;
+	class = ref->place.path;
+	inode = (void *)ref->inode;
+	map = bpf_map_lookup_elem(&classes, &index);
+	c = map ? bpf_map_lookup_elem(map, &class) : NULL;
+	if (c)
+		idents = c->idents;
+	id.ino = BPF_CORE_READ(inode, i_ino);
+	if (!s || !maybe_file(s, id.ino))
+		return idents;
+	map = bpf_map_lookup_elem(&objects, &index);
+	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	id.gen = BPF_CORE_READ(inode, i_generation);
+	o = map ? bpf_map_lookup_elem(map, &id) : NULL;
+	return o && o->flags & OBJECT_MOVED ? idents | o->idents : idents;
 }
 
 /* Classes of a program in the generation at index, path in the low half. */
@@ -134,7 +165,8 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 		p->euid = cred->euid.val;
 		p->cred = (__u64)cred;
 	}
-	p->gen[h] = 0;
+	p->gen[row_of(h, NUM_JUDGED)] = 0;
+	__sync_fetch_and_add(&p->version, 1);
 	if (p->class_gen == generation)
 		c = (__u64)p->class.name << 32 | p->class.path;
 	else
@@ -145,8 +177,8 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 			     : (__u64)CLASS_NO_NAME << 32 | CLASS_OTHER;
 	sc.class[2] = c;
 	sc.class[3] = c >> 32;
-	hc = &s->hook[h];
-	out = &p->vec[h];
+	hc = &s->hook[row_of(h, NUM_JUDGED)];
+	out = &p->vec[row_of(h, NUM_JUDGED)];
 	if (subject_paths(out, &sc, index, h))
 		return -1;
 	for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
@@ -166,12 +198,13 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 	}
 	/* A thread with other credentials came in between: whoever asks next makes it
 	 * anew. */
+	__sync_fetch_and_add(&p->version, 1);
 	if (p->cred == (__u64)cred)
-		p->gen[h] = generation;
+		p->gen[row_of(h, NUM_JUDGED)] = generation;
 	return 0;
 }
 
-__noinline __u64 object_number(const struct object_ref *o, __u32 field)
+__noinline __u64 object_number(struct object_ref *o, __u32 field)
 {
 	struct dentry *d;
 	struct inode *inode, *dir;
@@ -179,9 +212,16 @@ __noinline __u64 object_number(const struct object_ref *o, __u32 field)
 	if (!o)
 		return 0;
 	switch (field) {
+	case FIELD_HOOK: return o->hook;
 	case FIELD_OPEN_FLAGS: return o->open_flags;
 	case FIELD_FORK_FLAGS: return o->clone_flags;
+	case FIELD_TARGET_TRAITS: return o->hook == HOOK_PTRACE ? o->target_traits : 0;
 	case FIELD_PROCESS_CGROUP_PROCESSES: return o->procs;
+	case FIELD_PROCESS_CGROUP_FORKS_PER_SECOND:
+	case FIELD_PROCESS_CGROUP_EXECS_PER_SECOND: return o->rate;
+	case FIELD_PROCESS_TRAITS: return process_traits(bpf_get_current_task_btf());
+	case FIELD_PROCESS_STDIO: return o->hook == HOOK_EXEC ? stdio_bits() : 0;
+	case FIELD_FILE_IDENTITIES: return o->idents;
 	}
 	if (!o->dentry)
 		return 0;
@@ -189,44 +229,48 @@ __noinline __u64 object_number(const struct object_ref *o, __u32 field)
 	inode = (void *)o->inode;
 	dir = BPF_CORE_READ(d, d_parent, d_inode);
 	switch (field) {
+	case FIELD_FILE_AGE:
+		if (!o->age)
+			o->age = file_age(inode, bpf_ktime_get_boot_ns()) + 1;
+		return o->age - 1;
 	case FIELD_FILE_MODE: return BPF_CORE_READ(inode, i_mode);
 	case FIELD_FILE_UID: return BPF_CORE_READ(inode, i_uid.val);
 	case FIELD_FILE_GID: return BPF_CORE_READ(inode, i_gid.val);
 	case FIELD_FILE_NLINK: return BPF_CORE_READ(inode, i_nlink);
-	case FIELD_FILE_FS_MAGIC: return BPF_CORE_READ(inode, i_sb, s_magic);
+	case FIELD_FILE_FS_MAGIC: return BPF_CORE_READ(d, d_sb, s_magic);
 	case FIELD_FILE_DIR_MODE: return BPF_CORE_READ(dir, i_mode);
 	case FIELD_FILE_DIR_UID: return BPF_CORE_READ(dir, i_uid.val);
 	case FIELD_FILE_TRAITS: {
-		struct wire_file f = {};
+		struct super_block *sb = BPF_CORE_READ(d, d_sb);
 
-		file_facts(&f, d, inode);
-		return f.traits;
+		return traits_of(inode, BPF_CORE_READ(sb, s_magic), BPF_CORE_READ(sb, s_flags),
+				 BPF_CORE_READ(inode, i_mode), BPF_CORE_READ(inode, i_nlink),
+				 BPF_CORE_READ(dir, i_mode));
 	}
 	}
 	return 0;
 }
 
 /* The answer of the tables for one act, whose place has been looked up. */
-__noinline int look_up(const struct proc *p, const struct object_ref *o, __u32 index, __u32 h,
+__noinline int look_up(const struct proc *p, struct object_ref *o, __u32 index, __u32 h,
 		       struct answer *a)
 {
-	struct object_vecs ov = {};
 	struct slot *s = bpf_map_lookup_elem(&slots, &index);
-	void *map = bpf_map_lookup_elem(&classes, &index);
+	void *class_map = bpf_map_lookup_elem(&classes, &index);
+	void *map = bpf_map_lookup_elem(&vecs, &index);
+	struct match_walk m = {.a = a};
 	struct hook_conf *hc;
 
-	if (!p || !o || !a || !s || !map || h >= NUM_JUDGED)
+	if (!p || !o || !a || !s || !map || !class_map || h >= NUM_JUDGED)
 		return -1;
-	hc = &s->hook[h];
-	if (o->dentry) {
-		__u32 class = o->place.path;
-		const struct class *c = bpf_map_lookup_elem(map, &class);
-
-		ov.id[0] = c ? c->file[h] : VEC_ONES;
-		class = o->place.name;
-		c = bpf_map_lookup_elem(map, &class);
-		ov.id[1] = c ? c->file[h] : VEC_ONES;
-	}
+	a->first = a->held = a->maybe = NO_CLAUSE;
+	hc = &s->hook[row_of(h, NUM_JUDGED)];
+	m.subject = &p->vec[row_of(h, NUM_JUDGED)];
+	if (match_begin(&m, s, map, h))
+		return -1;
+	if (o->dentry && (match_class(&m, map, 0, class_map, o->place.path, h) ||
+			  match_class(&m, map, 1, class_map, o->place.name, h)))
+		return -1;
 #pragma unroll
 	for (int i = 0; i < MAX_OBJECT_DIMS; i++) {
 		const struct dim *d = &hc->object[i];
@@ -237,9 +281,13 @@ __noinline int look_up(const struct proc *p, const struct object_ref *o, __u32 i
 		v = object_number(o, d->field);
 		if (d->other)
 			v = v == object_number(o, d->other);
-		ov.id[2 + i] = number_vec(d, v, index);
+		if (match_dim(&m, map, 2 + i, number_vec(d, v, index)))
+			return -1;
 	}
-	return match(a, &p->vec[h], &ov, index, h);
+	if (h == HOOK_EXEC - 1)
+		o->late = match_late(&m, s);
+	match(&m);
+	return 0;
 }
 
 /* Are the subject's vectors those of this generation and these credentials? */
@@ -261,12 +309,15 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 {
 	__u32 generation = settings.generation, index;
 	struct slot *s = slot_of(generation, &index);
+	__u64 place, version;
+	bool keep;
 
 	a->first = a->held = a->maybe = NO_CLAUSE;
 	if (!s)
 		return 0;
 	if (!current_vectors(p, t, generation, h) && refresh(p, generation, index, h))
 		return 0;
+	version = *(volatile __u64 *)&p->version; /* before the vectors are read */
 	if (!p->vec[h].sum)
 		return generation;
 	if (o->dentry && (s->hook[h].uses_path || s->hook[h].uses_name)) {
@@ -274,14 +325,23 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 			o->place.path =
 				d ? path_class(d, inode, s, index) : path_class_far(o, index);
 		o->place_of = 0; /* another round looks again */
+		o->idents = s->hook[h].uses_idents ? idents_of(o, index) : 0;
 		/* The common case of a process that some rule concerns. */
-		if (o->place.path == CLASS_OTHER && s->hook[h].other_empty)
+		if (o->place.path == CLASS_OTHER && s->hook[h].other_empty && !o->idents)
 			return generation;
 		o->place.name = s->uses_names ? place_name(o->place.path, (void *)o->dentry, index)
 					      : CLASS_WHOLE;
 	}
+	/* Where nothing but its class is read of a file the answer is kept. Only an
+	 * exec is held. */
+	keep = h == HOOK_OPEN - 1 && !s->hook[h].object_dims;
+	place = (__u64)o->place.path << 32 | o->place.name;
+	if (keep && kept_answer(&p->kept, place, version, a))
+		return generation;
 	if (look_up(p, o, index, h, a))
 		return 0;
+	if (keep)
+		keep_answer(&p->kept, place, version, a);
 	return generation;
 }
 
@@ -295,7 +355,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	struct slot *s;
 	void *map;
 
-	if (!j || !p || !o || !a || h >= NUM_JUDGED)
+	if (!j || !p || !o || !a || h >= NUM_ROWS)
 		return 0;
 	first = a->first;
 	held = a->held;
@@ -303,7 +363,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	s = slot_of(j->generation, &index);
 	if (!s || (first == NO_CLAUSE && held == NO_CLAUSE && maybe == NO_CLAUSE))
 		return 0;
-	hc = &s->hook[h];
+	hc = &s->hook[row_of(h, NUM_ROWS)];
 	j->source = SOURCE_TABLE;
 	j->flags = RECORD_MATCHED;
 	j->clause = first;
@@ -314,7 +374,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	}
 	if (held != NO_CLAUSE) {
 		/* The gate has judged this before it let the exec begin. */
-		v = of_gate(p, o, j->generation, hook, hc->held_key);
+		v = of_gate(p, o, j->generation, o->hook, hc->held_key);
 		enforced = !!(v & VERDICT_ENFORCED);
 		v &= ~VERDICT_ENFORCED;
 		open = v == VERDICT_NONE;
@@ -332,7 +392,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 		}
 	}
 	if (maybe != NO_CLAUSE) {
-		v = remembered(p, o, j->generation, hook, hc->key);
+		v = remembered(p, o, j->generation, o->hook, hc->key);
 		if (v == VERDICT_NONE) {
 			/* Fail open unless the rule says otherwise; counted, told. */
 			j->flags |= RECORD_UNDECIDED;
@@ -406,7 +466,7 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 				 __u32 hook)
 {
 	struct answer a;
-	__u32 h = hook - 1;
+	__u32 package = package_of(hook), h = package - 1;
 
 	if (!settings.generation || p->flags & PROC_RESCUE || h >= NUM_JUDGED)
 		return 0;
@@ -414,11 +474,15 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 		o->dentry = (__u64)d;
 		o->inode = (__u64)inode;
 	}
+	j->bindings = settings.bindings;
+	o->hook = hook;
 	j->generation = ask(&a, p, o, t, d, inode, h);
 	/* A policy change came in between: the vectors may be of the next generation.
    */
 	if (j->generation && p->gen[h] != j->generation)
 		j->generation = ask(&a, p, o, t, d, inode, h);
+	if (j->bindings != settings.bindings)
+		j->bindings |= 1;
 	if (!j->generation) {
 		/* Tables that are in force could not be read: fail open, counted. */
 		count(COUNT_FAIL_OPEN_TABLES);
@@ -426,7 +490,7 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 	}
 	if (a.first == NO_CLAUSE && a.held == NO_CLAUSE && a.maybe == NO_CLAUSE)
 		return 0;
-	return conclude(j, p, o, &a, hook);
+	return conclude(j, p, o, &a, package);
 }
 
 #endif

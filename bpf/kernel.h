@@ -41,6 +41,7 @@ struct inode {
 	struct {
 		__s64 counter;
 	} i_version;
+	void *i_private;
 };
 /* The change time: from 6.11 on, from 6.6 on, before. */
 struct timespec64 {
@@ -61,6 +62,7 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	struct super_block *d_sb;
 	unsigned char d_iname[32]; /* of more bytes in some kernels; not in 6.14 and later */
 };
 struct vfsmount {
@@ -75,6 +77,21 @@ struct file {
 	struct inode *f_inode;
 	unsigned int f_flags;
 	unsigned int f_mode;
+	void *private_data;
+};
+struct sock_common {
+	unsigned short skc_family;
+	unsigned char skc_state;
+};
+struct sock {
+	struct sock_common __sk_common;
+};
+struct socket {
+	struct sock *sk;
+};
+struct vm_area_struct {
+	unsigned long vm_flags;
+	struct file *vm_file;
 };
 struct linux_binprm {
 	struct file *executable;
@@ -95,12 +112,14 @@ struct ns_common {
 	unsigned int inum;
 };
 struct user_namespace {
+	int level; /* 0: the initial one */
 	struct ns_common ns;
 };
 struct mnt_namespace {
 	struct ns_common ns;
 };
 struct pid_namespace {
+	unsigned int level; /* 0: the initial one */
 	struct ns_common ns;
 };
 struct nsproxy {
@@ -119,11 +138,13 @@ struct cred {
 	struct user_namespace *user_ns;
 };
 struct fs_struct {
+	struct path root;
 	struct path pwd;
 };
 struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;
+	unsigned long *close_on_exec;
 };
 struct files_struct {
 	struct fdtable *fdt;
@@ -139,7 +160,11 @@ struct tty_struct {
 typedef struct {
 	int counter;
 } atomic_t;
+struct list_head {
+	struct list_head *next;
+};
 struct signal_struct {
+	struct list_head thread_head;
 	atomic_t live;
 	int group_exit_code;
 	struct tty_struct *tty;
@@ -160,7 +185,18 @@ struct cgroup {
 struct css_set {
 	struct cgroup *dfl_cgrp;
 };
+struct hlist_node {
+	struct hlist_node *next;
+};
+struct hlist_head {
+	struct hlist_node *first;
+};
+struct pid {
+	struct hlist_head tasks[1]; /* by kind; the first are threads */
+};
 struct task_struct {
+	struct hlist_node pid_links[1]; /* in the lists of its pid, by kind */
+	struct list_head thread_node;	/* in thread_head */
 	int pid;
 	int tgid;
 	int exit_code;
@@ -170,7 +206,9 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	const struct cred *cred;
+	const struct cred *real_cred;
 	struct mm_struct *mm;
+	unsigned int personality;
 	struct fs_struct *fs;
 	struct files_struct *files;
 	struct nsproxy *nsproxy;
@@ -203,12 +241,16 @@ struct sys_exit {
 #define SB_KERNMOUNT	(1 << 22)
 #define TMPFS_MAGIC	0x01021994
 #define HUGETLBFS_MAGIC 0x958458f6
+#define OVERLAYFS_MAGIC 0x794c7630
+#define SOCKFS_MAGIC	0x534f434b
 #define EXT4_MAGIC	0xef53
 #define XFS_MAGIC	0x58465342
 #define F2FS_MAGIC	0xf2f52010
 #define S_IFMT		0170000
+#define S_IFREG		0100000
 #define S_IFDIR		0040000
 #define S_IFLNK		0120000
+#define S_IFSOCK	0140000
 #define S_ISUID		04000
 #define S_ISGID		02000
 #define S_IWOTH		02
@@ -221,6 +263,18 @@ struct sys_exit {
 #define O_APPEND	00002000
 #define O_DIRECTORY	00200000
 #define CLONE_THREAD	0x00010000
+#define AF_UNIX		1
+#define TCP_LISTEN	10
+#define PROT_READ	1
+#define PROT_EXEC	4
+#define VM_EXEC		4
 #define SIGKILL		9
 #define EPERM		1
+/* For pointers that may be NULL though the verifier believes that they never are:
+ * arguments of LSM programs (the file of an anonymous mapping) and members of
+ * trusted pointers (the inode of a name that is not made yet). It takes a
+ * comparison with zero as decided, removes it, and the load behind it is one
+ * without a net: an oops. This comparison it leaves alone. */
+#define is_null(p) ((unsigned long)(p) < 4096)
+
 #endif

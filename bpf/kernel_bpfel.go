@@ -20,6 +20,12 @@ type kernelBound struct {
 	Pad  uint32
 }
 
+type kernelCgroupCount struct {
+	_     structs.HostLayout
+	Procs int64
+	Rate  [2][2]uint64
+}
+
 type kernelCgroupPath struct {
 	_    structs.HostLayout
 	Path [256]int8
@@ -32,6 +38,7 @@ type kernelClass struct {
 	Parent   [3]uint32
 	Pad      uint32
 	Ancestor uint64
+	Idents   uint64
 }
 
 type kernelConfig struct {
@@ -42,12 +49,15 @@ type kernelConfig struct {
 	Agent       uint32
 	AllOpens    uint32
 	WantEnv     uint32
-	Backend     uint32
 	Pass        uint32
 	Live        uint32
 	Bindings    uint32
 	Scopes      uint32
+	Commit      uint32
 	CgroupModes uint32
+	Rates       uint32
+	_           [4]byte
+	Wall        uint64
 	Secret      uint64
 	Scope       [16]kernelScope
 }
@@ -79,7 +89,22 @@ const (
 	kernelCounterCOUNT_ANCESTORS_CUT       kernelCounter = 21
 	kernelCounterCOUNT_HELD_CHANGED        kernelCounter = 22
 	kernelCounterCOUNT_HELD_NONE           kernelCounter = 23
-	kernelCounterCOUNT_MAX                 kernelCounter = 24
+	kernelCounterCOUNT_MMAP                kernelCounter = 24
+	kernelCounterCOUNT_CREATE              kernelCounter = 25
+	kernelCounterCOUNT_LINK                kernelCounter = 26
+	kernelCounterCOUNT_RENAME              kernelCounter = 27
+	kernelCounterCOUNT_UNLINK              kernelCounter = 28
+	kernelCounterCOUNT_TRUNCATE            kernelCounter = 29
+	kernelCounterCOUNT_PTRACE              kernelCounter = 30
+	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 31
+	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 32
+	kernelCounterCOUNT_DROP_LINK           kernelCounter = 33
+	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 34
+	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 35
+	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 36
+	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 37
+	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 38
+	kernelCounterCOUNT_MAX                 kernelCounter = 39
 )
 
 type kernelDim struct {
@@ -93,16 +118,22 @@ type kernelDim struct {
 }
 
 type kernelExamineOf struct {
-	_    structs.HostLayout
-	Fd   uint32
-	Slot uint32
+	_     structs.HostLayout
+	Fd    uint32
+	Slot  uint32
+	Pidfd uint32
+	Tid   uint32
 }
 
 type kernelExamined struct {
-	_    structs.HostLayout
-	File kernelWireFile
-	Of   kernelValidity
-	Path [4096]int8
+	_     structs.HostLayout
+	File  kernelWireFile
+	Of    kernelValidity
+	Who   kernelWireSubject
+	Stdio uint32
+	Pad   uint32
+	Age   uint64
+	Path  [4096]int8
 }
 
 type kernelExeClass struct {
@@ -162,6 +193,8 @@ type kernelHookConf struct {
 	HeldDenyTo     uint32
 	HeldKey        uint32
 	HeldEnforceTo  uint32
+	UsesIdents     uint32
+	Pad            uint32
 	Subject        [12]kernelDim
 	Object         [8]kernelDim
 }
@@ -193,11 +226,12 @@ type kernelNameKey struct {
 }
 
 type kernelObject struct {
-	_     structs.HostLayout
-	Class uint32
-	Below uint32
-	Flags uint32
-	Pad   uint32
+	_      structs.HostLayout
+	Class  uint32
+	Below  uint32
+	Flags  uint32
+	Pad    uint32
+	Idents uint64
 }
 
 type kernelProc struct {
@@ -222,7 +256,16 @@ type kernelProc struct {
 	Pad1         uint32
 	_            [4]byte
 	Cred         uint64
-	Pending      struct {
+	Version      uint64
+	Kept         struct {
+		_       structs.HostLayout
+		Place   uint64
+		Clauses uint64
+		Check   uint64
+	}
+	ExecMm    uint64
+	ExecInode uint64
+	Pending   struct {
 		_ structs.HostLayout
 		J struct {
 			_          structs.HostLayout
@@ -238,13 +281,17 @@ type kernelProc struct {
 			Effect     uint8
 			ModeBy     uint8
 			Pad        [2]uint8
+			Bindings   uint32
 		}
 		Valid     uint32
 		ScriptExe uint32
 		LastExe   uint32
 		JudgedExe uint32
-		_         [4]byte
+		Rate      uint32
+		Age       uint32
 		File      kernelWireFile
+		Bindings  uint32
+		Pad       uint32
 	}
 	Vec [3]kernelVec
 }
@@ -266,6 +313,8 @@ type kernelRecord struct {
 	NewExecId   uint64
 	ForkFlags   uint64
 	CgroupProcs uint64
+	FileAge     uint64
+	CgroupRate  uint64
 	Child       uint32
 	OpenFlags   uint32
 	ExitCode    uint32
@@ -282,6 +331,10 @@ type kernelRecord struct {
 	CwdDev      uint32
 	InterpLen   uint32
 	InterpDev   uint32
+	Stdio       uint32
+	Bindings    uint32
+	DirSlot     uint32
+	DirNumber   uint32
 	Pad1        uint32
 	Comm        [16]int8
 	_           [4]byte
@@ -295,18 +348,43 @@ type kernelScope struct {
 }
 
 type kernelSlot struct {
-	_          structs.HostLayout
-	Generation uint32
-	UsesNames  uint32
-	Hook       [3]kernelHookConf
-	Filter     [1024]uint64
-	Files      [16384]uint64
+	_           structs.HostLayout
+	Generation  uint32
+	UsesNames   uint32
+	CommitWords uint64
+	Hook        [4]kernelHookConf
+	Text        kernelTextConf
+	Filter      [1024]uint64
+	Files       [16384]uint64
 }
 
 type kernelSuffixKey struct {
 	_    structs.HostLayout
 	Bits uint32
 	Tail [24]int8
+}
+
+type kernelTextConf struct {
+	_        structs.HostLayout
+	At       [16]uint64
+	ArgState uint32
+	EnvState uint32
+	Var      [32]struct {
+		_     structs.HostLayout
+		Mask  uint64
+		State uint32
+		Pad   uint32
+	}
+	Class [256]uint8
+}
+
+type kernelTextState struct {
+	_    structs.HostLayout
+	Now  uint64
+	End  uint64
+	Var  uint32
+	Pad  uint32
+	Next [128]uint16
 }
 
 type kernelTicketKey struct {
@@ -327,11 +405,17 @@ type kernelTrial struct {
 	ParentName uint32
 	FilePath   uint32
 	FileName   uint32
-	Num        [32]uint64
+	Num        [64]uint64
+	Args       uint64
+	Env        uint64
+	ArgsLen    uint32
+	EnvLen     uint32
+	Argc       uint32
 	First      uint32
 	Maybe      uint32
+	Late       uint32
+	LateMaybe  uint32
 	Done       uint32
-	Pad        uint32
 }
 
 type kernelValidity struct {
@@ -414,7 +498,7 @@ type kernelWireSubject struct {
 	ParentExeId  uint32
 	Ancestors    uint32
 	Ancestor     [16]uint32
-	Pad          uint32
+	Traits       uint32
 	Comm         [16]int8
 }
 
@@ -428,6 +512,7 @@ const (
 	kernelMapCgroupModes     = "cgroup_modes"
 	kernelMapCgroupProcs     = "cgroup_procs"
 	kernelMapClasses         = "classes"
+	kernelMapCommitRooms     = "commit_rooms"
 	kernelMapCounters        = "counters"
 	kernelMapEvents          = "events"
 	kernelMapExeClasses      = "exe_classes"
@@ -447,22 +532,44 @@ const (
 	kernelMapRescue          = "rescue"
 	kernelMapSlots           = "slots"
 	kernelMapSuffixes        = "suffixes"
+	kernelMapTextBuf         = "text_buf"
+	kernelMapTexts           = "texts"
 	kernelMapTickets         = "tickets"
+	kernelMapTrialAnswer     = "trial_answer"
 	kernelMapTrialVec        = "trial_vec"
 	kernelMapTrials          = "trials"
 	kernelMapVecs            = "vecs"
 	kernelMapVerdicts        = "verdicts"
 	kernelProgDecideTrials   = "decide_trials"
 	kernelProgExamine        = "examine"
+	kernelProgFindInitial    = "find_initial"
 	kernelProgFloorMod       = "floor_mod"
 	kernelProgFloorOpen      = "floor_open"
 	kernelProgIdentify       = "identify"
 	kernelProgLsmExec        = "lsm_exec"
 	kernelProgLsmFork        = "lsm_fork"
+	kernelProgLsmLink        = "lsm_link"
+	kernelProgLsmMknod       = "lsm_mknod"
+	kernelProgLsmMmap        = "lsm_mmap"
+	kernelProgLsmMprotect    = "lsm_mprotect"
 	kernelProgLsmOpen        = "lsm_open"
+	kernelProgLsmPtrace      = "lsm_ptrace"
+	kernelProgLsmRename      = "lsm_rename"
+	kernelProgLsmSymlink     = "lsm_symlink"
+	kernelProgLsmTruncate    = "lsm_truncate"
+	kernelProgLsmUnlink      = "lsm_unlink"
 	kernelProgModExec        = "mod_exec"
 	kernelProgModFork        = "mod_fork"
+	kernelProgModLink        = "mod_link"
+	kernelProgModMknod       = "mod_mknod"
+	kernelProgModMmap        = "mod_mmap"
+	kernelProgModMprotect    = "mod_mprotect"
 	kernelProgModOpen        = "mod_open"
+	kernelProgModPtrace      = "mod_ptrace"
+	kernelProgModRename      = "mod_rename"
+	kernelProgModSymlink     = "mod_symlink"
+	kernelProgModTruncate    = "mod_truncate"
+	kernelProgModUnlink      = "mod_unlink"
 	kernelProgSeedAll        = "seed_all"
 	kernelProgTrackExec      = "track_exec"
 	kernelProgTrackExit      = "track_exit"
@@ -471,10 +578,14 @@ const (
 	kernelProgTrackMove      = "track_move"
 	kernelProgTrackOpen      = "track_open"
 	kernelProgTrackRmdir     = "track_rmdir"
+	kernelVarCanRefuse       = "can_refuse"
+	kernelVarInitial         = "initial"
 	kernelVarLastExe         = "last_exe"
+	kernelVarLastTold        = "last_told"
 	kernelVarPasses          = "passes"
 	kernelVarSeenDirs        = "seen_dirs"
 	kernelVarSettings        = "settings"
+	kernelVarToldDirs        = "told_dirs"
 	kernelVarUnknownZero     = "unknown_zero"
 	kernelVarWireTypes       = "wire_types"
 )
@@ -523,15 +634,34 @@ type kernelSpecs struct {
 type kernelProgramSpecs struct {
 	DecideTrials *ebpf.ProgramSpec `ebpf:"decide_trials"`
 	Examine      *ebpf.ProgramSpec `ebpf:"examine"`
+	FindInitial  *ebpf.ProgramSpec `ebpf:"find_initial"`
 	FloorMod     *ebpf.ProgramSpec `ebpf:"floor_mod"`
 	FloorOpen    *ebpf.ProgramSpec `ebpf:"floor_open"`
 	Identify     *ebpf.ProgramSpec `ebpf:"identify"`
 	LsmExec      *ebpf.ProgramSpec `ebpf:"lsm_exec"`
 	LsmFork      *ebpf.ProgramSpec `ebpf:"lsm_fork"`
+	LsmLink      *ebpf.ProgramSpec `ebpf:"lsm_link"`
+	LsmMknod     *ebpf.ProgramSpec `ebpf:"lsm_mknod"`
+	LsmMmap      *ebpf.ProgramSpec `ebpf:"lsm_mmap"`
+	LsmMprotect  *ebpf.ProgramSpec `ebpf:"lsm_mprotect"`
 	LsmOpen      *ebpf.ProgramSpec `ebpf:"lsm_open"`
+	LsmPtrace    *ebpf.ProgramSpec `ebpf:"lsm_ptrace"`
+	LsmRename    *ebpf.ProgramSpec `ebpf:"lsm_rename"`
+	LsmSymlink   *ebpf.ProgramSpec `ebpf:"lsm_symlink"`
+	LsmTruncate  *ebpf.ProgramSpec `ebpf:"lsm_truncate"`
+	LsmUnlink    *ebpf.ProgramSpec `ebpf:"lsm_unlink"`
 	ModExec      *ebpf.ProgramSpec `ebpf:"mod_exec"`
 	ModFork      *ebpf.ProgramSpec `ebpf:"mod_fork"`
+	ModLink      *ebpf.ProgramSpec `ebpf:"mod_link"`
+	ModMknod     *ebpf.ProgramSpec `ebpf:"mod_mknod"`
+	ModMmap      *ebpf.ProgramSpec `ebpf:"mod_mmap"`
+	ModMprotect  *ebpf.ProgramSpec `ebpf:"mod_mprotect"`
 	ModOpen      *ebpf.ProgramSpec `ebpf:"mod_open"`
+	ModPtrace    *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
+	ModRename    *ebpf.ProgramSpec `ebpf:"mod_rename"`
+	ModSymlink   *ebpf.ProgramSpec `ebpf:"mod_symlink"`
+	ModTruncate  *ebpf.ProgramSpec `ebpf:"mod_truncate"`
+	ModUnlink    *ebpf.ProgramSpec `ebpf:"mod_unlink"`
 	SeedAll      *ebpf.ProgramSpec `ebpf:"seed_all"`
 	TrackExec    *ebpf.ProgramSpec `ebpf:"track_exec"`
 	TrackExit    *ebpf.ProgramSpec `ebpf:"track_exit"`
@@ -552,6 +682,7 @@ type kernelMapSpecs struct {
 	CgroupModes     *ebpf.MapSpec `ebpf:"cgroup_modes"`
 	CgroupProcs     *ebpf.MapSpec `ebpf:"cgroup_procs"`
 	Classes         *ebpf.MapSpec `ebpf:"classes"`
+	CommitRooms     *ebpf.MapSpec `ebpf:"commit_rooms"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	ExeClasses      *ebpf.MapSpec `ebpf:"exe_classes"`
@@ -571,7 +702,10 @@ type kernelMapSpecs struct {
 	Rescue          *ebpf.MapSpec `ebpf:"rescue"`
 	Slots           *ebpf.MapSpec `ebpf:"slots"`
 	Suffixes        *ebpf.MapSpec `ebpf:"suffixes"`
+	TextBuf         *ebpf.MapSpec `ebpf:"text_buf"`
+	Texts           *ebpf.MapSpec `ebpf:"texts"`
 	Tickets         *ebpf.MapSpec `ebpf:"tickets"`
+	TrialAnswer     *ebpf.MapSpec `ebpf:"trial_answer"`
 	TrialVec        *ebpf.MapSpec `ebpf:"trial_vec"`
 	Trials          *ebpf.MapSpec `ebpf:"trials"`
 	Vecs            *ebpf.MapSpec `ebpf:"vecs"`
@@ -582,10 +716,14 @@ type kernelMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelVariableSpecs struct {
+	CanRefuse   *ebpf.VariableSpec `ebpf:"can_refuse"`
+	Initial     *ebpf.VariableSpec `ebpf:"initial"`
 	LastExe     *ebpf.VariableSpec `ebpf:"last_exe"`
+	LastTold    *ebpf.VariableSpec `ebpf:"last_told"`
 	Passes      *ebpf.VariableSpec `ebpf:"passes"`
 	SeenDirs    *ebpf.VariableSpec `ebpf:"seen_dirs"`
 	Settings    *ebpf.VariableSpec `ebpf:"settings"`
+	ToldDirs    *ebpf.VariableSpec `ebpf:"told_dirs"`
 	UnknownZero *ebpf.VariableSpec `ebpf:"unknown_zero"`
 	WireTypes   *ebpf.VariableSpec `ebpf:"wire_types"`
 }
@@ -616,6 +754,7 @@ type kernelMaps struct {
 	CgroupModes     *ebpf.Map `ebpf:"cgroup_modes"`
 	CgroupProcs     *ebpf.Map `ebpf:"cgroup_procs"`
 	Classes         *ebpf.Map `ebpf:"classes"`
+	CommitRooms     *ebpf.Map `ebpf:"commit_rooms"`
 	Counters        *ebpf.Map `ebpf:"counters"`
 	Events          *ebpf.Map `ebpf:"events"`
 	ExeClasses      *ebpf.Map `ebpf:"exe_classes"`
@@ -635,7 +774,10 @@ type kernelMaps struct {
 	Rescue          *ebpf.Map `ebpf:"rescue"`
 	Slots           *ebpf.Map `ebpf:"slots"`
 	Suffixes        *ebpf.Map `ebpf:"suffixes"`
+	TextBuf         *ebpf.Map `ebpf:"text_buf"`
+	Texts           *ebpf.Map `ebpf:"texts"`
 	Tickets         *ebpf.Map `ebpf:"tickets"`
+	TrialAnswer     *ebpf.Map `ebpf:"trial_answer"`
 	TrialVec        *ebpf.Map `ebpf:"trial_vec"`
 	Trials          *ebpf.Map `ebpf:"trials"`
 	Vecs            *ebpf.Map `ebpf:"vecs"`
@@ -650,6 +792,7 @@ func (m *kernelMaps) Close() error {
 		m.CgroupModes,
 		m.CgroupProcs,
 		m.Classes,
+		m.CommitRooms,
 		m.Counters,
 		m.Events,
 		m.ExeClasses,
@@ -669,7 +812,10 @@ func (m *kernelMaps) Close() error {
 		m.Rescue,
 		m.Slots,
 		m.Suffixes,
+		m.TextBuf,
+		m.Texts,
 		m.Tickets,
+		m.TrialAnswer,
 		m.TrialVec,
 		m.Trials,
 		m.Vecs,
@@ -681,10 +827,14 @@ func (m *kernelMaps) Close() error {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelVariables struct {
+	CanRefuse   *ebpf.Variable `ebpf:"can_refuse"`
+	Initial     *ebpf.Variable `ebpf:"initial"`
 	LastExe     *ebpf.Variable `ebpf:"last_exe"`
+	LastTold    *ebpf.Variable `ebpf:"last_told"`
 	Passes      *ebpf.Variable `ebpf:"passes"`
 	SeenDirs    *ebpf.Variable `ebpf:"seen_dirs"`
 	Settings    *ebpf.Variable `ebpf:"settings"`
+	ToldDirs    *ebpf.Variable `ebpf:"told_dirs"`
 	UnknownZero *ebpf.Variable `ebpf:"unknown_zero"`
 	WireTypes   *ebpf.Variable `ebpf:"wire_types"`
 }
@@ -695,15 +845,34 @@ type kernelVariables struct {
 type kernelPrograms struct {
 	DecideTrials *ebpf.Program `ebpf:"decide_trials"`
 	Examine      *ebpf.Program `ebpf:"examine"`
+	FindInitial  *ebpf.Program `ebpf:"find_initial"`
 	FloorMod     *ebpf.Program `ebpf:"floor_mod"`
 	FloorOpen    *ebpf.Program `ebpf:"floor_open"`
 	Identify     *ebpf.Program `ebpf:"identify"`
 	LsmExec      *ebpf.Program `ebpf:"lsm_exec"`
 	LsmFork      *ebpf.Program `ebpf:"lsm_fork"`
+	LsmLink      *ebpf.Program `ebpf:"lsm_link"`
+	LsmMknod     *ebpf.Program `ebpf:"lsm_mknod"`
+	LsmMmap      *ebpf.Program `ebpf:"lsm_mmap"`
+	LsmMprotect  *ebpf.Program `ebpf:"lsm_mprotect"`
 	LsmOpen      *ebpf.Program `ebpf:"lsm_open"`
+	LsmPtrace    *ebpf.Program `ebpf:"lsm_ptrace"`
+	LsmRename    *ebpf.Program `ebpf:"lsm_rename"`
+	LsmSymlink   *ebpf.Program `ebpf:"lsm_symlink"`
+	LsmTruncate  *ebpf.Program `ebpf:"lsm_truncate"`
+	LsmUnlink    *ebpf.Program `ebpf:"lsm_unlink"`
 	ModExec      *ebpf.Program `ebpf:"mod_exec"`
 	ModFork      *ebpf.Program `ebpf:"mod_fork"`
+	ModLink      *ebpf.Program `ebpf:"mod_link"`
+	ModMknod     *ebpf.Program `ebpf:"mod_mknod"`
+	ModMmap      *ebpf.Program `ebpf:"mod_mmap"`
+	ModMprotect  *ebpf.Program `ebpf:"mod_mprotect"`
 	ModOpen      *ebpf.Program `ebpf:"mod_open"`
+	ModPtrace    *ebpf.Program `ebpf:"mod_ptrace"`
+	ModRename    *ebpf.Program `ebpf:"mod_rename"`
+	ModSymlink   *ebpf.Program `ebpf:"mod_symlink"`
+	ModTruncate  *ebpf.Program `ebpf:"mod_truncate"`
+	ModUnlink    *ebpf.Program `ebpf:"mod_unlink"`
 	SeedAll      *ebpf.Program `ebpf:"seed_all"`
 	TrackExec    *ebpf.Program `ebpf:"track_exec"`
 	TrackExit    *ebpf.Program `ebpf:"track_exit"`
@@ -718,15 +887,34 @@ func (p *kernelPrograms) Close() error {
 	return _KernelClose(
 		p.DecideTrials,
 		p.Examine,
+		p.FindInitial,
 		p.FloorMod,
 		p.FloorOpen,
 		p.Identify,
 		p.LsmExec,
 		p.LsmFork,
+		p.LsmLink,
+		p.LsmMknod,
+		p.LsmMmap,
+		p.LsmMprotect,
 		p.LsmOpen,
+		p.LsmPtrace,
+		p.LsmRename,
+		p.LsmSymlink,
+		p.LsmTruncate,
+		p.LsmUnlink,
 		p.ModExec,
 		p.ModFork,
+		p.ModLink,
+		p.ModMknod,
+		p.ModMmap,
+		p.ModMprotect,
 		p.ModOpen,
+		p.ModPtrace,
+		p.ModRename,
+		p.ModSymlink,
+		p.ModTruncate,
+		p.ModUnlink,
 		p.SeedAll,
 		p.TrackExec,
 		p.TrackExit,

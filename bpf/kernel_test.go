@@ -53,6 +53,9 @@ func TestOpenClose(t *testing.T) {
 
 func randomProgram(r *rand.Rand) *ir.Program {
 	p := &ir.Program{Revision: "random", Rules: map[event.Hook][]ir.Rule{}}
+	for _, n := range someIdentities {
+		p.Identities = append(p.Identities, ir.Identity{Name: n, Paths: []string{"/etc/" + n, "/etc/shadow"}})
+	}
 	paths := []string{"/usr/bin/a", "/usr/bin/b", "/etc/shadow", "/tmp/x.so", "/srv/deep/er/file"}
 	dirs := []string{"/usr/", "/usr/bin/", "/etc/", "/srv/", "/srv/deep/", "/"}
 	names := []string{"a", "b", "shadow", "x.so", "file"}
@@ -76,17 +79,29 @@ func randomProgram(r *rand.Rand) *ir.Program {
 		pathFields := []event.FieldID{event.FieldExePath, event.FieldParentPath, event.FieldAncestors}
 		nameFields := []event.FieldID{event.FieldExeName, event.FieldParentName}
 		numFields := []event.FieldID{event.FieldUID, event.FieldEUID, event.FieldTTY}
-		maskFields := []event.FieldID{event.FieldCaps}
+		maskFields := []event.FieldID{event.FieldCaps, event.FieldProcessTraits}
 		if h != event.HookFork {
 			pathFields = append(pathFields, event.FieldPath, event.FieldPath)
 			nameFields = append(nameFields, event.FieldName)
-			numFields = append(numFields, event.FieldMode, event.FieldNlink)
+			numFields = append(numFields, event.FieldMode, event.FieldNlink, event.FieldFileAge, event.FieldHook)
 			maskFields = append(maskFields, event.FieldTraits)
 		} else {
-			numFields = append(numFields, event.FieldCgroupProcs)
+			numFields = append(numFields, event.FieldCgroupProcs, event.FieldForkRate)
 		}
-		if h == event.HookOpen {
-			maskFields = append(maskFields, event.FieldOpenFlags)
+		switch h {
+		case event.HookOpen:
+			maskFields = append(maskFields, event.FieldOpenFlags, event.FieldTargetTraits)
+		case event.HookExec:
+			maskFields = append(maskFields, event.FieldStdio)
+			numFields = append(numFields, event.FieldExecRate)
+		}
+		if h != event.HookFork && r.IntN(8) == 0 {
+			return ir.Cond{Field: event.FieldIdentities, Op: ir.OpIn, Strs: pick(someIdentities), Negated: neg}
+		}
+		if h == event.HookExec && r.IntN(3) == 0 {
+			c := randomText(r, pick)
+			c.Negated = neg
+			return c
 		}
 		switch r.IntN(8) {
 		case 0, 1:
@@ -143,6 +158,21 @@ func randomProgram(r *rand.Rand) *ir.Program {
 	return p
 }
 
+// randomText is a condition on arguments or environment.
+func randomText(r *rand.Rand, pick func([]string) []string) ir.Cond {
+	parts := []string{"", "-", "--x", "a", "ab", "aba", "b", "x=y", "LD", "\xff\xfe"}
+	c := ir.Cond{Field: event.FieldArgs, Op: []ir.Op{ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains}[r.IntN(4)], Strs: pick(parts)}
+	switch r.IntN(6) {
+	case 0:
+		c.At = 1 + r.IntN(3)
+	case 1, 2:
+		c.Field, c.Var = event.FieldEnv, []string{"LD", "L", "A"}[r.IntN(3)]
+	case 3:
+		return ir.Cond{Field: event.FieldArgs, Op: ir.OpLess, Nums: []uint64{uint64(1 + r.IntN(4))}}
+	}
+	return c
+}
+
 func sorted(s []string) []string {
 	for i := range s {
 		for j := i; j > 0 && s[j] < s[j-1]; j-- {
@@ -158,6 +188,9 @@ func TestAgreement(t *testing.T) {
 	k := open(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	programs := 30
+	if os.Getenv("BAILIFF_E2E_GUEST") != "" {
+		programs = 10 // emulated
+	}
 	for n := range programs {
 		p := randomProgram(r)
 		gen, err := k.Stage(context.Background(), p)
@@ -177,7 +210,9 @@ func TestAgreement(t *testing.T) {
 var (
 	somePaths = []string{"/usr/bin/a", "/usr/bin/b", "/usr/bin/c", "/etc/shadow", "/etc/shadow.bak", "/tmp/x.so", "/tmp/file",
 		"/srv/deep/er/file", "/srv/deep/other", "/usr", "/a", "/x/lib.so", "/srv"}
-	zeroKey ir.Key
+	// More than share one dimension of the kernel's numbers.
+	someIdentities = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	zeroKey        ir.Key
 )
 
 func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
@@ -194,12 +229,31 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 	if h != event.HookFork {
 		path(event.FieldPath, event.FieldName)
 	}
+	for bit, n := range someIdentities {
+		if h != event.HookFork && r.IntN(3) == 0 {
+			k.Str[event.FieldIdentities] = append(k.Str[event.FieldIdentities], n)
+			k.Num[event.FieldIdentities] |= 1 << bit // as the tables have it
+		}
+	}
 	for range r.IntN(3) {
 		k.Str[event.FieldAncestors] = append(k.Str[event.FieldAncestors], somePaths[r.IntN(len(somePaths))])
 	}
 	for f := range event.NumFields {
-		if kind := event.FieldByID(f).Kind; f != 0 && (kind == event.KindInt || kind == event.KindFlags) {
+		if kind := event.FieldByID(f).Kind; f != 0 && (kind == event.KindInt || kind == event.KindFlags || kind == event.KindEnum) {
 			k.Num[f] = uint64(r.IntN(8))
+		}
+	}
+	if h == event.HookExec {
+		texts := []string{"", "-", "--x", "a", "ab", "aba", "abab", "b", "x=y", "LD=a", "\xff\xfe", "-aab--x"}
+		for range r.IntN(20) % 6 {
+			k.Str[event.FieldArgs] = append(k.Str[event.FieldArgs], texts[r.IntN(len(texts))])
+		}
+		k.Num[event.FieldArgs] = uint64(len(k.Str[event.FieldArgs]))
+		k.Env = map[string]string{}
+		for _, name := range []string{"LD", "L", "A", "LDX", "PATH"} {
+			if r.IntN(2) == 0 {
+				k.Env[name] = texts[r.IntN(len(texts))]
+			}
 		}
 	}
 	return &k

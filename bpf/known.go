@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -33,12 +34,9 @@ const (
 	maxFilesKept = 4096
 )
 
-// of returns what is known under the generation's binding.
-func (d *decoder) of(g *generation) *known {
-	var b *binding
-	if g != nil {
-		b = g.bound()
-	}
+// of returns what is known under the binding of the record.
+func (d *decoder) of(*generation) *known {
+	b := d.bound.binding
 	k := d.known[b]
 	if k == nil {
 		if len(d.known) >= numSlots {
@@ -130,9 +128,13 @@ func (d *decoder) file(w *kernelWireFile, rawPath []byte, g *generation) *event.
 		Traits: event.FlagNames(event.Traits, uint64(w.Traits)),
 	}
 	f.Path = d.place(w.Id.Dev, rawPath, g)
+	if g != nil {
+		name, _, _ := bytes.Cut(rawPath, []byte{0})
+		f.Identities = g.tables.identNames(d.bound.identities(&g.tables.tests, w.Id, w.Dir, string(name)))
+	}
 	placed := strings.HasPrefix(f.Path, "/")
 	if g != nil {
-		f.Names = g.bound().names(w.Id, f.Path)
+		f.Names = d.bound.names(w.Id, f.Path)
 		f.Path = f.Names[0]
 	} else {
 		f.Names = []string{f.Path}
@@ -153,8 +155,8 @@ func (d *decoder) place(dev uint32, raw []byte, g *generation) string {
 	}
 	key, within := string(d.key), joinReversed(raw)
 	if g != nil {
-		if _, ok := g.bound().mounts.byDev[dev]; ok {
-			p := g.bound().mounts.place(dev, within)
+		if _, ok := d.bound.mounts.byDev[dev]; ok {
+			p := d.bound.mounts.place(dev, within)
 			if strings.HasPrefix(p, "/") {
 				keep(k.places, maxFilesKept, key, p)
 			}

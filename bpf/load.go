@@ -1,11 +1,13 @@
 package bpf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -25,7 +27,7 @@ var (
 		BackendModifyReturn: {"mod_fork", "mod_exec", "mod_open"},
 		BackendTracepoint:   {},
 	}
-	offHook = []string{"identify", "decide_trials", "seed_all", "track_open", "examine"}
+	offHook = []string{"find_initial", "identify", "seed_all", "examine"}
 )
 
 // load puts the programs of this backend and the maps into the kernel.
@@ -35,28 +37,25 @@ func (k *Kernel) load() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		k.log.Debug("memlock limit stays", "error", err)
 	}
-	spec, err := loadKernel()
+	programs := slices.Concat(trackers, hooks[k.backend], offHook)
+	if !k.CanRefuse() {
+		programs = append(programs, "track_open") // attached while there are rules on opens
+	}
+	spec, err := k.spec(programs)
 	if err != nil {
 		return err
 	}
-	keep := map[string]bool{}
-	for _, list := range [][]string{trackers, hooks[k.backend], offHook} {
-		for _, n := range list {
-			keep[n] = true
-		}
+	for _, name := range outerMaps {
+		inner := spec.Maps[name].InnerMap.Copy()
+		inner.Name = name
+		k.inner[name] = inner
 	}
-	for name := range spec.Programs {
-		if !keep[name] {
-			delete(spec.Programs, name)
-		}
-	}
-	ring := k.opt.RingBytes
-	if ring <= 0 {
-		ring = DefaultRing
-	}
-	spec.Maps["events"].MaxEntries = 1 << bits.Len(uint(max(ring, 4096)-1))
-	if k.coll, err = ebpf.NewCollection(spec); err != nil {
+	var hidden bool
+	if k.coll, hidden, err = newCollection(spec, ebpf.CollectionOptions{}); err != nil {
 		return err
+	}
+	if hidden {
+		k.log.Warn("the kernel hides its addresses: opens cost more than they need to", "remedy", probeAddresses().Remedy)
 	}
 	if k.reader, err = ringbuf.NewReader(k.coll.Maps["events"]); err != nil {
 		return fmt.Errorf("open ring buffer: %w", err)
@@ -71,19 +70,46 @@ func (k *Kernel) load() error {
 	return k.configure()
 }
 
+// spec is these programs, and the maps as this agent has them.
+func (k *Kernel) spec(programs []string) (*ebpf.CollectionSpec, error) {
+	spec, err := loadKernel()
+	if err != nil {
+		return nil, err
+	}
+	for name := range spec.Programs {
+		if !slices.Contains(programs, name) {
+			delete(spec.Programs, name)
+		}
+	}
+	ring := k.opt.RingBytes
+	if ring <= 0 {
+		ring = DefaultRing
+	}
+	if k.CanRefuse() {
+		// A constant for the verifier: it skips what only the other backend does.
+		if err := spec.Variables["can_refuse"].Set(uint32(1)); err != nil {
+			return nil, fmt.Errorf("set constant: %w", err)
+		}
+	}
+	spec.Maps["events"].MaxEntries = 1 << bits.Len(uint(max(ring, 4096)-1))
+	return spec, nil
+}
+
 // configure writes the settings that are known before anything is attached.
 func (k *Kernel) configure() error {
 	c := &k.config
 	c.Secret = rand.Uint64()
+	c.Wall = uint64(wallOffset())
 	c.Agent = uint32(os.Getpid())
+	c.Bindings = firstBindings
 	if k.opt.AllOpens {
 		c.AllOpens = 1
 	}
 	if len(k.opt.Env) > 0 {
 		c.WantEnv = 1
 	}
-	if k.CanRefuse() {
-		c.Backend = 1
+	if ret, err := k.coll.Programs["find_initial"].Run(&ebpf.RunOptions{}); err != nil || ret != 0 {
+		return fmt.Errorf("find the first process: %w", cmp.Or(err, error(unix.ESRCH)))
 	}
 	if len(k.opt.Scope) > len(c.Scope) {
 		return fmt.Errorf("set scope: %d cgroups, at most %d", len(k.opt.Scope), len(c.Scope))

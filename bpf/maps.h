@@ -11,8 +11,17 @@
 
 /* User space writes, every program reads. */
 volatile struct config settings;
+/* The same, before the programs are loaded: acts can be refused. */
+const volatile __u32 can_refuse;
 /* Numbers for programs (exe_ids); kernel only. */
 volatile __u32 last_exe;
+
+/* What the kernel began with, found by find_initial at load. Addresses of what
+ * never goes away, to compare with and to read from. */
+volatile struct {
+	__u64 mnt_ns;
+	__u64 init; /* process 1 */
+} initial;
 
 /* Free passes: processes that no rule on opens concerns, by thread group id.
  * Kernel only; one that is overwritten is given again. See open.h. */
@@ -104,6 +113,14 @@ struct exe_classes_inner {
 	__type(value, struct exe_class);
 };
 
+struct texts_inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__type(key, __u32);
+	__type(value, struct text_state);
+};
+
 #define GENERATIONS(name_, inner_)                        \
 	struct {                                          \
 		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); \
@@ -124,6 +141,8 @@ GENERATIONS(suffixes, suffixes_inner);
 GENERATIONS(classes, classes_inner);
 GENERATIONS(vecs, vecs_inner);
 GENERATIONS(bounds, bounds_inner);
+/* states of the automaton that tests arguments and environment. */
+GENERATIONS(texts, texts_inner);
 /* exe id -> classes of that program; user space when staging, the kernel at
  * exec. */
 GENERATIONS(exe_classes, exe_classes_inner);
@@ -164,14 +183,14 @@ struct {
 	__type(value, __u32);
 } rescue SEC(".maps");
 
-/* Processes in a cgroup, by cgroup id. Kernel only; entries go with the last
- * process. */
+/* Processes in a cgroup, and how often they fork and exec, by cgroup id. Kernel
+ * only; entries go with the last process, or with the cgroup. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
-	__type(value, __s64);
+	__type(value, struct cgroup_count);
 } cgroup_procs SEC(".maps");
 
 struct {
@@ -194,6 +213,7 @@ const struct {
 	struct class class;
 	struct bound bound;
 	struct vec vec;
+	struct text_state text_state;
 	struct exe_class exe_class;
 	struct suffix_key suffix_key;
 	struct name_key name_key;

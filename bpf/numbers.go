@@ -22,6 +22,7 @@ type numberDim struct {
 	field, other event.FieldID
 	mask         uint64
 	bits         bool // shared by tests of a few bits: every combination is an interval
+	text         bool // its bits are those of tests of text
 }
 
 // dimOf returns the dimension that a condition on a number belongs to, before
@@ -30,7 +31,9 @@ func dimOf(c *ir.Cond) (numberDim, bool) {
 	switch f := event.FieldByID(c.Field); {
 	case f.Kind == event.KindPaths: // a test on ancestors is a bit
 		return numberDim{field: c.Field, mask: ^uint64(0)}, true
-	case f.Kind != event.KindInt && f.Kind != event.KindFlags:
+	case c.Field == event.FieldArgs: // how many there are
+		return numberDim{field: c.Field, mask: ^uint64(0)}, true
+	case f.Kind != event.KindInt && f.Kind != event.KindFlags && f.Kind != event.KindNames && f.Kind != event.KindEnum:
 		return numberDim{}, false
 	case c.Op == ir.OpSame:
 		return numberDim{field: c.Field, other: c.Other, mask: ^uint64(0)}, true
@@ -44,14 +47,34 @@ func dimOf(c *ir.Cond) (numberDim, bool) {
 // for more than the kernel has; the ones that rules use first win.
 type dimBudget struct {
 	subject, object []numberDim
-	ancestors       map[string]bool
+	commit          []numberDim // numbers that are known at commit
+	texts           *textTests
+	ancestors       map[condID]bool
 }
 
-func newDimBudget() *dimBudget { return &dimBudget{ancestors: map[string]bool{}} }
+// newDimBudget keeps room for the hook, if a rule reads it: a rule that is
+// limited to some acts must not lose that.
+func newDimBudget(rules []ir.Rule) *dimBudget {
+	b := &dimBudget{ancestors: map[condID]bool{}, texts: newTextTests()}
+	for i := range rules {
+		for j := range rules[i].Clauses {
+			for _, c := range rules[i].Clauses[j].When {
+				if c.Field == event.FieldHook {
+					b.take(&c)
+					return b
+				}
+			}
+		}
+	}
+	return b
+}
 
 // take finds room for a condition: a dimension that answers it already, one
 // of the same field that can take its bits too, or a new one.
 func (b *dimBudget) take(c *ir.Cond) bool {
+	if c.IsText() {
+		return b.texts.take(c)
+	}
 	d, ok := dimOf(c)
 	if !ok {
 		return true
@@ -69,6 +92,8 @@ func (b *dimBudget) take(c *ir.Cond) bool {
 	list, limit := &b.object, maxObjectDims
 	if event.FieldByID(c.Field).Part == event.PartSubject {
 		list, limit = &b.subject, maxNumberDims
+	} else if c.Field == event.FieldArgs {
+		list = &b.commit
 	}
 	bitTest := c.Op == ir.OpMaskAny || c.Op == ir.OpMaskEq
 	for i := range *list {
@@ -95,13 +120,14 @@ func (t *tables) numbers() {
 	for i := range t.hooks {
 		t.hookConf(i)
 	}
+	t.commitConf()
 }
 
 func (t *tables) hookConf(i int) {
 	hb, hc := &t.hooks[i], &t.conf[i]
 	hc.Clauses = uint32(len(hb.bits))
-	hc.AllVec = t.vec(firstBits(len(hb.bits)))
-	t.categories(hb, hc)
+	hc.AllVec = t.vec(t.bitsWhere(hb, func(i int) bool { return hb.bits[i].rule >= 0 }))
+	t.categories(hb, hc, uint32(hb.late), uint32(len(hb.bits)))
 	hc.KillVec = t.vec(t.bitsWhere(hb, func(i int) bool { return hb.kill[i] }))
 	hc.Key, hc.HeldKey = t.decisionKeys(hb)
 	for j := range hb.bits {
@@ -111,6 +137,8 @@ func (t *tables) hookConf(i int) {
 				hc.UsesPath = 1
 			case event.FieldName:
 				hc.UsesName = 1
+			case event.FieldIdentities:
+				hc.UsesPath, hc.UsesIdents = 1, 1 // the path's class says what they are
 			}
 		}
 	}
@@ -126,15 +154,6 @@ func (t *tables) hookConf(i int) {
 	}
 }
 
-func firstBits(n int) kernelVec {
-	var v kernelVec
-	for i := range n {
-		v.W[i/64] |= 1 << (i % 64)
-		v.Sum |= 1 << (i / 64)
-	}
-	return v
-}
-
 func (t *tables) bitsWhere(hb *hookBits, ok func(i int) bool) kernelVec {
 	var v kernelVec
 	for i := range hb.bits {
@@ -146,26 +165,34 @@ func (t *tables) bitsWhere(hb *hookBits, ok func(i int) bool) kernelVec {
 	return v
 }
 
-func (t *tables) categories(hb *hookBits, hc *kernelHookConf) {
+// categories finds where one kind of clause ends and the next begins, among the
+// bits from first to n.
+func (t *tables) categories(hb *hookBits, hc *kernelHookConf, first, n uint32) {
 	rules := t.prog.Rules[hb.hook]
-	n := uint32(len(hb.bits))
 	hc.AuditFrom, hc.AlertFrom, hc.MaybeFrom, hc.MaybeAllowFrom, hc.MaybeAlertFrom = n, n, n, n, n
-	for i := range hb.bits {
+	for i := first; i < n; i++ {
 		b := &hb.bits[i]
+		if b.rule < 0 {
+			continue
+		}
 		r := &rules[b.rule]
 		switch {
 		case !r.Enforce || r.Verdict != event.VerdictDeny:
 		case !b.clause.Maybe:
-			hc.EnforceTo = uint32(i) + 1
+			hc.EnforceTo = i + 1
 		case r.Undecided == ir.UndecidedDeny && r.Held():
-			hc.HeldEnforceTo = uint32(i) + 1
+			hc.HeldEnforceTo = i + 1
 		case r.Undecided == ir.UndecidedDeny:
-			hc.MaybeEnforceTo = uint32(i) + 1
+			hc.MaybeEnforceTo = i + 1
 		}
 	}
 	hc.HeldTo, hc.HeldDenyTo = n, n
-	for i := n; i > 0; i-- {
+	for i := n; i > first; i-- {
 		b := hb.bits[i-1]
+		if b.rule < 0 {
+			// No clause: it counts as what comes after it.
+			continue
+		}
 		r := &rules[b.rule]
 		at := i - 1
 		blocks := r.Verdict == event.VerdictDeny && !r.Audit
@@ -261,6 +288,9 @@ func (t *tables) dim(hb *hookBits, d numberDim) kernelDim {
 
 // answers reports whether this dimension is the one that decides a condition.
 func (d numberDim) answers(c *ir.Cond) bool {
+	if d.text || c.IsText() {
+		return d.text && c.IsText() // numberHolds says for which bits
+	}
 	if c.Field != d.field {
 		return false
 	}
@@ -277,6 +307,14 @@ func (d numberDim) answers(c *ir.Cond) bool {
 }
 
 func (t *tables) numberHolds(c *ir.Cond, test int, d numberDim, v uint64) bool {
+	if d.text {
+		bit := t.hooks[event.HookExec-1].budget.texts.bit(c)
+		cut := c.Field == event.FieldArgs && v&textArgsCut != 0 || c.Field == event.FieldEnv && v&textEnvCut != 0
+		if bit&d.mask == 0 || v&bit == 0 && cut {
+			return !c.Negated
+		}
+		return v&bit != 0
+	}
 	if c.Field == event.FieldAncestors {
 		bit := uint64(1) << slices.Index(t.tests.ancestors, test)
 		if bit&d.mask == 0 {
@@ -313,7 +351,8 @@ var keyGroups = map[string]uint32{
 	"process.parent.exe.path": keyParent, "process.parent.exe.name": keyParent,
 	"process.uid": keyIDs, "process.euid": keyIDs, "process.gid": keyIDs, "process.egid": keyIDs,
 	"process.cgroup.id": keyCgroup, "process.cgroup.path": keyCgroup,
-	"file.path": keyFile, "file.name": keyFile, "file.fs.magic": keyFile, "file.fs.type": keyFile,
+	"file.path": keyFile, "file.name": keyFile, "file.identities": keyFile, // names: see stale.go
+	"file.fs.magic": keyFile, "file.fs.type": keyFile,
 	"open.flags": keyOpen,
 	"file.mode":  keyFile | keyMeta, "file.uid": keyFile | keyMeta, "file.gid": keyFile | keyMeta, "file.nlink": keyFile | keyMeta,
 	"file.traits": keyFile | keyMeta, "file.dir.mode": keyFile | keyMeta, "file.dir.uid": keyFile | keyMeta,
@@ -338,23 +377,30 @@ func (t *tables) decisionKeys(hb *hookBits) (other, held uint32) {
 	rules := t.prog.Rules[hb.hook]
 	for i := range hb.bits {
 		c := &hb.bits[i].clause
-		if !c.Maybe {
+		if !c.Maybe || hb.bits[i].rule < 0 {
 			continue
 		}
 		if rules[hb.bits[i].rule].Held() {
-			held |= keyOfClause(c)
+			held |= keyOfClause(c, heldGroups)
 		} else {
-			other |= keyOfClause(c)
+			other |= keyOfClause(c, nil)
 		}
 	}
 	return other, held
 }
 
+// heldGroups are fields that only the gate's key holds: there a verdict is good
+// for what the file was, and the gate looks anew each time.
+var heldGroups = map[string]uint32{"file.sha256": keyFile}
+
 // keyOfClause: keyNone if it reads what is not in the key.
-func keyOfClause(c *ir.Clause) uint32 {
+func keyOfClause(c *ir.Clause, more map[string]uint32) uint32 {
 	var key uint32
 	for _, r := range c.Reads {
 		g, ok := keyGroups[r]
+		if !ok {
+			g, ok = more[r]
+		}
 		if !ok {
 			return keyNone
 		}
@@ -398,10 +444,28 @@ func (t *tables) passes() bool {
 // bits: their vectors are made anew at each decision.
 func (t *tables) live() uint32 {
 	var hooks uint32
-	for i := range t.conf {
+	for i := range t.hooks {
 		for _, d := range t.conf[i].Subject[:t.conf[i].SubjectDims] {
 			if slices.Contains(mayChange, event.FieldID(d.Field)) {
 				hooks |= 1 << i
+			}
+		}
+	}
+	return hooks
+}
+
+// rates returns the hooks of which a rule reads how often their act happens, as
+// bits: only these are counted.
+func (t *tables) rates() uint32 {
+	var hooks uint32
+	for h, field := range map[event.Hook]event.FieldID{event.HookExec: event.FieldExecRate, event.HookFork: event.FieldForkRate} {
+		path := event.FieldByID(field).Path
+		hb := &t.hooks[h-1]
+		for i := range hb.bits {
+			c := &hb.bits[i].clause
+			if slices.Contains(c.Reads, path) || slices.Contains(c.Reads, "input") ||
+				slices.ContainsFunc(c.When, func(w ir.Cond) bool { return w.Field == field || w.Other == field }) {
+				hooks |= 1 << (h - 1)
 			}
 		}
 	}

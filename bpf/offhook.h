@@ -12,15 +12,40 @@ struct {
 	__type(value, struct identity);
 } identified SEC(".maps");
 
+struct chain_walk {
+	__u64 dentry;
+	struct identity *out;
+};
+
+static long chain_step(__u64 i, struct chain_walk *w)
+{
+	struct dentry *d = (void *)w->dentry, *parent = BPF_CORE_READ(d, d_parent);
+	struct inode *inode = BPF_CORE_READ(d, d_inode);
+	struct file_id *id;
+
+	if (i >= CHAIN)
+		return 1;
+	id = &w->out->chain[i];
+	id->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	id->gen = BPF_CORE_READ(inode, i_generation);
+	id->ino = BPF_CORE_READ(inode, i_ino);
+	w->out->depth = i + 1;
+	if (parent == d)
+		return 1;
+	w->dentry = (__u64)parent;
+	return 0;
+}
+
 /* clang-format off */
 SEC("syscall")
 int identify(struct identity_of *ctx)
 /* clang-format on */
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct dentry *d, *parent;
 	struct file *f, **fds;
+	struct chain_walk w;
 	struct inode *inode;
+	struct dentry *d;
 	__u32 fd = ctx->fd, zero = 0;
 	struct identity *arg = bpf_map_lookup_elem(&identified, &zero);
 
@@ -39,17 +64,44 @@ int identify(struct identity_of *ctx)
 	if (!arg->is_dir)
 		d = BPF_CORE_READ(d, d_parent);
 	arg->depth = 0;
-	for (int i = 0; i < CHAIN; i++) {
-		inode = BPF_CORE_READ(d, d_inode);
-		arg->chain[i].dev = BPF_CORE_READ(inode, i_sb, s_dev);
-		arg->chain[i].gen = BPF_CORE_READ(inode, i_generation);
-		arg->chain[i].ino = BPF_CORE_READ(inode, i_ino);
-		arg->depth = i + 1;
-		parent = BPF_CORE_READ(d, d_parent);
-		if (parent == d)
-			break;
-		d = parent;
-	}
+	w.dentry = (__u64)d;
+	w.out = arg;
+	bpf_loop(CHAIN, chain_step, &w, 0);
+	return 0;
+}
+
+struct up_walk {
+	struct task_struct *t;
+};
+
+static long up_step(__u64 i, struct up_walk *w)
+{
+	struct task_struct *up = w->t->real_parent;
+
+	if (!up || up->pid == 0)
+		return 1;
+	w->t = up;
+	return 0;
+}
+
+/* Where the caller's ancestors end: at process 1, whose parent is the kernel's
+ * first task, in the first namespaces. -1 if that is not where they end. */
+/* clang-format off */
+SEC("syscall")
+int find_initial(void *ctx)
+/* clang-format on */
+{
+	struct up_walk w = {.t = bpf_get_current_task_btf()};
+	struct task_struct *t, *up;
+
+	bpf_loop(1024, up_step, &w, 0);
+	up = w.t->real_parent;
+	/* A parent is the thread that forked. */
+	t = w.t->group_leader;
+	if (!up || up->pid || t->pid != 1)
+		return -1;
+	initial.mnt_ns = (__u64)BPF_CORE_READ(up, nsproxy, mnt_ns);
+	initial.init = (__u64)t;
 	return 0;
 }
 
@@ -67,31 +119,77 @@ struct {
 	__type(value, struct trial);
 } trials SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct answer);
+} trial_answer SEC(".maps");
+
+/* What is left for the texts of the caller to decide. */
+__noinline int late_trial(struct trial *arg, const struct vec *subject, __u32 index)
+{
+	struct slot *s = bpf_map_lookup_elem(&slots, &index);
+	const struct hook_conf *hc;
+	struct commit_room *room;
+
+	if (!arg || !subject || !s)
+		return 0;
+	room = begin_note(subject, s);
+	if (!room)
+		return 0;
+	note_class(room, index, arg->file_path);
+	note_class(room, index, arg->file_name);
+	hc = &s->hook[HOOK_EXEC - 1];
+	for (int i = 0; i < MAX_OBJECT_DIMS; i++) {
+		const struct dim *d = &hc->object[i];
+		__u64 n;
+
+		if (i >= hc->object_dims || !room->vec.sum)
+			break;
+		n = arg->num[d->field & 63];
+		if (d->other)
+			n = n == arg->num[d->other & 63];
+		and_id(&room->vec, index, number_vec(d, n, index));
+	}
+	room->at.args = arg->args;
+	room->at.args_end = arg->args + arg->args_len;
+	room->at.env = arg->env;
+	room->at.env_end = arg->env + arg->env_len;
+	and_texts(&room->vec, read_texts(&room->at, index), arg->argc, index);
+	first_late(&room->of_file, &room->vec, index);
+	arg->late = room->of_file.first;
+	arg->late_maybe = room->of_file.maybe;
+	room->vec.sum = 0;
+	return 0;
+}
+
 /* The same decision without a hook: subject and object come as classes and
  * numbers. */
 __noinline int one_trial(struct trial *arg)
 {
 	struct subject_classes sc = {};
-	struct object_vecs ov = {};
-	const struct class *c;
+	__u32 index, zero = 0, h;
+	void *map, *class_map;
+	struct match_walk m;
 	struct hook_conf *hc;
-	__u32 index, zero = 0, h, class;
-	struct answer a;
+	struct answer *a;
 	struct slot *s;
 	struct vec *v;
-	void *map;
 
 	if (!arg)
 		return -1;
-	arg->first = arg->maybe = NO_CLAUSE;
+	arg->first = arg->maybe = arg->late = arg->late_maybe = NO_CLAUSE;
 	arg->done = 0;
 	h = arg->hook - 1;
 	s = slot_of(arg->generation, &index);
 	v = bpf_map_lookup_elem(&trial_vec, &zero);
-	if (!s || !v || h >= NUM_JUDGED)
+	a = bpf_map_lookup_elem(&trial_answer, &zero);
+	if (!s || !v || !a || h >= NUM_JUDGED)
 		return -1;
-	map = bpf_map_lookup_elem(&classes, &index);
-	if (!map)
+	class_map = bpf_map_lookup_elem(&classes, &index);
+	map = bpf_map_lookup_elem(&vecs, &index);
+	if (!map || !class_map)
 		return -1;
 	sc.class[0] = arg->exe_path;
 	sc.class[1] = arg->exe_name;
@@ -99,24 +197,24 @@ __noinline int one_trial(struct trial *arg)
 	sc.class[3] = arg->parent_name;
 	if (subject_paths(v, &sc, index, h))
 		return -1;
-	hc = &s->hook[h];
+	hc = &s->hook[row_of(h, NUM_JUDGED)];
 	for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
 		const struct dim *d = &hc->subject[i];
 		__u64 n;
 
 		if (i >= hc->subject_dims || !v->sum)
 			break;
-		n = arg->num[d->field & 31];
+		n = arg->num[d->field & 63];
 		if (d->other)
-			n = n == arg->num[d->other & 31];
+			n = n == arg->num[d->other & 63];
 		and_id(v, index, number_vec(d, n, index));
 	}
-	class = arg->file_path;
-	c = bpf_map_lookup_elem(map, &class);
-	ov.id[0] = c ? c->file[h] : VEC_ONES;
-	class = arg->file_name;
-	c = bpf_map_lookup_elem(map, &class);
-	ov.id[1] = c ? c->file[h] : VEC_ONES;
+	a->first = a->held = a->maybe = NO_CLAUSE;
+	m.a = a;
+	m.subject = v;
+	if (match_begin(&m, s, map, h) || match_class(&m, map, 0, class_map, arg->file_path, h) ||
+	    match_class(&m, map, 1, class_map, arg->file_name, h))
+		return -1;
 #pragma unroll
 	for (int i = 0; i < MAX_OBJECT_DIMS; i++) {
 		const struct dim *d = &hc->object[i];
@@ -124,15 +222,17 @@ __noinline int one_trial(struct trial *arg)
 
 		if (i >= hc->object_dims)
 			break;
-		n = arg->num[d->field & 31];
+		n = arg->num[d->field & 63];
 		if (d->other)
-			n = n == arg->num[d->other & 31];
-		ov.id[2 + i] = number_vec(d, n, index);
+			n = n == arg->num[d->other & 63];
+		if (match_dim(&m, map, 2 + i, number_vec(d, n, index)))
+			return -1;
 	}
-	if (match(&a, v, &ov, index, h))
-		return -1;
-	arg->first = a.first;
-	arg->maybe = a.held != NO_CLAUSE ? a.held : a.maybe;
+	if (h == HOOK_EXEC - 1 && match_late(&m, s))
+		late_trial(arg, v, index);
+	match(&m);
+	arg->first = a->first;
+	arg->maybe = a->held != NO_CLAUSE ? a->held : a->maybe;
 	arg->done = 1;
 	return 0;
 }

@@ -19,29 +19,31 @@ static __always_inline __u32 open_flags(struct file *f)
 	return flags_of(f->f_mode, f->f_flags);
 }
 
-/* What follows from a verdict, and the record. inode == NULL: after the call,
- * where nothing can be refused. */
+/* What follows from a verdict, and the record. Where nothing can be refused it is
+ * after the call, and the object is known by numbers only. */
 static __always_inline int open_judged(struct proc *p, struct judgement *j, struct object_ref *o,
-				       struct dentry *d, struct inode *inode)
+				       struct dentry *d, struct inode *inode, bool refuses)
 {
-	bool can_refuse = inode != NULL;
-
 	j->hook = HOOK_OPEN;
 	count(COUNT_SEEN_OPEN);
-	if (j->blocks && can_refuse) {
+	if (j->blocks && refuses) {
 		j->effect = EFFECT_REFUSED;
 		count(COUNT_DENIED);
 	}
 	if (j->blocks && j->kills && !bpf_send_signal(SIGKILL)) {
-		if (!can_refuse)
+		if (!refuses)
 			j->effect = EFFECT_KILLED;
 		count(COUNT_KILLED);
 	}
-	emit_file(p, j, o, d, inode);
+	if (refuses)
+		emit_file(p, j, o, d, inode);
+	else
+		emit_far(p, j, o);
 	return j->effect == EFFECT_REFUSED ? -EPERM : 0;
 }
 
-static __noinline int open_slow(struct proc *p, struct file *f, __u32 class, __u32 generation)
+static __noinline int open_slow(struct proc *p, struct file *f, __u32 class, __u32 generation,
+				__u32 renames)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct dentry *d = f->f_path.dentry;
@@ -54,9 +56,10 @@ static __noinline int open_slow(struct proc *p, struct file *f, __u32 class, __u
 	o.open_flags = open_flags(f);
 	o.place.path = class;
 	o.place_of = generation;
+	o.renames = renames;
 	if (!judge(&j, t, p, &o, d, inode, HOOK_OPEN) && !settings.all_opens)
 		return 0;
-	return open_judged(p, &j, &o, d, inode);
+	return open_judged(p, &j, &o, d, inode, true);
 }
 
 /* Does any rule on opens, or the operator, want to know what this process
@@ -69,14 +72,15 @@ static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
 	       !current_vectors(p, t, settings.generation, HOOK_OPEN - 1);
 }
 
-static __noinline int open_look(struct task_struct *t, struct file *f, __u32 class, __u32 of)
+/* The process, if somebody wants to know; else it may get a free pass. */
+static __noinline struct proc *open_look(struct task_struct *t)
 {
 	struct proc *p = current_proc(t);
 	__u32 generation = settings.pass;
 	volatile struct pass *pass;
 
 	if (open_concerns(t, p))
-		return open_slow(p, f, class, of);
+		return p;
 	if (p && generation &&
 	    (p->gen[HOOK_OPEN - 1] == generation || !(p->flags & PROC_SCOPE) ||
 	     p->flags & PROC_RESCUE)) {
@@ -86,26 +90,28 @@ static __noinline int open_look(struct task_struct *t, struct file *f, __u32 cla
 		pass->id = pass_id(t);
 		pass->generation = generation;
 	}
-	return 0;
+	return NULL;
 }
 
 /* The class of the file's path where that is known without a walk; else 0.
- * *no_concern: no rule on opens names the file, and all of them name files. Then
- * it does not matter who opens it. */
-static __always_inline __u32 open_class(struct file *f, __u32 generation, bool *no_concern)
+ * *no_concern: no rule of the package names the file, and all of them name files.
+ * Then it does not matter who acts. */
+static __always_inline __u32 known_class(struct dentry *d, struct inode *inode, __u32 generation,
+					 __u32 h, bool *no_concern, __u32 *renames)
 {
-	struct dentry *d = f->f_path.dentry, *parent = d->d_parent;
+	struct dentry *parent = d->d_parent;
 	__u32 index, class;
 	struct slot *s = slot_of(generation, &index);
 	struct seen_at at;
 
 	*no_concern = false;
-	if (!s || parent == d || maybe_file(s, f->f_inode->i_ino))
+	*renames = 0;
+	if (!s || parent == d || (!is_null(inode) && maybe_file(s, inode->i_ino)))
 		return 0;
 	seen_now(&at, parent->d_inode, generation);
 	class = seen_class(&at);
-	*no_concern =
-		class == CLASS_OTHER && s->hook[HOOK_OPEN - 1].other_empty && !settings.all_opens;
+	*renames = at.known ? at.renames : 0;
+	*no_concern = class == CLASS_OTHER && s->hook[h].other_empty;
 	return class;
 }
 
@@ -117,14 +123,20 @@ static __always_inline int open_check(struct file *f)
 	__u32 tgid = t->tgid;
 	volatile struct pass *pass = &passes[tgid & (PASSES - 1)];
 	__u32 generation = pass->generation, class;
+	struct proc *p;
 	bool no_concern;
+	__u32 renames;
 
 	if (generation && generation == settings.pass && pass->cred == (__u64)c &&
 	    pass->id == ((__u64)tgid << 32 | c->euid.val))
 		return 0;
 	generation = settings.generation;
-	class = open_class(f, generation, &no_concern);
-	return no_concern ? 0 : open_look(t, f, class, generation);
+	class = known_class(f->f_path.dentry, f->f_inode, generation, HOOK_OPEN - 1, &no_concern,
+			    &renames);
+	if (no_concern && !settings.all_opens)
+		return 0;
+	p = open_look(t);
+	return p ? open_slow(p, f, class, generation, renames) : 0;
 }
 
 /* Where no hook can be had: after the system call, by the descriptor it
@@ -149,7 +161,7 @@ static __always_inline int open_report(long fd)
 		return 0;
 	if (!judge(&j, t, p, &o, NULL, NULL, HOOK_OPEN) && !settings.all_opens)
 		return 0;
-	open_judged(p, &j, &o, NULL, NULL);
+	open_judged(p, &j, &o, NULL, NULL, false);
 	return 0;
 }
 

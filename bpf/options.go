@@ -21,6 +21,8 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/event"
 )
 
 // The backends, by the names that users give them.
@@ -57,11 +59,14 @@ type Kernel struct {
 	log     hclog.Logger
 	backend string
 	coll    *ebpf.Collection
+	inner   map[string]*ebpf.MapSpec // what the maps of a generation are like, by the outer map's name
 	links   []link.Link
 	// openLinks are the tracepoints on opens, attached while rules ask; under mu.
 	openLinks      []link.Link
+	more           map[event.Hook]*more // loaded while rules ask; under mu
 	mountedTracefs bool
 	reader         *ringbuf.Reader
+	record         ringbuf.Record // the last one that was read; no event keeps any of it
 
 	mu         sync.Mutex // stage, activate, retire, rebind
 	identifyMu sync.Mutex
@@ -76,6 +81,7 @@ type Kernel struct {
 	rebinder *rebinder
 	rebinds  atomic.Uint64
 	unbound  atomic.Uint64 // times that paths or opens could not all be tied to the active generation
+	hookless atomic.Uint64 // times that a hook could not be had that a generation needs
 	closed   atomic.Bool
 }
 
@@ -94,7 +100,7 @@ func Open(ctx context.Context, opt Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{opt: opt, log: opt.Log, backend: backend, gens: map[uint32]*generation{}}
+	k := &Kernel{opt: opt, log: opt.Log, backend: backend, gens: map[uint32]*generation{}, more: map[event.Hook]*more{}, inner: map[string]*ebpf.MapSpec{}}
 	if err := k.load(); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("load programs for the %s backend: %w", backend, err)
@@ -133,6 +139,10 @@ func (k *Kernel) Detach() error {
 	defer k.mu.Unlock()
 	var errs []error
 	// Refusing hooks go first.
+	for h, m := range k.more {
+		errs = append(errs, m.close())
+		delete(k.more, h)
+	}
 	for i := len(k.links) - 1; i >= 0; i-- {
 		errs = append(errs, k.links[i].Close())
 	}

@@ -36,6 +36,7 @@ func Probe(ctx context.Context) []Feature {
 			"run as root (CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN) on a kernel of 6.1 or later with BTF"),
 		probeCgroup(),
 		probeBTF(),
+		probeAddresses(),
 	}
 }
 
@@ -120,21 +121,30 @@ func chooseBackend(ctx context.Context, wish string) (string, error) {
 }
 
 // selfTest acts once on every hook and looks whether its program ran: attached
-// programs that never fire have been seen.
+// programs that never fire have been seen. track_exec is left out: it runs only
+// after a successful exec, and nothing is executed here.
 func (k *Kernel) selfTest() error {
+	return k.testHooks(k.coll.Programs, append([]string{"track_fork", "track_exit"}, hooks[k.backend]...), actOnce)
+}
+
+// errNotTested: the act that would have made the programs run could not be done,
+// which says nothing about them.
+var errNotTested = errors.New("self-test")
+
+func (k *Kernel) testHooks(loaded map[string]*ebpf.Program, programs []string, act func() error) error {
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	if err != nil {
 		k.log.Warn("hooks are not self-tested", "error", err)
 		return nil
 	}
 	defer stats.Close()
-	before := k.runCounts()
+	before := runCounts(loaded, programs)
 	for range 3 {
-		if err := actOnce(); err != nil {
-			return fmt.Errorf("self-test: %w", err)
+		if err := act(); err != nil {
+			return fmt.Errorf("%w: %w", errNotTested, err)
 		}
 		missing := ""
-		for name, n := range k.runCounts() {
+		for name, n := range runCounts(loaded, programs) {
 			if n == before[name] {
 				missing = name
 			}
@@ -147,12 +157,11 @@ func (k *Kernel) selfTest() error {
 	return err
 }
 
-// runCounts returns how often each attached program has run. track_exec is
-// left out: it runs only after a successful exec, and nothing is executed here.
-func (k *Kernel) runCounts() map[string]uint64 {
+// runCounts returns how often each program has run.
+func runCounts(loaded map[string]*ebpf.Program, programs []string) map[string]uint64 {
 	out := map[string]uint64{}
-	for _, name := range append([]string{"track_fork", "track_exit"}, hooks[k.backend]...) {
-		if st, err := k.coll.Programs[name].Stats(); err == nil {
+	for _, name := range programs {
+		if st, err := loaded[name].Stats(); err == nil {
 			out[name] = st.RunCount
 		}
 	}

@@ -20,17 +20,16 @@ import (
 const pollEvery = 20 * time.Millisecond
 
 // Next blocks until there is an event, the context ends (its error) or the
-// kernel side is closed (io.EOF).
+// kernel side is closed (io.EOF). It is for one goroutine.
 func (k *Kernel) Next(ctx context.Context) (*event.Event, error) {
-	var rec ringbuf.Record
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		err := k.reader.ReadInto(&rec)
+		err := k.reader.ReadInto(&k.record)
 		switch {
 		case err == nil:
-			ev, err := k.decoder.decode(rec.RawSample)
+			ev, err := k.decoder.decode(k.record.RawSample)
 			if err != nil {
 				k.log.Error("a record was dropped", "error", err)
 				k.decoder.damaged.Add(1)
@@ -55,6 +54,9 @@ var counterNames = []string{
 	"seen_exec", "seen_fork", "seen_open", "denied", "killed",
 	"fail_open_context", "fail_open_undecided", "fail_closed_path", "fail_closed_exe",
 	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut", "held_changed", "held_unanswered",
+	"events_mmap", "events_create", "events_link", "events_rename", "events_unlink", "events_truncate", "events_ptrace",
+	"drop_ring_full_mmap", "drop_ring_full_create", "drop_ring_full_link", "drop_ring_full_rename", "drop_ring_full_unlink", "drop_ring_full_truncate", "drop_ring_full_ptrace",
+	"fail_closed_text",
 }
 
 // acted is the name of the sum of all acts that were told, or for which there
@@ -69,7 +71,9 @@ func (k *Kernel) Counters() (map[string]uint64, error) {
 	}
 	out["rebinds"] = k.rebinds.Load()
 	out["fail_open_binding"] = k.unbound.Load()
+	out["fail_open_hooks"] = k.hookless.Load()
 	out["drop_damaged"] = k.decoder.damaged.Load()
+	out["path_unknown"] = k.decoder.unknown.Load()
 	out["held_table_full"] = k.heldFull.Load()
 	return out, nil
 }
@@ -102,15 +106,15 @@ func (k *Kernel) Remember(gen event.Generation, e *event.Event, v event.Verdict,
 	if g == nil {
 		return nil // retired meanwhile: its verdicts are of no use
 	}
-	key, ok := e.Handle.(*kernelVerdictKey)
-	if !ok {
+	h, ok := e.Handle.(*verdictHandle)
+	if !ok || !g.still(h.bound) { // or its files have other names by now
 		return fmt.Errorf("remember verdict: no key for this act: %w", errors.ErrUnsupported)
 	}
 	value := uint32(v)
 	if always {
 		value |= verdictEnforced
 	}
-	if err := k.coll.Maps["verdicts"].Put(key, value); err != nil {
+	if err := k.coll.Maps["verdicts"].Put(&h.key, value); err != nil {
 		return fmt.Errorf("remember verdict: %w", err)
 	}
 	return nil

@@ -16,6 +16,9 @@ import (
 // same filesystem dearer, for all processes (docs/performance.md).
 const pollDirs = 200 * time.Millisecond
 
+// pollLatest is when they are looked at again, however long binding took.
+const pollLatest = 3 * time.Second
+
 // rebinder keeps the active generation tied to what its paths are now: a file
 // that is replaced or appears, a directory that is made, a filesystem that is
 // mounted. Until it has run, a replaced file is judged by its directory and
@@ -48,7 +51,8 @@ func (b *rebinder) close() {
 }
 
 // run waits for a change of the mount table or looks at the directories, and
-// binds again when something may be different, until stop is closed.
+// binds again when something may be different, until stop is closed. The clock is
+// looked at on the same occasion.
 func (b *rebinder) run(mounts, stop *os.File) {
 	defer b.wg.Done()
 	defer mounts.Close()
@@ -65,6 +69,9 @@ func (b *rebinder) run(mounts, stop *os.File) {
 		}
 		mounted := fds[0].Revents&(unix.POLLPRI|unix.POLLERR) != 0
 		fds[0].Revents = 0
+		if err := b.k.followClock(); err != nil {
+			b.k.log.Warn("the kernel side does not know that the clock was set", "error", err)
+		}
 		if !b.changed(seen) && !mounted {
 			continue
 		}
@@ -76,8 +83,9 @@ func (b *rebinder) run(mounts, stop *os.File) {
 			b.k.unbound.Add(1)
 			b.k.log.Warn("paths of the policy could not all be bound again", "error", err)
 		}
-		// A large policy in a busy directory must not keep a core busy.
-		wait = max(pollDirs, 20*time.Since(start))
+		// A large policy in a busy directory must not keep a core busy, and a
+		// slow machine must not be blind for long.
+		wait = min(max(pollDirs, 20*time.Since(start)), pollLatest)
 	}
 }
 
@@ -120,7 +128,7 @@ func (k *Kernel) rebind() error {
 	if g == nil || k.closed.Load() {
 		return nil
 	}
-	b, err := bind(&g.tables.tests, k.identify)
+	b, err := bind(&g.tables.tests, k.identify, g.bound())
 	if err != nil {
 		return err
 	}
@@ -135,8 +143,19 @@ func (k *Kernel) rebind() error {
 	for i := range now.files {
 		now.files[i] |= old.files[i]
 	}
-	g.binding.Store(b)
+	defer k.rebinds.Add(1)
 	g.entries = now
+	gone := staleAfter(old, now)
+	if !gone.any {
+		g.bindSame(b)
+		return nil
+	}
+	// What is decided from here on until all is written may be of either.
+	k.config.Bindings++
+	if err := k.writeConfig(); err != nil {
+		return err
+	}
+	g.bind(b, k.config.Bindings+1)
 	err = errors.Join(
 		k.writeSlot(g),
 		putAll(g.inner["objects"], changed(old.objects, now.objects)),
@@ -147,8 +166,7 @@ func (k *Kernel) rebind() error {
 		dropGone(g.inner["long_names"], old.long, now.long))
 	k.config.Bindings++ // what was found by the old ones is forgotten
 	err = errors.Join(err, k.writeConfig())
-	k.rebinds.Add(1)
-	return err
+	return errors.Join(err, k.forgetStale(gone))
 }
 
 func changed[K comparable, V comparable](old, now map[K]V) map[K]V {

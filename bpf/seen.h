@@ -12,7 +12,7 @@
 /* Its first member is the sequence. Absent: nothing is kept, every open walks. */
 extern void rename_lock __ksym __weak;
 
-#define SEEN_DIRS 4096
+#define SEEN_DIRS DIR_SLOTS
 /* Each word is mixed with the entry's own random number: should two writers mix
  * their entries, no word of one fits the other's number. */
 struct seen_dir {
@@ -34,18 +34,33 @@ struct seen_at {
 	__u32 known; /* 0: the sequence cannot be read */
 };
 
-static __always_inline void seen_now(struct seen_at *at, struct inode *dir, __u32 generation)
+static __always_inline void seen_renames(struct seen_at *at)
 {
 	at->known = &rename_lock &&
 		    !bpf_probe_read_kernel(&at->renames, sizeof(at->renames), &rename_lock);
+}
+
+static __always_inline void seen_place(struct seen_at *at, struct inode *dir, __u32 generation)
+{
 	at->tables = (__u64)generation << 32 | settings.bindings;
 	at->place = (__u64)dir->i_sb->s_dev << 32 | dir->i_generation;
 	at->ino = dir->i_ino;
 }
 
+static __always_inline void seen_now(struct seen_at *at, struct inode *dir, __u32 generation)
+{
+	seen_renames(at);
+	seen_place(at, dir, generation);
+}
+
+static __always_inline __u32 seen_index(const struct seen_at *at)
+{
+	return (at->ino * 0x9e3779b97f4a7c15ULL >> 40) & (SEEN_DIRS - 1);
+}
+
 static __always_inline volatile struct seen_dir *seen_entry(const struct seen_at *at)
 {
-	return &seen_dirs[(at->ino * 0x9e3779b97f4a7c15ULL >> 40) & (SEEN_DIRS - 1)];
+	return &seen_dirs[seen_index(at)];
 }
 
 /* The class of what is in a directory and named by nothing nearer; 0
@@ -60,6 +75,46 @@ static __always_inline __u32 seen_class(const struct seen_at *at)
 		return 0;
 	answer = e->answer ^ nonce;
 	return (__u32)answer == at->renames ? answer >> 32 : 0;
+}
+
+/*
+ * Directories whose path user space has: a record of a file in one of them gives
+ * the number under which the path was told, and the file's name. A number is
+ * given with a record that carries the whole path, and put down here only when
+ * that record is in the ring; so whoever finds it here comes later in the ring.
+ * It holds for as long as an answer above: until a directory moves anywhere.
+ */
+struct told_dir {
+	__u64 nonce;
+	__u64 place;
+	__u64 ino;
+	__u64 number; /* number << 32 | sequence of renames */
+};
+volatile struct told_dir told_dirs[SEEN_DIRS];
+/* Numbers of paths; kernel only. 0 is none. */
+volatile __u32 last_told;
+
+/* The number of a directory's path; 0 if user space does not have it. */
+static __always_inline __u32 told_number(const struct seen_at *at)
+{
+	volatile struct told_dir *e = &told_dirs[seen_index(at)];
+	__u64 nonce = e->nonce, number;
+
+	if ((e->ino ^ nonce) != at->ino || (e->place ^ nonce) != at->place || !at->known)
+		return 0;
+	number = e->number ^ nonce;
+	return (__u32)number == at->renames ? number >> 32 : 0;
+}
+
+static __always_inline void tell_dir(const struct seen_at *at, __u32 number)
+{
+	volatile struct told_dir *e = &told_dirs[seen_index(at)];
+	__u64 nonce = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+
+	e->nonce = nonce;
+	e->ino = at->ino ^ nonce;
+	e->place = at->place ^ nonce;
+	e->number = ((__u64)number << 32 | at->renames) ^ nonce;
 }
 
 /* Filesystems of which it is known that a directory cannot get another place

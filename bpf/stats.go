@@ -3,6 +3,7 @@ package bpf
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,12 +35,26 @@ func EnableStats() (io.Closer, error) {
 	return c, nil
 }
 
+// programs are those that are loaded, by name.
+func (k *Kernel) programs() map[string]*ebpf.Program {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := maps.Clone(k.coll.Programs)
+	for _, m := range k.more {
+		maps.Copy(out, m.programs)
+	}
+	return out
+}
+
 // ProgramStats returns what the kernel measured of each program; nothing of
 // those that never ran while somebody had it measure.
 func (k *Kernel) ProgramStats() ([]ProgramStat, error) {
 	var out []ProgramStat
-	for name, p := range k.coll.Programs {
+	for name, p := range k.programs() {
 		s, err := p.Stats()
+		if err != nil && k.coll.Programs[name] == nil {
+			continue // taken off meanwhile
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read statistics of %s: %w", name, err)
 		}

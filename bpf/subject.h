@@ -12,31 +12,15 @@
 #define PROC_COUNTED  8	 /* counted in cgroup_procs */
 #define PROC_ORPHANED 16 /* a copy is in orphans */
 
-/* A verdict on one act, and what follows from it. */
-struct judgement {
-	__u32 generation;
-	__u32 clause;
-	__u16 flags; /* RECORD_* */
-	__u8 verdict;
-	__u8 source;
-	__u8 mode;
-	__u8 blocks; /* deny, and the mode and the rule say that it is acted upon */
-	__u8 kills;
-	__u8 hook;   /* of the record */
-	__u8 effect; /* what was done */
-	__u8 mode_by;
-	__u8 pad[2];
-};
-
-/* A verdict taken before an exec, to be told when the exec has succeeded. */
-struct pending {
-	struct judgement j;
-	__u32 valid;
-	__u32 script_exe;      /* exe id of a script that was judged before its interpreter
-                     */
-	__u32 last_exe;	       /* exe id of the file judged last */
-	__u32 judged_exe;      /* exe id of the file that the verdict is about */
-	struct wire_file file; /* its facts when it was judged */
+/*
+ * What the tables said of an open by this process: the same for each file of this
+ * class, as long as the vectors are the same. Threads may write it at once; check
+ * is over all words with a secret, so that a mixture fits nothing.
+ */
+struct kept {
+	__u64 place;   /* class of the path << 32 | class of the name */
+	__u64 clauses; /* first << 32 | maybe */
+	__u64 check;
 };
 
 struct proc {
@@ -59,7 +43,12 @@ struct proc {
 	__u32 gen[NUM_JUDGED];
 	__u32 uid, euid;
 	__u32 pad1;
-	__u64 cred; /* address, to compare */
+	__u64 cred;    /* address, to compare */
+	__u64 version; /* of the vectors; counts their changes */
+	struct kept kept;
+	/* Addresses, to compare: of the memory that an exec prepares and of the file
+	 * that is judged for it; see mmap.h. */
+	__u64 exec_mm, exec_inode;
 	struct pending pending;
 	struct vec vec[NUM_JUDGED];
 };
@@ -82,7 +71,7 @@ struct {
 } orphans SEC(".maps");
 
 static const struct proc no_proc;
-static const struct exe_info no_exe;
+static const struct cgroup_count no_count;
 
 static __always_inline __u64 new_exec_id(void)
 {
@@ -151,135 +140,32 @@ static __always_inline __u64 cgroup_of(struct task_struct *t)
 	return t->cgroups->dfl_cgrp->kn->id;
 }
 
-/* Is the task below one of the scope's cgroups now? */
-static __always_inline bool under_scope(struct task_struct *t)
+/* Is this cgroup one of the scope, or below one? */
+__noinline int in_scope(__u64 cgroup)
 {
-	struct cgroup *c = t->cgroups->dfl_cgrp;
-	__u32 n = settings.scopes;
-	int level = c->level;
+	struct cgroup *c = (void *)cgroup;
+	int level = BPF_CORE_READ(c, level);
 
-	if (n == 0)
-		return true;
 	for (int i = 0; i < MAX_SCOPES; i++) {
 		struct cgroup *above;
 		__u32 at;
 
-		if (i >= n)
+		if (i >= settings.scopes)
 			break;
 		at = settings.scope[i].level;
 		if (at > level)
 			continue;
 		bpf_probe_read_kernel(&above, sizeof(above), &c->ancestors[at & 0xff]);
 		if (BPF_CORE_READ(above, kn, id) == settings.scope[i].cgroup)
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
-/* The bits of input.file.traits, in the order of event.Traits. */
-static __always_inline __u32 traits_of(__u64 magic, __u64 sb_flags, __u32 mode, __u32 nlink,
-				       __u32 dir_mode)
+/* Is the task below one of the scope's cgroups now? */
+static __always_inline bool under_scope(struct task_struct *t)
 {
-	__u32 traits = 0;
-
-	if ((magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC) && sb_flags & SB_KERNMOUNT)
-		traits |= 1;
-	if (nlink == 0)
-		traits |= 2;
-	if ((mode & S_IFMT) != S_IFDIR) {
-		if (mode & S_ISUID)
-			traits |= 4;
-		if (mode & S_ISGID)
-			traits |= 8;
-	}
-	if (mode & S_IWOTH && (mode & S_IFMT) != S_IFLNK)
-		traits |= 16;
-	if (dir_mode & S_IWOTH)
-		traits |= 32;
-	return traits;
-}
-
-/* Facts of a file for a record; path_* and exe_id are left to the caller. */
-static __always_inline void file_facts(struct wire_file *f, struct dentry *d, struct inode *inode)
-{
-	struct inode *dir = BPF_CORE_READ(d, d_parent, d_inode);
-	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
-	__u64 magic = BPF_CORE_READ(sb, s_magic);
-
-	f->id.dev = BPF_CORE_READ(sb, s_dev);
-	f->id.gen = BPF_CORE_READ(inode, i_generation);
-	f->id.ino = BPF_CORE_READ(inode, i_ino);
-	f->dir.dev = BPF_CORE_READ(dir, i_sb, s_dev);
-	f->dir.gen = BPF_CORE_READ(dir, i_generation);
-	f->dir.ino = BPF_CORE_READ(dir, i_ino);
-	f->mode = BPF_CORE_READ(inode, i_mode);
-	f->uid = BPF_CORE_READ(inode, i_uid.val);
-	f->gid = BPF_CORE_READ(inode, i_gid.val);
-	f->nlink = BPF_CORE_READ(inode, i_nlink);
-	f->dir_mode = BPF_CORE_READ(dir, i_mode);
-	f->dir_uid = BPF_CORE_READ(dir, i_uid.val);
-	f->fs_magic = magic;
-	bpf_probe_read_kernel_str(f->fs_type, sizeof(f->fs_type), BPF_CORE_READ(sb, s_type, name));
-	f->traits = traits_of(magic, BPF_CORE_READ(sb, s_flags), f->mode, f->nlink, f->dir_mode);
-}
-
-/* The same, of a file that the program has as a typed pointer: plain loads. */
-static __always_inline void file_facts_near(struct wire_file *f, struct dentry *d,
-					    struct inode *inode)
-{
-	struct inode *dir = d->d_parent->d_inode;
-	struct super_block *sb = inode->i_sb;
-
-	id_of(&f->id, inode);
-	id_of(&f->dir, dir);
-	f->mode = inode->i_mode;
-	f->uid = inode->i_uid.val;
-	f->gid = inode->i_gid.val;
-	f->nlink = inode->i_nlink;
-	f->dir_mode = dir->i_mode;
-	f->dir_uid = dir->i_uid.val;
-	f->fs_magic = sb->s_magic;
-	bpf_probe_read_kernel_str(f->fs_type, sizeof(f->fs_type), sb->s_type->name);
-	f->traits = traits_of(sb->s_magic, sb->s_flags, f->mode, f->nlink, f->dir_mode);
-}
-
-/* The number of a program: the file and the place where it was found. 0 if the
- * table is full. */
-static __noinline __u32 intern_exe(struct dentry *d, struct inode *inode)
-{
-	struct exe_key k = {};
-	struct path_walk w = {.off = unknown_zero};
-	struct exe_info *info;
-	__u32 id, *known;
-
-	id_of(&k.id, inode);
-	id_of(&k.dir, d->d_parent->d_inode);
-	bpf_probe_read_kernel_str(k.name, sizeof(k.name), d->d_name.name);
-	known = bpf_map_lookup_elem(&exe_ids, &k);
-	if (known)
-		return *known;
-	id = __sync_fetch_and_add(&last_exe, 1) + 1;
-	if (bpf_map_update_elem(&exe_infos, &id, &no_exe, BPF_NOEXIST)) {
-		count(COUNT_EXE_TABLE_FULL);
-		return 0;
-	}
-	info = bpf_map_lookup_elem(&exe_infos, &id);
-	if (!info)
-		return 0;
-	file_facts_near(&info->file, d, inode);
-	w.dentry = (__u64)d;
-	w.buf = info->path;
-	bpf_loop(256, exe_path_step, &w, 0);
-	info->path_len = w.off;
-	info->file.unresolved = w.cut;
-	info->file.exe_id = id;
-	if (bpf_map_update_elem(&exe_ids, &k, &id, BPF_NOEXIST)) {
-		/* Another CPU was faster: use its number. */
-		bpf_map_delete_elem(&exe_infos, &id);
-		known = bpf_map_lookup_elem(&exe_ids, &k);
-		return known ? *known : 0;
-	}
-	return id;
+	return !settings.scopes || in_scope((__u64)cgroup_at(t));
 }
 
 static __always_inline struct slot *slot_of(__u32 generation, __u32 *index)
@@ -327,17 +213,17 @@ static __always_inline bool is_rescue(struct task_struct *t, struct inode *inode
 
 static __always_inline void count_proc(struct proc *p)
 {
-	__s64 zero = 0, *n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
+	struct cgroup_count *n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
 
 	if (!n) {
 		/* Another CPU may be doing the same: whoever comes second adds to it. */
-		bpf_map_update_elem(&cgroup_procs, &p->cgroup, &zero, BPF_NOEXIST);
+		bpf_map_update_elem(&cgroup_procs, &p->cgroup, &no_count, BPF_NOEXIST);
 		n = bpf_map_lookup_elem(&cgroup_procs, &p->cgroup);
 	}
 	if (!n)
 		return; /* table full: rules on this cgroup's count do not hold */
 	p->flags |= PROC_COUNTED;
-	__sync_fetch_and_add(n, 1);
+	__sync_fetch_and_add(&n->procs, 1);
 }
 
 static __always_inline __u32 exe_of(struct task_struct *t, struct inode **inode)
@@ -355,41 +241,80 @@ static __always_inline __u32 exe_of(struct task_struct *t, struct inode **inode)
 	return intern_exe(exe->f_path.dentry, *inode);
 }
 
+struct seed_walk {
+	struct task_struct *up;
+	struct proc *p;
+};
+
+static long seed_step(__u64 i, struct seed_walk *w)
+{
+	struct task_struct *up = w->up;
+	struct proc *p = w->p;
+	struct inode *ignored;
+	__u32 id;
+
+	if (up->pid == 0)
+		return 1;
+	id = exe_of(up, &ignored);
+	if (i == 0)
+		p->parent_exe_id = id;
+	if (id && p->ancestors < MAX_ANCESTORS)
+		p->ancestor[p->ancestors++ & (MAX_ANCESTORS - 1)] = id;
+	w->up = up->real_parent;
+	return 0;
+}
+
 /* A process that was there before the agent, or whose fork was missed: its
  * program is taken from the kernel's own record, as late as now. */
-static __noinline struct proc *seed(struct task_struct *leader)
+static __always_inline void seed(struct task_struct *leader)
 {
-	struct task_struct *up;
-	struct inode *inode, *ignored;
+	struct seed_walk w;
+	struct inode *inode;
 	struct proc *p;
 
 	p = bpf_task_storage_get(&procs, leader, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!p) {
 		count(COUNT_FAIL_OPEN_CONTEXT);
-		return NULL;
+		return;
 	}
 	p->start = leader->start_boottime;
 	p->exe_id = exe_of(leader, &inode);
 	p->cgroup = cgroup_of(leader);
 	p->flags = PROC_SEEDED | (under_scope(leader) ? PROC_SCOPE : 0) |
 		   (is_rescue(leader, inode) ? PROC_RESCUE : 0);
-	up = leader->real_parent;
-	for (int i = 0; i < 8; i++) {
-		__u32 id;
-
-		if (!up || up->pid == 0)
-			break;
-		id = exe_of(up, &ignored);
-		if (i == 0)
-			p->parent_exe_id = id;
-		if (id && p->ancestors < MAX_ANCESTORS)
-			p->ancestor[p->ancestors++ & (MAX_ANCESTORS - 1)] = id;
-		up = up->real_parent;
-	}
+	w.up = leader->real_parent;
+	w.p = p;
+	bpf_loop(8, seed_step, &w, 0);
 	p->parent_exec_id = BPF_CORE_READ(leader, real_parent, start_boottime) << 8 | 0xff;
 	count_proc(p);
 	p->exec_id = leader->start_boottime << 8 | 0xff;
-	return p;
+}
+
+/* The same for the current process. One whose thread has become the leader, in an
+ * exec, goes on with what the old leader has left: also where it is asked about
+ * before the exec is done, as when its image is mapped. */
+__noinline int seed_current(void)
+{
+	struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
+	struct proc *p, *old;
+	__u32 tgid;
+
+	if (!leader)
+		return 0;
+	tgid = leader->tgid;
+	old = bpf_map_lookup_elem(&orphans, &tgid);
+	if (!old) {
+		seed(leader);
+		return 0;
+	}
+	p = bpf_task_storage_get(&procs, leader, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!p) {
+		count(COUNT_FAIL_OPEN_CONTEXT);
+		return 0;
+	}
+	bpf_probe_read_kernel(p, sizeof(*p), old);
+	bpf_map_delete_elem(&orphans, &tgid);
+	return 0;
 }
 
 /* The current process; NULL for kernel threads and when no storage can be had.
@@ -406,7 +331,9 @@ static __always_inline struct proc *current_proc(struct task_struct *t)
 		return p;
 	if (t->flags & PF_KTHREAD)
 		return NULL;
-	return seed(leader);
+	seed_current();
+	p = bpf_task_storage_get(&procs, leader, 0, 0);
+	return p && p->exec_id ? p : NULL;
 }
 
 __noinline __u64 subject_number(struct proc *p, __u32 field)

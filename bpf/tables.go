@@ -23,17 +23,21 @@ type tables struct {
 	classes []kernelClass
 	classID map[string]uint32
 	bounds  []kernelBound
-	conf    [kernelNumJudged]kernelHookConf
+	conf    [rowCommit + 1]kernelHookConf
+
+	commitWords uint64 // words of the exec row that hold clauses decided at commit
+	texts       []kernelTextState
+	text        kernelTextConf
 
 	basenames map[string]uint32
 	suffixes  map[string]uint32
 	usesNames bool
-	needs     gateNeeds // of processes at the gate
-	weakened  []string  // conditions that did not fit and were left to user space
+	weakened  []string // conditions that did not fit and were left to user space
 }
 
 const (
 	kernelNumJudged = 3
+	rowCommit       = kernelNumJudged // clauses that wait for arguments and environment
 	classUnresolved = 0
 	classOther      = 1
 	classWhole      = 2
@@ -46,7 +50,7 @@ const (
 
 // clauseBit says what one bit of a hook's vectors stands for.
 type clauseBit struct {
-	rule   int // index into prog.Rules[hook]
+	rule   int // index into prog.Rules[hook]; -1: none, the bit is always 0
 	clause ir.Clause
 	tests  []int // for each condition: the number of its test on paths or names, -1 if it is none
 }
@@ -54,9 +58,11 @@ type clauseBit struct {
 // hookBits orders the clauses of one hook as the kernel expects them: certain
 // denies that block (those that do it in audit mode too come first), that audit,
 // alerts; then uncertain ones: those that the gate answers, then the others,
-// fail-closed first in both, then those that never block.
+// fail-closed first in both, then those that never block. Before all of them,
+// in words of their own, stand those that wait for arguments and environment.
 type hookBits struct {
 	hook   event.Hook
+	late   int // so many bits wait; a multiple of 64
 	bits   []clauseBit
 	kill   []bool
 	budget *dimBudget
@@ -72,34 +78,60 @@ func compile(p *ir.Program) *tables {
 	}
 	t.vec(ones)
 	for i, h := range event.Judged {
-		budget := newDimBudget()
+		budget := newDimBudget(p.Rules[h])
 		t.fitted[h] = t.fit(p.Rules[h], budget)
 		t.hooks[i] = order(h, t.fitted[h])
 		t.hooks[i].budget = budget
 	}
-	t.needs = t.gateNeeds()
-	t.tests = collectTests(t.hooks[:])
+	t.tests = collectTests(t.hooks[:], p.Identities)
 	t.numbers()
 	t.classes = append(t.classes, kernelClass{}, kernelClass{}, kernelClass{Pad: 1}, kernelClass{})
 	t.classes[classUnresolved] = t.unresolved()
 	t.classes[classOther] = t.makeClass(truth{}, nil, false)
 	t.classID[truth{}.key("p")] = classOther
 	t.nameClasses()
-	for i := range t.conf {
-		if id := t.classes[classOther].File[i]; id != vecOnes && t.vecs[id].Sum == 0 {
+	for i := range t.hooks {
+		hb := &t.hooks[i]
+		if len(hb.bits) > 0 && !slices.ContainsFunc(hb.bits, clauseBit.holdsForOthers) {
 			t.conf[i].OtherEmpty = 1
 		}
 	}
 	return t
 }
 
+// holdsForOthers reports whether a clause can hold for a file that no rule names
+// by path or identity.
+func (b clauseBit) holdsForOthers() bool {
+	if b.rule < 0 || !b.fieldHolds(event.FieldPath, truth{}) {
+		return false
+	}
+	for i := range b.clause.When {
+		if c := &b.clause.When[i]; c.Field == event.FieldIdentities && !c.Negated {
+			return false
+		}
+	}
+	return true
+}
+
 // order sorts the clauses of one hook into bits.
 func order(h event.Hook, rules []ir.Rule) hookBits {
 	hb := hookBits{hook: h}
+	hb.add(rules, true)
+	for len(hb.bits)%64 != 0 {
+		hb.bits = append(hb.bits, clauseBit{rule: -1})
+		hb.kill = append(hb.kill, false)
+	}
+	hb.late = len(hb.bits)
+	hb.add(rules, false)
+	return hb
+}
+
+// add appends the clauses that wait, or those that do not.
+func (hb *hookBits) add(rules []ir.Rule, late bool) {
 	add := func(want func(r *ir.Rule, c *ir.Clause) bool) {
 		for i := range rules {
 			for _, c := range rules[i].Clauses {
-				if want(&rules[i], &c) {
+				if c.AtCommit() == late && want(&rules[i], &c) {
 					hb.bits = append(hb.bits, clauseBit{rule: i, clause: c})
 					hb.kill = append(hb.kill, rules[i].Kill)
 				}
@@ -120,7 +152,6 @@ func order(h event.Hook, rules []ir.Rule) hookBits {
 	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !held(r) && closed(r) && !r.Enforce })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !held(r) && blocks(r) && !closed(r) })
 	add(func(r *ir.Rule, c *ir.Clause) bool { return c.Maybe && !blocks(r) })
-	return hb
 }
 
 // fit weakens what the tables cannot hold: a clause keeps the conditions that
@@ -133,6 +164,7 @@ func (t *tables) fit(rules []ir.Rule, dims *dimBudget) []ir.Rule {
 			c := &out[i].Clauses[j]
 			kept := make([]ir.Cond, 0, len(c.When))
 			for _, cond := range c.When {
+				cond = t.asMask(cond)
 				if fits(&cond) && dims.take(&cond) {
 					kept = append(kept, cond)
 					continue
@@ -149,13 +181,47 @@ func (t *tables) fit(rules []ir.Rule, dims *dimBudget) []ir.Rule {
 	return out
 }
 
+// asMask turns a test of names of files into one of a kernel number.
+func (t *tables) asMask(c ir.Cond) ir.Cond {
+	if c.Field != event.FieldIdentities || c.Op != ir.OpIn {
+		return c
+	}
+	return ir.Cond{Field: c.Field, Op: ir.OpMaskAny, Mask: t.identMask(c.Strs), Negated: c.Negated}
+}
+
+// identMask returns the bits of identities; unknown ones are left out.
+func (t *tables) identMask(names []string) uint64 {
+	var mask uint64
+	for bit, id := range t.prog.Identities[:min(len(t.prog.Identities), ir.MaxIdentities)] {
+		if slices.Contains(names, id.Name) {
+			mask |= 1 << bit
+		}
+	}
+	return mask
+}
+
+// identNames is the inverse of identMask.
+func (t *tables) identNames(mask uint64) []string {
+	var out []string
+	for bit, id := range t.prog.Identities {
+		if mask&(1<<bit) != 0 {
+			out = append(out, id.Name)
+		}
+	}
+	return out
+}
+
 // capClauses folds rules together when there are more clauses than bits: the
 // clauses of the last rules become one uncertain clause each.
 func (t *tables) capClauses(rules []ir.Rule) {
-	n := 0
+	n, pad := 0, 0
 	for i := range rules {
 		n += len(rules[i].Clauses)
+		if slices.ContainsFunc(rules[i].Clauses, func(c ir.Clause) bool { return c.AtCommit() }) {
+			pad = 63 // those that wait have words of their own
+		}
 	}
+	n += pad
 	for i := len(rules) - 1; i >= 0 && n > maxClauses; i-- {
 		if k := len(rules[i].Clauses); k > 1 {
 			rules[i].Clauses = []ir.Clause{{Maybe: true, Reads: []string{"input"}}}
@@ -177,7 +243,11 @@ func fits(c *ir.Cond) bool {
 			return !slices.ContainsFunc(c.Strs, func(s string) bool { return len(s) > 24 || s == "" })
 		}
 		return false
-	case event.KindInt, event.KindFlags:
+	case event.KindNames:
+		return c.Op == ir.OpMaskAny && c.Mask != 0
+	case event.KindList, event.KindMap:
+		return true // the budget knows
+	case event.KindInt, event.KindFlags, event.KindEnum:
 		return c.Op != ir.OpPrefix && c.Op != ir.OpSuffix
 	}
 	return false
@@ -218,8 +288,9 @@ func (t *tables) vecWhere(hb *hookBits, ok func(i int) bool) uint32 {
 
 // ruleOf returns the rule that a clause bit belongs to.
 func (t *tables) ruleOf(h event.Hook, bit uint32) *ir.Rule {
+	h = h.Package()
 	hb := &t.hooks[h-1]
-	if int(bit) >= len(hb.bits) {
+	if int(bit) >= len(hb.bits) || hb.bits[bit].rule < 0 {
 		return nil
 	}
 	return &t.prog.Rules[h][hb.bits[bit].rule]

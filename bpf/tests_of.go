@@ -1,7 +1,9 @@
 package bpf
 
 import (
+	"crypto/sha256"
 	"slices"
+	"strconv"
 	"strings"
 
 	"example.com/bailiff/internal/event"
@@ -12,18 +14,19 @@ import (
 // makes, whatever field they are made on: a path has the same class as program,
 // parent, ancestor and object.
 type tests struct {
-	ids       map[string]int // key of a condition -> number
+	ids       map[condID]int // of a condition -> number
 	conds     []*ir.Cond
 	exact     map[string][]int // path -> tests that list it
 	under     map[string][]int // directory, with "/" -> prefix tests that list it
 	names     map[string]bool  // last components that tests list
 	suffixes  map[string]bool
-	ancestors []int // tests made on ancestors; position is the bit
+	ancestors []int             // tests made on ancestors; position is the bit
+	idents    map[string]uint64 // path -> identities of the file there, as bits of ir.Program.Identities
 }
 
-func collectTests(hooks []hookBits) tests {
-	ts := tests{ids: map[string]int{}, exact: map[string][]int{}, under: map[string][]int{},
-		names: map[string]bool{}, suffixes: map[string]bool{}}
+func collectTests(hooks []hookBits, ids []ir.Identity) tests {
+	ts := tests{ids: map[condID]int{}, exact: map[string][]int{}, under: map[string][]int{},
+		names: map[string]bool{}, suffixes: map[string]bool{}, idents: map[string]uint64{}}
 	for i := range hooks {
 		for j := range hooks[i].bits {
 			when := hooks[i].bits[j].clause.When
@@ -33,15 +36,48 @@ func collectTests(hooks []hookBits) tests {
 			}
 		}
 	}
+	for bit, id := range ids[:min(len(ids), ir.MaxIdentities)] {
+		for _, p := range id.Paths {
+			ts.idents[p] |= 1 << bit
+			ts.exact[p] = append([]int(nil), ts.exact[p]...) // bound like a path that rules name
+		}
+	}
 	return ts
 }
 
-func condKey(c *ir.Cond) string {
-	kind := "p"
-	if event.FieldByID(c.Field).Kind == event.KindString {
-		kind = "n"
+// identsOf returns the identities of a file that is at all of these paths.
+func (ts *tests) identsOf(paths []string) uint64 {
+	var mask uint64
+	if len(ts.idents) > 0 {
+		for _, p := range paths {
+			mask |= ts.idents[p]
+		}
 	}
-	return kind + string(rune('0'+c.Op)) + strings.Join(c.Strs, "\x00")
+	return mask
+}
+
+// condID is the same for equal conditions: a digest, as a condition may list
+// 100,000 paths.
+type condID [sha256.Size]byte
+
+func condKey(c *ir.Cond) condID {
+	h := sha256.New()
+	kind := byte('p')
+	if event.FieldByID(c.Field).Kind == event.KindString {
+		kind = 'n'
+	}
+	buf := []byte{kind, byte(c.Op)}
+	if c.IsText() {
+		buf = append([]byte{'t', byte(c.Field), byte(c.Op), byte(c.At)}, c.Var+"="...)
+	}
+	for _, s := range c.Strs {
+		if buf = append(append(buf, s...), 0); len(buf) > 4096 {
+			h.Write(buf)
+			buf = buf[:0]
+		}
+	}
+	h.Write(buf)
+	return condID(h.Sum(nil))
 }
 
 // add returns the number of a condition's test, the same for equal tests.
@@ -56,6 +92,10 @@ func (ts *tests) add(c *ir.Cond) int {
 		id = len(ts.conds)
 		ts.ids[key] = id
 		ts.conds = append(ts.conds, c)
+		if len(ts.exact) == 0 && f.Kind != event.KindString && c.Op != ir.OpPrefix {
+			ts.exact = make(map[string][]int, len(c.Strs))
+		}
+		alone := []int{id}
 		for _, s := range c.Strs {
 			switch {
 			case f.Kind == event.KindString && c.Op == ir.OpSuffix:
@@ -64,6 +104,8 @@ func (ts *tests) add(c *ir.Cond) int {
 				ts.names[s] = true
 			case c.Op == ir.OpPrefix:
 				ts.under[s] = append(ts.under[s], id)
+			case ts.exact[s] == nil:
+				ts.exact[s] = alone // as most are; appending to it makes a copy
 			default:
 				ts.exact[s] = append(ts.exact[s], id)
 			}
@@ -182,15 +224,21 @@ func (t *tables) pathClass(met truth) uint32 {
 }
 
 // wholeClass returns the class of an object that rules name by these paths.
-func (t *tables) wholeClass(met truth, names []string) uint32 {
+func (t *tables) wholeClass(met truth, paths []string) uint32 {
+	names := baseNames(paths)
 	for _, n := range names {
 		met = union(met, t.tests.nameTruth(n))
 	}
-	key := met.key("w")
+	key, idents := met.key("w"), t.tests.identsOf(paths)
+	if idents != 0 {
+		key += " of " + strconv.FormatUint(idents, 16)
+	}
 	if id, ok := t.classID[key]; ok {
 		return id
 	}
-	return t.putClass(key, t.makeClass(met, names, true))
+	c := t.makeClass(met, names, true)
+	c.Idents = idents
+	return t.putClass(key, c)
 }
 
 func (t *tables) putClass(key string, c kernelClass) uint32 {
@@ -238,8 +286,8 @@ func (t *tables) nameRow(met truth) kernelClass {
 func (t *tables) stringClasses(p string) (pathID, nameID uint32) {
 	base := p[strings.LastIndexByte(p, '/')+1:]
 	dir := p[:len(p)-len(base)]
-	if ids := t.tests.exact[p]; len(ids) > 0 {
-		return t.wholeClass(union(truth{ids}, t.tests.below(dir)), []string{base}), classWhole
+	if ids, ok := t.tests.exact[p]; ok {
+		return t.wholeClass(union(truth{ids}, t.tests.below(dir)), []string{p}), classWhole
 	}
 	return t.pathClass(t.tests.below(dir)), t.nameClassOf(base)
 }

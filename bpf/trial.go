@@ -3,6 +3,8 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 
@@ -30,9 +32,12 @@ func (k *Kernel) Try(gen event.Generation, h event.Hook, keys []*ir.Key) ([]Answ
 		return nil, fmt.Errorf("try generation %d: not staged", gen)
 	}
 	before := len(g.tables.classes)
+	var texts runtime.Pinner // of the keys: the kernel reads them where they are
+	defer texts.Unpin()
 	rows := make([]kernelTrial, len(keys))
 	for i, key := range keys {
 		rows[i] = g.trial(h, key)
+		addTexts(&rows[i], key, &texts)
 	}
 	if err := k.growClasses(g, before); err != nil {
 		return nil, err
@@ -67,7 +72,11 @@ func (k *Kernel) runTrials(rows []kernelTrial) error {
 			return fmt.Errorf("end trials: %w", err)
 		}
 	}
-	if _, err := k.coll.Programs["decide_trials"].Run(&ebpf.RunOptions{}); err != nil {
+	p, err := k.trialProgram()
+	if err != nil {
+		return err
+	}
+	if _, err := p.Run(&ebpf.RunOptions{}); err != nil {
 		return fmt.Errorf("run trials: %w", err)
 	}
 	var cursor ebpf.MapBatchCursor
@@ -75,6 +84,34 @@ func (k *Kernel) runTrials(rows []kernelTrial) error {
 		return fmt.Errorf("read trials: %w", err)
 	}
 	return nil
+}
+
+// trialProgram loads the program behind Try when it is first asked for: the agent
+// never is, and what it does not load it need not wait for.
+func (k *Kernel) trialProgram() (*ebpf.Program, error) {
+	const name = "decide_trials"
+	if p := k.coll.Programs[name]; p != nil {
+		return p, nil
+	}
+	spec, err := loadKernel()
+	if err != nil {
+		return nil, err
+	}
+	for n := range spec.Programs {
+		if n != name {
+			delete(spec.Programs, n)
+		}
+	}
+	for n, m := range k.coll.Maps {
+		spec.Maps[n].MaxEntries = m.MaxEntries()
+	}
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.coll.Maps})
+	if err != nil {
+		return nil, fmt.Errorf("load program for trials: %w", err)
+	}
+	defer c.Close()
+	k.coll.Programs[name] = c.DetachProgram(name)
+	return k.coll.Programs[name], nil
 }
 
 // trial turns a key into classes and numbers.
@@ -94,6 +131,7 @@ func (g *generation) trial(h event.Hook, key *ir.Key) kernelTrial {
 	tr.ExePath, tr.ExeName = classes(event.FieldExePath)
 	tr.ParentPath, tr.ParentName = classes(event.FieldParentPath)
 	tr.FilePath, tr.FileName = classes(event.FieldPath)
+	tr.Num[event.FieldIdentities] = t.identMask(key.Str[event.FieldIdentities])
 	for _, a := range key.Str[event.FieldAncestors] {
 		id, _ := t.stringClasses(a)
 		tr.Num[event.FieldAncestors] |= t.classes[id].Ancestor
@@ -101,11 +139,38 @@ func (g *generation) trial(h event.Hook, key *ir.Key) kernelTrial {
 	return tr
 }
 
+// addTexts writes arguments and environment down as an exec does.
+func addTexts(tr *kernelTrial, key *ir.Key, pins *runtime.Pinner) {
+	block := func(texts []string) (uint64, uint32) {
+		var b []byte
+		for _, s := range texts {
+			b = append(append(b, s...), 0)
+		}
+		if len(b) == 0 {
+			return 0, 0
+		}
+		pins.Pin(&b[0])
+		return uint64(uintptr(unsafe.Pointer(&b[0]))), uint32(len(b))
+	}
+	tr.Args, tr.ArgsLen = block(key.Str[event.FieldArgs])
+	tr.Argc = uint32(len(key.Str[event.FieldArgs]))
+	var env []string
+	for name, value := range key.Env {
+		env = append(env, name+"="+value)
+	}
+	tr.Env, tr.EnvLen = block(env)
+}
+
 func (g *generation) answer(h event.Hook, tr *kernelTrial) Answer {
-	a := Answer{Verdict: event.VerdictAllow, Rule: -1, Undecided: tr.Maybe != noClause}
-	if tr.First != noClause {
-		b := g.tables.hooks[h-1].bits[tr.First]
-		a.Rule, a.Verdict = b.rule, g.tables.prog.Rules[h][b.rule].Verdict
+	a := Answer{Verdict: event.VerdictAllow, Rule: -1, Undecided: tr.Maybe != noClause || tr.LateMaybe != noClause}
+	for _, bit := range []uint32{tr.First, tr.Late} {
+		if bit == noClause {
+			continue
+		}
+		rule := g.tables.hooks[h-1].bits[bit].rule
+		if rules := g.tables.prog.Rules[h]; a.Rule < 0 || rules[rule].Wins(&rules[a.Rule]) {
+			a.Rule, a.Verdict = rule, rules[rule].Verdict
+		}
 	}
 	// A rule that is certain is not undecided, whatever its other clauses say:
 	// the kernel does not sort that out, user space does.

@@ -16,11 +16,29 @@ struct object_ref {
 	__u64 inode;
 	struct place place;
 	__u32 place_of; /* generation in which place.path is known already; 0: it is not */
-	__u32 pad;
-	__u32 open_flags;
-	__u32 child; /* fork: tgid of the new process */
-	__u64 clone_flags;
-	__u64 procs;
+	union {
+		__u32 rate;   /* exec, fork: such acts in the cgroup, see cgroup_rate */
+		__u32 target; /* ptrace: tgid of the process that is attached to */
+		__u32 renames; /* open: their count, at some time within the hook; 0: not known. See seen.h */
+	};
+	union {
+		__u16 open_flags;
+		__u16 late; /* exec: clauses may hold that are decided at commit */
+	};
+	__u16 hook; /* of the act; the rules are those of its package */
+	union {
+		__u32 child; /* fork: tgid of the new process */
+		__u32 age;   /* of the file and 1, if a rule has asked for it */
+	};
+	union {
+		__u64 clone_flags;
+		__u64 target_traits; /* ptrace: bits of event.TargetTraits */
+	};
+	union {
+		__u64 procs;
+		__u64 target_exec; /* ptrace: exec id of the process that is attached to */
+	};
+	__u64 idents;
 };
 
 /* Answers of the gate, by the fields that held rules read. User space writes
@@ -50,6 +68,8 @@ struct key_room {
 	struct verdict_key key;
 	struct ticket_key once;
 	char name[LONG_NAME];
+	volatile __u32 fields; /* KEY_*; here the verifier does not follow which of them are set */
+	__u32 pad;
 };
 
 struct {
@@ -111,10 +131,16 @@ static __always_inline __u64 hash_path(__u64 dentry, struct key_room *room)
 	return w.cut ? 0 : w.hash | 1;
 }
 
-/* Puts the fields together that a set of rules reads; the rest is zero. NULL
- * when that is no key. */
-static __noinline struct key_room *key_of(const struct proc *p, const struct object_ref *o,
-					  __u32 generation, __u32 hook, __u32 fields)
+static __always_inline struct key_room *key_room(void)
+{
+	return bpf_task_storage_get(&key_rooms, bpf_get_current_task_btf(), 0,
+				    BPF_LOCAL_STORAGE_GET_F_CREATE);
+}
+
+/* Puts the fields together that a set of rules reads, in the task's room; the
+ * rest is zero. 0 when that is no key. */
+__noinline int make_key(const struct proc *p, const struct object_ref *o, __u32 generation,
+			__u32 hook, __u32 fields)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	const struct cred *c = t->cred;
@@ -122,42 +148,44 @@ static __noinline struct key_room *key_of(const struct proc *p, const struct obj
 	struct key_room *room;
 	struct dentry *d;
 
-	if (fields & KEY_NONE)
-		return NULL;
-	room = bpf_task_storage_get(&key_rooms, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!p || !o || fields & KEY_NONE)
+		return 0;
+	room = key_room();
 	if (!room)
-		return NULL;
+		return 0;
 	k = &room->key;
 	__builtin_memset(k, 0, sizeof(*k));
+	room->fields = fields;
 	k->generation = generation;
 	k->hook = hook;
-	if (fields & KEY_EXE)
+	if (room->fields & KEY_EXE)
 		k->exe_id = p->exe_id;
-	if (fields & KEY_PARENT)
+	if (room->fields & KEY_PARENT)
 		k->parent_exe_id = p->parent_exe_id;
-	if (fields & KEY_IDS) {
+	if (room->fields & KEY_IDS) {
 		k->uid = c->uid.val;
 		k->euid = c->euid.val;
 		k->gid = c->gid.val;
 		k->egid = c->egid.val;
 	}
-	if (fields & KEY_CGROUP)
+	if (room->fields & KEY_CGROUP)
 		k->cgroup = p->cgroup;
-	if (fields & KEY_OPEN)
+	if (room->fields & KEY_OPEN)
 		k->open_flags = o->open_flags;
-	if (o->dentry && fields & (KEY_FILE | KEY_META)) {
+	if (o->dentry && room->fields & (KEY_FILE | KEY_META)) {
 		struct inode *inode = (void *)o->inode, *dir;
-		struct super_block *sb = BPF_CORE_READ(inode, i_sb);
+		struct super_block *sb;
 
 		d = (void *)o->dentry;
 		dir = BPF_CORE_READ(d, d_parent, d_inode);
-		if (fields & KEY_FILE) {
+		sb = BPF_CORE_READ(d, d_sb);
+		if (room->fields & KEY_FILE) {
 			/* A name that does not fit is not a key. */
 			if (BPF_CORE_READ(d, d_name.len) >= NAME_KEY)
-				return NULL;
+				return 0;
 			k->path = hash_path(o->dentry, room);
 			if (!k->path)
-				return NULL;
+				return 0;
 			k->file.dev = BPF_CORE_READ(sb, s_dev);
 			k->file.gen = BPF_CORE_READ(inode, i_generation);
 			k->file.ino = BPF_CORE_READ(inode, i_ino);
@@ -167,22 +195,23 @@ static __noinline struct key_room *key_of(const struct proc *p, const struct obj
 			bpf_probe_read_kernel_str(k->name, sizeof(k->name),
 						  BPF_CORE_READ(d, d_name.name));
 		}
-		if (fields & KEY_META) {
+		if (room->fields & KEY_META) {
 			k->mode = BPF_CORE_READ(inode, i_mode);
 			k->owner = BPF_CORE_READ(inode, i_uid.val);
 			k->group = BPF_CORE_READ(inode, i_gid.val);
 			k->nlink = BPF_CORE_READ(inode, i_nlink);
 			k->dir_mode = BPF_CORE_READ(dir, i_mode);
 			k->dir_uid = BPF_CORE_READ(dir, i_uid.val);
-			k->traits =
-				traits_of(BPF_CORE_READ(sb, s_magic), BPF_CORE_READ(sb, s_flags),
-					  k->mode, k->nlink, k->dir_mode);
+			k->traits = traits_of(inode, BPF_CORE_READ(sb, s_magic),
+					      BPF_CORE_READ(sb, s_flags), k->mode, k->nlink,
+					      k->dir_mode);
 		}
 	}
 	/* A number of zero is no program in particular. */
-	if ((fields & KEY_EXE && !k->exe_id) || (fields & KEY_PARENT && !k->parent_exe_id))
-		return NULL;
-	return room;
+	if ((room->fields & KEY_EXE && !k->exe_id) ||
+	    (room->fields & KEY_PARENT && !k->parent_exe_id))
+		return 0;
+	return 1;
 }
 
 /* Looks for a verdict of user space under the fields that deferred rules read.
@@ -193,9 +222,9 @@ __noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __
 	struct key_room *room;
 	__u32 *verdict;
 
-	if (!p || !o)
+	if (!make_key(p, o, generation, hook, fields))
 		return VERDICT_NONE;
-	room = key_of(p, o, generation, hook, fields);
+	room = key_room();
 	if (!room)
 		return VERDICT_NONE;
 	verdict = bpf_map_lookup_elem(&verdicts, &room->key);
@@ -204,19 +233,7 @@ __noinline __u32 remembered(const struct proc *p, const struct object_ref *o, __
 
 static __always_inline void validity_of(struct validity *v, struct inode *inode)
 {
-	struct inode___611 *n = (void *)inode;
-	struct inode___66 *m = (void *)inode;
-	struct inode___61 *o = (void *)inode;
-
-	if (bpf_core_field_exists(n->i_ctime_sec))
-		v->ctime = BPF_CORE_READ(n, i_ctime_sec) * 1000000000ULL +
-			   (BPF_CORE_READ(n, i_ctime_nsec) & 0x7fffffff);
-	else if (bpf_core_field_exists(m->__i_ctime))
-		v->ctime = BPF_CORE_READ(m, __i_ctime.tv_sec) * 1000000000ULL +
-			   BPF_CORE_READ(m, __i_ctime.tv_nsec);
-	else
-		v->ctime = BPF_CORE_READ(o, i_ctime.tv_sec) * 1000000000ULL +
-			   BPF_CORE_READ(o, i_ctime.tv_nsec);
+	v->ctime = changed_at(inode);
 	v->size = BPF_CORE_READ(inode, i_size);
 	/* The lowest bit only says that somebody has looked. */
 	v->version = BPF_CORE_READ(inode, i_version.counter) & ~1ULL;
@@ -236,29 +253,18 @@ __noinline int still_valid(const struct held_verdict *h, __u64 inode)
 	return 0;
 }
 
-/* The gate's verdict, if it has one about this file as it is now. */
-__noinline __u32 of_gate(const struct proc *p, const struct object_ref *o, __u32 generation,
-			 __u32 hook, __u32 fields)
+/* The gate's verdict for this one exec, if it gave one. */
+__noinline __u32 of_ticket(const struct proc *p, const struct object_ref *o, __u32 generation)
 {
-	struct key_room *room;
+	struct key_room *room = key_room();
 	struct ticket_key *once;
 	struct held_verdict *h;
 	struct inode *inode;
 	__u32 v;
 
-	if (!p || !o || !o->dentry)
+	if (!p || !o || !room)
 		return VERDICT_NONE;
 	inode = (void *)o->inode;
-	room = key_of(p, o, generation, hook, fields);
-	if (room) {
-		h = bpf_map_lookup_elem(&held, &room->key);
-		if (h && still_valid(h, o->inode))
-			return h->verdict;
-	}
-	room = bpf_task_storage_get(&key_rooms, bpf_get_current_task_btf(), 0,
-				    BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!room)
-		return VERDICT_NONE;
 	once = &room->once;
 	once->generation = generation;
 	once->pad = 0;
@@ -274,6 +280,116 @@ __noinline __u32 of_gate(const struct proc *p, const struct object_ref *o, __u32
 	return v;
 }
 
+/* The gate's verdict, if it has one about this file as it is now. */
+__noinline __u32 of_gate(const struct proc *p, const struct object_ref *o, __u32 generation,
+			 __u32 hook, __u32 fields)
+{
+	struct key_room *room;
+	struct held_verdict *h;
+
+	if (!p || !o || !o->dentry)
+		return VERDICT_NONE;
+	if (make_key(p, o, generation, hook, fields)) {
+		room = key_room();
+		h = room ? bpf_map_lookup_elem(&held, &room->key) : NULL;
+		if (h && still_valid(h, o->inode))
+			return h->verdict;
+	}
+	return of_ticket(p, o, generation);
+}
+
+/* The open file of the running process; NULL if there is none. */
+static __always_inline struct file *file_of(__u32 fd)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct file *f = NULL, **fds = BPF_CORE_READ(t, files, fdt, fd);
+
+	if (fd >= BPF_CORE_READ(t, files, fdt, max_fds) ||
+	    bpf_probe_read_kernel(&f, sizeof(f), fds + fd))
+		return NULL;
+	return f;
+}
+
+/* A process with more threads than this is not known at the gate. */
+#define MAX_THREADS (1 << 16)
+
+/* One thread of a process after the other. */
+struct thread_walk {
+	__u64 node;
+	__u64 found;
+	__u32 tid;
+	__u32 pad;
+};
+
+static long thread_step(__u64 i, struct thread_walk *w)
+{
+	struct task_struct *t =
+		(void *)(w->node - bpf_core_field_offset(struct task_struct, thread_node));
+
+	if (BPF_CORE_READ(t, pid) == w->tid) {
+		w->found = (__u64)t;
+		return 1;
+	}
+	/* The first member of a list's head is the next one. */
+	return bpf_probe_read_kernel(&w->node, sizeof(w->node), (void *)w->node) != 0;
+}
+
+/* A thread of the process that a pidfd refers to. A pidfd has the pid as private
+ * data; since 6.9 its inode has: whichever leads to the thread is it. */
+static __always_inline struct task_struct *thread_at(__u32 pidfd, __u32 tid)
+{
+	struct file *f = file_of(pidfd);
+	void *pid[2] = {BPF_CORE_READ(f, private_data), BPF_CORE_READ(f, f_inode, i_private)};
+
+	for (int i = 0; i < 2; i++) {
+		struct pid *p = pid[i];
+		void *link = BPF_CORE_READ(p, tasks[0].first);
+		struct thread_walk w = {.tid = tid};
+		struct task_struct *t;
+
+		if (!link)
+			continue;
+		t = link - bpf_core_field_offset(struct task_struct, pid_links);
+		w.node = (__u64)BPF_CORE_READ(t, signal, thread_head.next);
+		bpf_loop(MAX_THREADS, thread_step, &w, 0);
+		if (w.found)
+			return (void *)w.found;
+	}
+	return NULL;
+}
+
+/* Fills in what a process context does not have, of a thread that stands still.
+ * The same as fill_subject says of the running one. */
+static __always_inline void far_subject(struct wire_subject *s, struct task_struct *t)
+{
+	const struct cred *c = BPF_CORE_READ(t, cred);
+	struct tty_struct *tty = BPF_CORE_READ(t, signal, tty);
+
+	s->tid = BPF_CORE_READ(t, pid);
+	s->pid = BPF_CORE_READ(t, tgid);
+	s->ppid = BPF_CORE_READ(t, real_parent, tgid);
+	s->uid = BPF_CORE_READ(c, uid.val);
+	s->euid = BPF_CORE_READ(c, euid.val);
+	s->gid = BPF_CORE_READ(c, gid.val);
+	s->egid = BPF_CORE_READ(c, egid.val);
+	/* Two words or one, in the same order. */
+	bpf_probe_read_kernel(&s->caps, sizeof(s->caps), &c->cap_effective);
+	s->loginuid =
+		bpf_core_field_exists(t->loginuid) ? BPF_CORE_READ(t, loginuid.val) : 0xffffffff;
+	s->tty = 0;
+	if (tty) {
+		__u32 minor = BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
+
+		s->tty = (minor & 0xff) | BPF_CORE_READ(tty, driver, major) << 8 |
+			 (minor & ~0xffU) << 12;
+	}
+	s->mnt_ns = BPF_CORE_READ(t, nsproxy, mnt_ns, ns.inum);
+	s->pid_ns = BPF_CORE_READ(t, nsproxy, pid_ns_for_children, ns.inum);
+	s->user_ns = BPF_CORE_READ(c, user_ns, ns.inum);
+	s->traits = far_traits(t);
+	bpf_probe_read_kernel(s->comm, sizeof(s->comm), &t->comm);
+}
+
 /* Facts of a file that the caller has open, for one caller a slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -287,29 +403,35 @@ SEC("syscall")
 int examine(struct examine_of *ctx)
 /* clang-format on */
 {
-	struct task_struct *t = bpf_get_current_task_btf();
-	__u32 fd = ctx->fd, slot = ctx->slot;
-	struct path_walk w = {.off = unknown_zero};
-	struct file *f, **fds;
+	__u32 slot = ctx->slot;
+	struct file *f = file_of(ctx->fd);
+	struct task_struct *t;
 	struct inode *inode;
 	struct examined *e;
 	struct dentry *d;
 
 	e = bpf_map_lookup_elem(&files_examined, &slot);
-	fds = BPF_CORE_READ(t, files, fdt, fd);
-	if (!e || fd >= BPF_CORE_READ(t, files, fdt, max_fds) ||
-	    bpf_probe_read_kernel(&f, sizeof(f), fds + fd) || !f)
+	if (!e || !f)
 		return -1;
 	inode = BPF_CORE_READ(f, f_inode);
 	d = BPF_CORE_READ(f, f_path.dentry);
 	file_facts(&e->file, d, inode);
 	validity_of(&e->of, inode);
-	w.dentry = (__u64)d;
-	w.buf = e->path;
-	bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
-	e->file.path_len = w.off;
-	e->file.unresolved = w.cut;
+	e->age = file_age(inode, bpf_ktime_get_boot_ns());
+	e->file.path_len = copy_path_far(e->path, (__u64)d, &e->file.unresolved);
+	e->who.tid = 0;
+	t = thread_at(ctx->pidfd, ctx->tid);
+	if (t) {
+		far_subject(&e->who, t);
+		e->stdio = stdio_of(t);
+	}
 	return 0;
+}
+
+/* The hook after which the package is named whose rules judge an act. */
+static __always_inline __u32 package_of(__u32 hook)
+{
+	return hook == HOOK_MMAP ? HOOK_EXEC : hook > HOOK_MMAP ? HOOK_OPEN : hook;
 }
 
 #endif

@@ -8,8 +8,6 @@
 #ifndef BAILIFF_WALK_H
 #define BAILIFF_WALK_H
 
-/* Steps of the walk done in line; deeper trees go on in a loop callback. */
-#define NEAR_STEPS 12
 /* No tree is deeper: beyond it the path is unresolved (fail closed). */
 #define FAR_STEPS (1 << 16)
 
@@ -90,17 +88,19 @@ static __always_inline __u32 put_name(char *to, struct dentry *d)
 }
 
 /* Class of a last component: exact, else by its longest suffix in a rule. */
-static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 index)
+__noinline __u32 name_class(__u64 name, __u32 len, __u32 index)
 {
 	struct {
+		__u64 end[SUFFIX_KEY / 8];
 		char name[NAME_KEY];
+		__u32 pad; /* so that the tail is aligned */
 		struct suffix_key suffix;
 	} k = {};
 	void *map;
 	__u32 *class;
 	long n;
 
-	n = bpf_probe_read_kernel_str(k.name, NAME_KEY, name);
+	n = bpf_probe_read_kernel_str(k.name, NAME_KEY, (void *)name);
 	if (n > 0 && n <= NAME_KEY && len < NAME_KEY) {
 		map = bpf_map_lookup_elem(&basenames, &index);
 		if (map) {
@@ -112,13 +112,15 @@ static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 i
 	map = bpf_map_lookup_elem(&suffixes, &index);
 	if (!map)
 		return CLASS_NO_NAME;
-	if (len > 255)
-		len = 255;
-	for (int i = 0; i < SUFFIX_KEY; i++) {
-		if (i >= len)
-			break;
-		bpf_probe_read_kernel(&k.suffix.tail[i], 1, name + len - 1 - i);
+	/* A name is a part of something larger, so there is something to read before
+	 * a short one; what that is does not count. */
+	if (bpf_probe_read_kernel(k.end, SUFFIX_KEY, (void *)(name + len - SUFFIX_KEY))) {
+		count(COUNT_FAIL_CLOSED_PATH);
+		return CLASS_UNRESOLVED;
 	}
+#pragma unroll
+	for (int i = 0; i < SUFFIX_KEY / 8; i++)
+		*(__u64 *)&k.suffix.tail[8 * i] = __builtin_bswap64(k.end[SUFFIX_KEY / 8 - 1 - i]);
 	k.suffix.bits = (len < SUFFIX_KEY ? len : SUFFIX_KEY) * 8;
 	class = bpf_map_lookup_elem(map, &k.suffix);
 	return class ? *class : CLASS_NO_NAME;
@@ -128,12 +130,14 @@ static __noinline __u32 name_class(const unsigned char *name, __u32 len, __u32 i
 #define NAME_UNKNOWN 0xffffffff
 
 /* Class of a file by (directory, name); 0 if no rule names it so. */
-static __noinline __u32 named_class(struct file_id *dir, const unsigned char *name, __u32 len,
-				    __u32 index)
+__noinline __u32 named_class(const struct file_id *dir, __u64 at, __u32 len, __u32 index)
 {
+	const char *name = (void *)at;
 	__u32 *class;
 	void *map;
 
+	if (!dir)
+		return NAME_UNKNOWN;
 	if (len < NAME_KEY) {
 		struct name_key k = {.dir = *dir};
 
@@ -215,10 +219,44 @@ static __always_inline __u32 file_class(struct inode *inode, const struct slot *
 	return o && o->flags & OBJECT_FILE ? o->class : 0;
 }
 
+/* A walk with typed pointers, which the verifier follows through the stack into
+ * the callback: plain loads. */
+struct near_walk {
+	struct dentry *d;
+	const struct slot *s;
+	void *map;
+	__u32 class;
+};
+
+static long near_step(__u64 i, struct near_walk *w)
+{
+	struct dentry *d = w->d, *parent = d->d_parent;
+	struct inode *inode;
+	struct file_id id;
+	struct object *o;
+
+	if (parent == d) {
+		w->class = CLASS_OTHER;
+		return 1;
+	}
+	inode = parent->d_inode;
+	if (maybe_named(w->s, inode->i_ino)) {
+		id_of(&id, inode);
+		o = bpf_map_lookup_elem(w->map, &id);
+		if (o && o->flags & OBJECT_PREFIX) {
+			w->class = o->below;
+			return 1;
+		}
+	}
+	w->d = parent;
+	return 0;
+}
+
 /* Class of the path of an open or executed file in one generation. */
 static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const struct slot *s,
 				   __u32 index)
 {
+	struct near_walk w = {.d = d, .s = s};
 	struct dentry *parent = d->d_parent;
 	struct inode *dir = parent->d_inode;
 	bool keep = true;
@@ -226,10 +264,9 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 	struct file_id id;
 	struct object *o;
 	__u32 class;
-	void *map;
 
-	map = bpf_map_lookup_elem(&objects, &index);
-	if (!map)
+	w.map = bpf_map_lookup_elem(&objects, &index);
+	if (!w.map)
 		return CLASS_UNRESOLVED;
 	class = file_class(inode, s, index);
 	if (class)
@@ -240,42 +277,23 @@ static __noinline __u32 path_class(struct dentry *d, struct inode *inode, const 
 	class = seen_class(&at);
 	if (class)
 		return class;
-	for (int i = 0; i < NEAR_STEPS; i++) {
-		parent = d->d_parent;
-		if (parent == d) {
-			class = CLASS_OTHER;
-			goto found;
+	if (maybe_named(s, dir->i_ino)) {
+		id_of(&id, dir);
+		o = bpf_map_lookup_elem(w.map, &id);
+		if (o && o->flags & OBJECT_NAMES) {
+			keep = false; /* files in it have classes of their own */
+			class = named_class(&id, (__u64)BPF_CORE_READ(d, d_name.name),
+					    d->d_name.len, index);
+			if (class)
+				return class == NAME_UNKNOWN ? CLASS_UNRESOLVED : class;
 		}
-		inode = parent->d_inode;
-		if (maybe_named(s, inode->i_ino)) {
-			id_of(&id, inode);
-			o = bpf_map_lookup_elem(map, &id);
-			if (o) {
-				if (i == 0 && o->flags & OBJECT_NAMES) {
-					keep = false; /* files in it have classes of their own */
-					class = named_class(&id, d->d_name.name, d->d_name.len,
-							    index);
-					if (class)
-						return class == NAME_UNKNOWN ? CLASS_UNRESOLVED
-									     : class;
-				}
-				if (o->flags & OBJECT_PREFIX) {
-					class = o->below;
-					goto found;
-				}
-			}
-		}
-		d = parent;
 	}
-	struct far_walk w = {.dentry = (__u64)d, .index = index};
-
-	bpf_loop(FAR_STEPS, far_step, &w, 0);
-	/* Not found within the bound: no such tree, or somebody is at work. */
-	if (w.class == CLASS_UNRESOLVED)
-		count(COUNT_FAIL_CLOSED_PATH);
+	bpf_loop(FAR_STEPS, near_step, &w, 0);
 	class = w.class;
-found:
-	if (keep && seen_here(dir))
+	/* Not found within the bound: no such tree, or somebody is at work. */
+	if (class == CLASS_UNRESOLVED)
+		count(COUNT_FAIL_CLOSED_PATH);
+	else if (keep && seen_here(dir))
 		see(&at, class);
 	return class;
 }
@@ -289,7 +307,8 @@ static __always_inline __u32 place_name(__u32 path, struct dentry *d, __u32 inde
 
 	if (c && c->pad)
 		return CLASS_WHOLE;
-	return name_class(BPF_CORE_READ(d, d_name.name), BPF_CORE_READ(d, d_name.len), index);
+	return name_class((__u64)BPF_CORE_READ(d, d_name.name), BPF_CORE_READ(d, d_name.len),
+			  index);
 }
 
 /*
@@ -299,74 +318,73 @@ static __always_inline __u32 place_name(__u32 path, struct dentry *d, __u32 inde
  */
 __u32 unknown_zero;
 
-/* Components of the path within its filesystem, last first, each ended by NUL.
- */
+/* Components of the path within its filesystem, last first, each ended by NUL. */
 struct path_walk {
-	__u64 dentry;
+	struct dentry *d; /* typed */
+	__u64 dentry;	  /* or by number only */
 	char *buf;
 	__u32 off;
 	__u32 cut;
 };
 
-#define PATH_STEP(name_, max_)                                                                     \
-	static long name_(__u64 i, struct path_walk *w)                                            \
-	{                                                                                          \
-		struct dentry *d = (void *)w->dentry, *parent = BPF_CORE_READ(d, d_parent);        \
-		__u32 off = w->off;                                                                \
-		long n;                                                                            \
-                                                                                                   \
-		if (parent == d && i)                                                              \
-			return 1;                                                                  \
-		if (off > (max_) - 256) {                                                          \
-			w->cut = 1;                                                                \
-			return 1;                                                                  \
-		}                                                                                  \
-		n = bpf_probe_read_kernel_str(w->buf + off, 256, BPF_CORE_READ(d, d_name.name));   \
-		if (n > 0 && n <= 256)                                                             \
-			w->off = off + n;                                                          \
-		if (parent == d) {                                                                 \
-			/* A root: nothing above. Only files without a tree have a name there.   \
-       */ \
-			if (n == 2)                                                                \
-				w->off = off;                                                      \
-			return 1;                                                                  \
-		}                                                                                  \
-		w->dentry = (__u64)parent;                                                         \
-		return 0;                                                                          \
+/* One component; read is how the parent is found, put writes the name. */
+#define PATH_STEP(name_, type_, at_, parent_, put_, max_)                                         \
+	static long name_(__u64 i, struct path_walk *w)                                           \
+	{                                                                                         \
+		struct dentry *d = (void *)w->at_, *parent = parent_;                             \
+		__u32 off = w->off;                                                               \
+		long n;                                                                           \
+                                                                                                  \
+		if (parent == d && i)                                                             \
+			return 1;                                                                 \
+		if (off > (max_) - 256) {                                                         \
+			w->cut = 1;                                                               \
+			return 1;                                                                 \
+		}                                                                                 \
+		n = put_;                                                                         \
+		if (n > 0 && n <= 256)                                                            \
+			w->off = off + n;                                                         \
+		if (parent == d) {                                                                \
+			/* A root: nothing above. Only files without a tree have a name there. */ \
+			if (n == 2)                                                               \
+				w->off = off;                                                     \
+			return 1;                                                                 \
+		}                                                                                 \
+		w->at_ = (type_)parent;                                                           \
+		return 0;                                                                         \
 	}
-PATH_STEP(path_step, PATH_BYTES)
-PATH_STEP(exe_path_step, EXE_PATH)
+PATH_STEP(path_step, struct dentry *, d, d->d_parent, put_name(w->buf + off, d), PATH_BYTES)
+#define FAR_NAME bpf_probe_read_kernel_str(w->buf + off, 256, BPF_CORE_READ(d, d_name.name))
+PATH_STEP(far_path_step, __u64, dentry, BPF_CORE_READ(d, d_parent), FAR_NAME, PATH_BYTES)
+PATH_STEP(exe_path_step, __u64, dentry, BPF_CORE_READ(d, d_parent), FAR_NAME, EXE_PATH)
 
-/* The first components of a path, read without calls. Leaves in *len, which
- * lies in the record, where the rest is to be written, and in *at where the walk
- * stopped, NULL at the root. That the length lives in memory makes the verifier
- * forget it at each step: else it follows all ways to all lengths. */
-static __always_inline void near_path(char *data, struct dentry **at, volatile __u16 *len)
+/* Writes a path; returns its bytes. There must be PATH_ROOM bytes. */
+static __always_inline __u32 copy_path(char *buf, struct dentry *d, __u32 *cut)
 {
-	struct dentry *d = *at, *parent;
-	__u32 off, n;
+	struct path_walk w = {.d = d, .buf = buf, .off = unknown_zero};
 
-	*len = 0;
-	for (int i = 0; i < NEAR_STEPS; i++) {
-		parent = d->d_parent;
-		if (parent == d && i) {
-			*at = NULL;
-			return;
-		}
-		off = *len;
-		if (off > PATH_BYTES - 256)
-			break;
-		n = put_name(data + off, d);
-		*len = off + n;
-		if (parent == d) {
-			*at = NULL;
-			if (n == 2)
-				*len = 0; /* "/" is no name */
-			return;
-		}
-		d = parent;
-	}
-	*at = d;
+	bpf_loop(PATH_BYTES / 2, path_step, &w, 0);
+	*cut = w.cut;
+	return w.off;
+}
+
+static __always_inline __u32 copy_path_far(char *buf, __u64 dentry, __u32 *cut)
+{
+	struct path_walk w = {.dentry = dentry, .buf = buf, .off = unknown_zero};
+
+	bpf_loop(PATH_BYTES / 2, far_path_step, &w, 0);
+	*cut = w.cut;
+	return w.off;
+}
+
+/* There must be EXE_PATH bytes. */
+static __always_inline __u32 copy_exe_path(char *buf, __u64 dentry, __u32 *cut)
+{
+	struct path_walk w = {.dentry = dentry, .buf = buf, .off = unknown_zero};
+
+	bpf_loop(EXE_PATH / 2, exe_path_step, &w, 0);
+	*cut = w.cut;
+	return w.off;
 }
 
 #endif

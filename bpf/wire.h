@@ -22,6 +22,7 @@
 #define NAME_KEY	  64	/* names of this length and more are in long_names */
 #define LONG_NAME	  256	/* NAME_MAX + 1 */
 #define SUFFIX_KEY	  24	/* longest suffix that a rule may test */
+#define DIR_SLOTS	  4096	/* directories whose paths user space keeps at a time */
 #define PATH_BYTES	  4096	/* longest path in a record, PATH_MAX */
 #define ARG_BYTES	  4096	/* longest argument or environment block in a record */
 #define EXE_PATH	  512	/* longest path kept for a running program */
@@ -31,8 +32,27 @@
 #define CGROUP_PATH	  256
 #define ENFORCE_ALL	  65536 /* mode: this many parts of all cgroups enforce */
 
-enum hook { HOOK_NONE, HOOK_EXEC, HOOK_FORK, HOOK_OPEN, HOOK_EXIT };
-#define NUM_JUDGED 3 /* exec, fork, open; index is hook - 1 */
+enum hook {
+	HOOK_NONE,
+	HOOK_EXEC,
+	HOOK_FORK,
+	HOOK_OPEN,
+	HOOK_EXIT,
+	HOOK_MMAP,
+	HOOK_CREATE,
+	HOOK_LINK,
+	HOOK_RENAME,
+	HOOK_UNLINK,
+	HOOK_TRUNCATE,
+	HOOK_PTRACE,
+};
+#define NUM_JUDGED 3 /* exec, fork, open: packages of rules; index is hook - 1 */
+/* Rules on arguments and environment are a row of tables of their own, after
+ * those of the hooks: their clauses are bits of the exec row, in words of their
+ * own, the first ones. */
+#define ROW_COMMIT  NUM_JUDGED
+#define HOOK_COMMIT (NUM_JUDGED + 1) /* where a row is named by hook */
+#define NUM_ROWS    (NUM_JUDGED + 1)
 enum verdict { VERDICT_NONE, VERDICT_ALLOW, VERDICT_ALERT, VERDICT_DENY };
 enum effect { EFFECT_NONE, EFFECT_REFUSED, EFFECT_KILLED };
 enum source { SOURCE_NONE, SOURCE_TABLE, SOURCE_CACHE, SOURCE_ENGINE, SOURCE_GATE, SOURCE_DEFAULT };
@@ -65,12 +85,14 @@ struct suffix_key {
 #define OBJECT_FILE   1 /* judged by class, wherever its name is */
 #define OBJECT_PREFIX 2 /* files below are judged by class */
 #define OBJECT_NAMES  4 /* names in it are in the names map */
+#define OBJECT_MOVED  8 /* had identities when it was moved away from their paths */
 
 struct object {
 	__u32 class; /* of the file itself, if OBJECT_FILE */
 	__u32 below; /* of what is below it, if OBJECT_PREFIX */
 	__u32 flags;
 	__u32 pad;
+	__u64 idents; /* if OBJECT_MOVED: bits of ir.Program.Identities */
 };
 
 /*
@@ -84,6 +106,7 @@ struct class
 	__u32 parent[NUM_JUDGED];
 	__u32 pad;
 	__u64 ancestor; /* tests on ancestors that this path meets */
+	__u64 idents;	/* identities of what is at this path: bits of ir.Program.Identities */
 };
 
 #define CLASS_UNRESOLVED \
@@ -115,6 +138,8 @@ struct bound {
 	__u32 vec;
 	__u32 pad;
 };
+
+#include "textwire.h"
 
 /* What a decision key for the verdict cache is made of. */
 #define KEY_EXE	   1
@@ -149,6 +174,8 @@ struct hook_conf {
 	__u32 held_deny_to;	/* and below this refused when it gave no answer */
 	__u32 held_key;		/* KEY_* of the gate's answers */
 	__u32 held_enforce_to;	/* and below this also where the mode is audit */
+	__u32 uses_idents;	/* any condition on file.identities */
+	__u32 pad;
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
@@ -156,10 +183,19 @@ struct hook_conf {
 /* One generation's constants. */
 struct slot {
 	__u32 generation;
-	__u32 uses_names; /* some dimension reads a last component */
-	struct hook_conf hook[NUM_JUDGED];
+	__u32 uses_names;   /* some dimension reads a last component */
+	__u64 commit_words; /* words of the exec row's vectors that belong to ROW_COMMIT */
+	struct hook_conf hook[NUM_ROWS];
+	struct text_conf text;
 	__u64 filter[FILTER_WORDS];
 	__u64 files[FILE_FILTER_WORDS];
+};
+
+/* What is counted of a cgroup. A rate has two words that take turns: number of
+ * a second (high half) and acts in it. */
+struct cgroup_count {
+	__s64 procs;
+	__u64 rate[2][2]; /* exec, fork */
 };
 
 struct scope {
@@ -191,12 +227,14 @@ struct config {
 	__u32 agent;   /* tgid that is never judged */
 	__u32 all_opens; /* emit an event for every open in scope */
 	__u32 want_env;	 /* copy the environment block of a new image */
-	__u32 backend;	 /* 1 when acts can be refused */
 	__u32 pass;	 /* generation for which free passes count; 0: none do */
-	__u32 live;	/* hooks (bit hook - 1) of which a rule reads what may change at any time */
-	__u32 bindings; /* changes whenever paths of the policy are bound anew */
-	__u32 scopes;	/* number of entries in scope; 0: everything is in scope */
+	__u32 live; /* hooks (bit hook - 1) of which a rule reads what may change at any time */
+	__u32 bindings; /* counts when paths of the policy are bound anew; odd while that is being done */
+	__u32 scopes;	    /* number of entries in scope; 0: everything is in scope */
+	__u32 commit;	    /* the generation has clauses of ROW_COMMIT */
 	__u32 cgroup_modes; /* cgroups with a mode of their own; 0: nobody looks for them */
+	__u32 rates;	    /* hooks (bit hook - 1) whose acts are counted by cgroup and second */
+	__u64 wall;	    /* wall clock minus boot clock (ns) */
 	__u64 secret;	    /* of hashes that user space must not be able to aim at */
 	struct scope scope[MAX_SCOPES];
 };
@@ -243,15 +281,18 @@ struct wire_subject {
 	__u32 parent_exe_id;
 	__u32 ancestors;	       /* how many of ancestor are set */
 	__u32 ancestor[MAX_ANCESTORS]; /* exe ids, nearest first */
-	__u32 pad;
+	__u32 traits;		       /* bits of event.ProcessTraits */
 	char comm[16];
 };
 
+#define RECORD_NAME_ONLY 2 /* path has only the name, fs_type is empty: known by dir_number */
 #define RECORD_UNDECIDED 1 /* a deferred rule had no verdict */
 #define RECORD_MATCHED	 8 /* clause is valid */
 #define RECORD_CACHEABLE 16
 #define RECORD_ARGS_CUT	 32
 #define RECORD_ENV_CUT	 64
+#define RECORD_COMMIT \
+	128 /* decided when the new image was in place, before its first instruction */
 
 struct record {
 	__u64 time;
@@ -266,10 +307,12 @@ struct record {
 	__u32 clause; /* bit that decided */
 	struct wire_subject subject;
 	struct wire_file file;
-	__u64 new_exec_id; /* exec, fork */
-	__u64 fork_flags;
+	__u64 new_exec_id; /* exec, fork; ptrace: of the process that is attached to */
+	__u64 fork_flags;  /* ptrace: bits of event.TargetTraits */
 	__u64 cgroup_procs;
-	__u32 child;	  /* fork: tgid of the new process */
+	__u64 file_age;	   /* seconds */
+	__u64 cgroup_rate; /* exec, fork: such acts in the cgroup within the last second */
+	__u32 child; /* fork: tgid of the new process; ptrace: of the one that is attached to */
 	__u32 open_flags; /* bits of event.OpenFlags */
 	__u32 exit_code;  /* as wait(2) gives it */
 	__u32 args_total; /* bytes of argv */
@@ -285,6 +328,10 @@ struct record {
 	__u32 cwd_dev;
 	__u32 interp_len; /* exec: not 0 if the verdict is about a script, which is then file; */
 	__u32 interp_dev; /* the data begin with the path of its interpreter */
+	__u32 stdio;	  /* exec: bits of event.Stdio */
+	__u32 bindings; /* settings.bindings when it was decided, odd if that changed; 0: it was not */
+	__u32 dir_slot;	  /* open: where the path of the file's directory is kept, and its */
+	__u32 dir_number; /* number there; 0: it has none */
 	__u32 pad1;
 	char comm[16]; /* exec: of the new image */
 };
@@ -357,16 +404,23 @@ struct ticket_key {
 	struct file_id file;
 };
 
-/* The examine program: facts of a file that the caller has open. */
+/* The examine program: facts of a file that the caller has open, and of the
+ * thread that is about to execute it. */
 #define EXAMINED 64 /* callers at a time */
 struct examine_of {
 	__u32 fd;
 	__u32 slot;
+	__u32 pidfd; /* of its process */
+	__u32 tid;
 };
 
 struct examined {
 	struct wire_file file;
 	struct validity of;
+	struct wire_subject who; /* what is not in its context; tid 0: nothing is known */
+	__u32 stdio;		 /* bits of event.Stdio */
+	__u32 pad;
+	__u64 age;	       /* seconds */
 	char path[PATH_BYTES]; /* as after a record: components, last first */
 };
 
@@ -385,25 +439,7 @@ struct identity {
                                   filesystem's root */
 };
 
-/* A decision without a hook, for tests; the program takes TRIALS at once and
- * stops at one without a generation. */
-#define TRIALS 256
-struct trial {
-	__u32 generation;
-	__u32 hook;
-	__u32 exe_path; /* classes */
-	__u32 exe_name;
-	__u32 parent_path;
-	__u32 parent_name;
-	__u32 file_path;
-	__u32 file_name;
-	__u64 num[32]; /* by field number; NUM_FIELDS at most */
-	__u32 first;   /* out: first certain clause, or NO_CLAUSE */
-	__u32 maybe;   /* out: first uncertain clause, or NO_CLAUSE */
-	__u32 done;    /* out: 1 when there was an answer */
-	__u32 pad;
-};
-#define NO_CLAUSE 0xffffffffu
+#include "trialwire.h"
 
 /* Counters, per CPU, summed by user space. */
 enum counter {
@@ -431,6 +467,21 @@ enum counter {
 	COUNT_ANCESTORS_CUT,	/* a process has more ancestors than fit */
 	COUNT_HELD_CHANGED,	/* a file was not what the gate had judged: its verdict is void */
 	COUNT_HELD_NONE,	/* no verdict of the gate for an exec that it should have held */
+	COUNT_MMAP,		/* and the hooks after it */
+	COUNT_CREATE,
+	COUNT_LINK,
+	COUNT_RENAME,
+	COUNT_UNLINK,
+	COUNT_TRUNCATE,
+	COUNT_PTRACE,
+	COUNT_DROP_MMAP,
+	COUNT_DROP_CREATE,
+	COUNT_DROP_LINK,
+	COUNT_DROP_RENAME,
+	COUNT_DROP_UNLINK,
+	COUNT_DROP_TRUNCATE,
+	COUNT_DROP_PTRACE,
+	COUNT_FAIL_CLOSED_TEXT, /* arguments or environment not seen whole: tests counted as met */
 	COUNT_MAX,
 };
 

@@ -26,11 +26,11 @@ var attackFiles embed.FS
 // holds settings, one a line:
 //
 //	expect: VERDICT HOOK CLASS  what the rule does: deny or alert; exec, open
-//	                     or fork; kernel or prefiltered
+//	                     or fork; kernel, commit or prefiltered
 //	pack: NAME           the rule is not of the baseline but of this pack
 //	programs: PATH...    programs that act in it: copies of busybox
 //	guest SCRIPT: WHY    the script runs in guests only
-//	once SCRIPT: WHY     guests run it in enforce mode only
+//	native SCRIPT: WHY   it does not run in guests
 //	needs SCRIPT: PATH   it is skipped where the path is not there
 //	unseen SCRIPT: WHY   the tracepoint backend does not see it
 //	beside SCRIPT: ID... other rules that may fire too
@@ -50,7 +50,7 @@ type attack struct {
 type expectation struct {
 	verdict event.Verdict
 	hook    event.Hook
-	class   string // kernel or prefiltered
+	class   string // kernel, commit or prefiltered
 }
 
 // script is one shell script. In it `as PROGRAM TOOL ARGS...` makes the program
@@ -59,8 +59,8 @@ type script struct {
 	name, text string
 	hostile    bool
 	guestOnly  string   // why it runs in guests only
+	nativeOnly string   // why it does not run in guests
 	needs      string   // a path without which it is skipped
-	once       string   // why guests run it in enforce mode only
 	unseen     string   // why the tracepoint backend does not see it
 	beside     []string // other rules that it sets off
 }
@@ -127,10 +127,10 @@ func parseAttack(rule string, ar *txtar.Archive) (*attack, error) {
 		switch s := &a.scripts[i]; verb {
 		case "guest":
 			s.guestOnly = value
+		case "native":
+			s.nativeOnly = value
 		case "needs":
 			s.needs = value
-		case "once":
-			s.once = value
 		case "unseen":
 			s.unseen = value
 		case "beside":

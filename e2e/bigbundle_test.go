@@ -1,10 +1,15 @@
 package e2e
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,25 +63,70 @@ func TestNativeBigBundle(t *testing.T) {
 	backends(t)
 	w := newWorld(t, tracepoint)
 	w.bundle = w.path("b.tar.gz")
-	w.write(w.bundle, bigBundle(1, 1).Pack(), 0o644)
-	raw := bigBundle(1000, 100_000).Pack()
-	w.start(event.ModeEnforce)
-	_ = w.stream.Close()
-	before, err := harness.ProcessCPU(w.agent.PID())
-	w.must(err)
-	peak := memoryPeak(t, w.agent.PID())
+	small, raw := bigBundle(1, 1).Pack(), bigBundle(1000, 100_000).Pack()
+	// The machine does other things too: the least of some turns counts.
+	least := time.Hour
+	const turns = 4
+	for turn := range turns {
+		w.write(w.bundle, small, 0o644)
+		w.start(event.ModeEnforce)
+		before, childBefore, err := harness.ProcessCPU(w.agent.PID())
+		w.must(err)
+		peak := memoryPeak(t, w.agent.PID())
+		took := putBundle(w, raw)
+		after, childAfter, err := harness.ProcessCPU(w.agent.PID())
+		w.must(err)
+		load, err := os.ReadFile("/proc/loadavg")
+		w.must(err)
+		least = min(least, took)
+		t.Logf("turn %d, load %s: 1,001 rules and 100,000 entries (%d KiB packed) in force %v after the file changed; the agent took %v of processor time, its child %v; the agent's peak was %d MiB, %d MiB before",
+			turn+1, strings.Fields(string(load))[0], len(raw)>>10, took.Round(10*time.Millisecond), after-before, childAfter-childBefore,
+			memoryPeak(t, w.agent.PID())>>20, peak>>20)
+		if turn == turns-1 { // as large a one in place of a large one
+			raw := bigBundle(999, 100_000).Pack()
+			t.Logf("then another in its place: %v, peak %d MiB", putBundle(w, raw).Round(10*time.Millisecond), memoryPeak(t, w.agent.PID())>>20)
+		}
+		w.stopOnly()
+	}
+	t.Logf("least: %v; peak of the child %d MiB", least.Round(10*time.Millisecond), childPeak(t, w.agent.Binary, raw)>>20)
+}
+
+// putBundle changes the bundle and returns how long after that the stream told
+// that it is in force.
+func putBundle(w *world, raw []byte) time.Duration {
+	w.t.Helper()
+	seen := len(w.stream.All())
+	w.must(os.WriteFile(w.bundle+".new", raw, 0o644))
 	start := time.Now()
-	w.write(w.bundle, raw, 0o644)
-	eventually(t, "the big bundle is in force", func() bool {
-		st, err := w.agent.Status(w.wait())
-		return err == nil && st.Generation == 2
+	w.must(os.Rename(w.bundle+".new", w.bundle))
+	n := 0
+	_, err := w.stream.Until(w.wait(), func(e *event.Event) bool {
+		n++
+		return n > seen && e.Agent != nil && e.Agent.Code == "policy-change"
 	})
-	took := time.Since(start)
-	after, err := harness.ProcessCPU(w.agent.PID())
 	w.must(err)
-	t.Logf("1,001 rules and 100,000 entries (%d KiB packed): in force %v after the file changed (half a second of it until the change is noticed); the agent took %v of processor time; its peak was %d MiB, %d MiB before",
-		len(raw)>>10, took.Round(10*time.Millisecond), after-before, memoryPeak(t, w.agent.PID())>>20, peak>>20)
-	w.stopOnly()
+	return time.Since(start)
+}
+
+// childPeak loads a bundle in a process of its own as the agent does, and
+// returns the most memory that this had resident, in bytes.
+func childPeak(t *testing.T, binary string, raw []byte) int64 {
+	t.Helper()
+	var in bytes.Buffer
+	tw := tar.NewWriter(&in)
+	err := tw.WriteHeader(&tar.Header{Name: "0", Mode: 0o600, Size: int64(len(raw))})
+	if err == nil {
+		_, err = tw.Write(raw)
+	}
+	if err = errors.Join(err, tw.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "try-bundle")
+	cmd.Stdin = &in
+	if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "errors") {
+		t.Fatalf("try the bundle: %v: %s", err, out)
+	}
+	return cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
 }
 
 // memoryPeak is the most memory that a process ever had resident, in bytes.

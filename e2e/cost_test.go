@@ -33,7 +33,7 @@ func TestNativeCost(t *testing.T) {
 		bare := run()
 		w.start(event.ModeEnforce)
 		_ = w.stream.Close()
-		before, err := harness.ProcessCPU(w.agent.PID())
+		before, _, err := harness.ProcessCPU(w.agent.PID())
 		w.must(err)
 		with := run()
 		// The agent ends after it has read what there was.

@@ -170,7 +170,7 @@ func copyFile(from, to string) error {
 // first system call leaves a marker, which must not be there.
 func TestExec(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		for _, mode := range []event.Mode{event.ModeEnforce, event.ModeAudit} {
+		for _, mode := range modesOf(backend) {
 			t.Run(mode.String(), func(t *testing.T) { testLaunches(t, backend, mode) })
 		}
 	})

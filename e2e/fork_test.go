@@ -3,7 +3,6 @@ package e2e
 import (
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"example.com/bailiff/e2e/harness"
@@ -25,13 +24,21 @@ deny contains {"message": "user"} if input.process.uid == 4242
 deny contains {"message": sprintf("%d processes", [input.process.cgroup.processes])} if {
 	input.process.cgroup.processes >= 20
 }
+
+# METADATA
+# title: Processes are made too fast
+# custom: {id: e2e-fork-rate}
+deny contains {"message": sprintf("%d a second", [input.process.cgroup.forks_per_second])} if {
+	input.process.uid == 4244
+	input.process.cgroup.forks_per_second >= 8
+}
 `
 
 // TestFork shows that making a process is refused, that threads and the
 // processes of others are not, and that a limit holds exactly.
 func TestFork(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		for _, mode := range []event.Mode{event.ModeEnforce, event.ModeAudit} {
+		for _, mode := range modesOf(backend) {
 			if mode == event.ModeEnforce && !refuses(backend) {
 				continue
 			}
@@ -55,6 +62,7 @@ func testForks(t *testing.T, backend string, mode event.Mode) {
 		{name: "vfork", rule: "e2e-fork-user", steps: steps([]string{"setuid", "4242"}, []string{"spawn", w.path("prog")})},
 		{name: "fork from a thread", rule: "e2e-fork-user", steps: steps([]string{"setuid", "4242"}, []string{"thread", "fork"})},
 		{name: "too many", rule: "e2e-fork-many", steps: steps([]string{"crowd", "40"})},
+		{name: "too fast", rule: "e2e-fork-rate", steps: steps([]string{"setuid", "4244"}, []string{"fork", "100"})},
 		{name: "thread", steps: steps([]string{"setuid", "4242"}, []string{"thread", "nop"})},
 		{name: "another user", steps: steps([]string{"setuid", "4243"}, []string{"fork", "3"})},
 		{name: "not too many", steps: steps([]string{"crowd", "15"})},
@@ -62,10 +70,7 @@ func testForks(t *testing.T, backend string, mode event.Mode) {
 		t.Run(strings.ReplaceAll(tt.name, " ", "-"), func(t *testing.T) {
 			w := w.in(t)
 			o, events := w.do(w.actor(), tt.steps...)
-			want, effect := syscall.Errno(0), event.EffectNone
-			if tt.rule != "" && mode == event.ModeEnforce {
-				want, effect = syscall.EPERM, event.EffectRefused
-			}
+			want, effect := promised(tt.rule, mode)
 			if o.Last() != want || len(o.Steps) != len(tt.steps) {
 				t.Errorf("got %v, want errno %d at the last step", o, want)
 			}

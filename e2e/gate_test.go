@@ -79,7 +79,7 @@ func ran(marker string) bool {
 // TestGate: a rule that no table holds has its verdict before the exec, with
 // EPERM, also where no hook can refuse.
 func TestGate(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendOnce(t, func(t *testing.T, backend string) {
 		w, held := newGate(t, backend, "allow")
 		in := func(elem ...string) string { return filepath.Join(append([]string{held}, elem...)...) }
 		evil, evilRan := w.program(in("evil"))
@@ -182,7 +182,7 @@ func TestGate(t *testing.T) {
 // TestGateAudit: in audit mode the exec goes on, and the record says that it
 // would have been refused.
 func TestGateAudit(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendOnce(t, func(t *testing.T, backend string) {
 		w, held := newGate(t, backend, "deny")
 		evil, evilRan := w.program(filepath.Join(held, "evil"))
 		w.start(event.ModeAudit, "--gate-mount", held)
@@ -200,7 +200,7 @@ func TestGateAudit(t *testing.T) {
 
 // TestGateAgentKilled: whatever ends the agent lets every exec go that waits.
 func TestGateAgentKilled(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendOnce(t, func(t *testing.T, backend string) {
 		w, held := newGate(t, backend, "allow")
 		good, goodRan := w.program(filepath.Join(held, "good"))
 		w.start(event.ModeEnforce, "--gate-mount", held, "--gate-deadline", "60s")

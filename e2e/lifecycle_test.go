@@ -74,7 +74,7 @@ func TestMode(t *testing.T) {
 // TestScope shows that nothing is denied outside the cgroup, that a cgroup
 // below it belongs to it, and that leaving it does not help.
 func TestScope(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendOnce(t, func(t *testing.T, backend string) {
 		w := newWorld(t, backend)
 		tg := w.denyTarget()
 		w.start(event.ModeEnforce)
@@ -102,7 +102,7 @@ func TestScope(t *testing.T) {
 // TestRestart shows that an agent that ends, asked or killed, leaves nothing
 // that denies, and that the next one denies again.
 func TestRestart(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendOnce(t, func(t *testing.T, backend string) {
 		w := newWorld(t, backend)
 		tg := w.denyTarget()
 		before := kernelObjects(t)
@@ -133,7 +133,7 @@ func TestRestart(t *testing.T) {
 // TestRescue shows that a program of the rescue set is never denied, by
 // whatever name it runs, and that a copy of it is.
 func TestRescue(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendOnce(t, func(t *testing.T, backend string) {
 		w := newWorld(t, backend)
 		tg := w.denyTarget()
 		self, err := os.Executable()
@@ -160,7 +160,7 @@ func TestRescue(t *testing.T) {
 // TestBrokenBundle shows that a bundle with an error stops nothing: the old
 // policy stays in force and the agent says so.
 func TestBrokenBundle(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendOnce(t, func(t *testing.T, backend string) {
 		w := newWorld(t, backend)
 		tg := w.denyTarget()
 		w.start(event.ModeEnforce)

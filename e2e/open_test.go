@@ -10,6 +10,15 @@ import (
 	"example.com/bailiff/internal/event"
 )
 
+// identityPolicy reads a name that the bundle's data must give to some file.
+const identityPolicy = `package bailiff.open
+
+# METADATA
+# title: A file with a protected name is opened
+# custom: {id: e2e-identity}
+deny contains {"message": "identity"} if "guarded" in input.file.identities
+`
+
 const openPolicy = `package bailiff.open
 
 # METADATA
@@ -60,6 +69,7 @@ type route struct {
 	late   func(w *world, d string)  // while it runs, by a process outside the scope
 	steps  func(d string) [][]string // the last one is judged
 	hooked bool                      // only a hook in the kernel sees it: it is no system call
+	first  event.Hook                // of an earlier step that is refused already; 0: none is
 }
 
 func steps(s ...[]string) [][]string { return s }
@@ -94,10 +104,10 @@ func routes() []route {
 		{name: "hard link of before", rule: "e2e-secret",
 			prep:  func(w *world, d string) { w.must(os.Link(secret(d), in(d, "hard"))) },
 			steps: func(d string) [][]string { return steps([]string{"open", in(d, "hard")}) }},
-		{name: "hard link", rule: "e2e-secret", steps: func(d string) [][]string {
+		{name: "hard link", rule: "e2e-secret", first: event.HookLink, steps: func(d string) [][]string {
 			return steps([]string{"link", secret(d), in(d, "hard")}, []string{"open", in(d, "hard")})
 		}},
-		{name: "renamed", rule: "e2e-secret", steps: func(d string) [][]string {
+		{name: "renamed", rule: "e2e-secret", first: event.HookRename, steps: func(d string) [][]string {
 			return steps([]string{"rename", secret(d), in(d, "moved")}, []string{"open", in(d, "moved")})
 		}},
 		{name: "parent renamed", rule: "e2e-secret", steps: func(d string) [][]string {
@@ -149,8 +159,8 @@ func routes() []route {
 				w.must(os.WriteFile(in(d, "vault/late/file"), nil, 0o644))
 			},
 			steps: func(d string) [][]string { return steps([]string{"open", in(d, "vault/late/file")}) }},
-		{name: "created below a directory", rule: "e2e-vault", steps: func(d string) [][]string { return steps([]string{"open", in(d, "vault/made"), "create"}) }},
-		{name: "seen elsewhere, then its directory moved below one", rule: "e2e-vault",
+		{name: "created below a directory", rule: "e2e-vault", first: event.HookCreate, steps: func(d string) [][]string { return steps([]string{"open", in(d, "vault/made"), "create"}) }},
+		{name: "seen elsewhere, then its directory moved below one", rule: "e2e-vault", first: event.HookRename,
 			prep: func(w *world, d string) { w.write(in(d, "out/x/y/file"), []byte("content"), 0o644) },
 			steps: func(d string) [][]string {
 				return steps([]string{"open", in(d, "out/x/y/file")}, []string{"open", in(d, "out/x/y/file")},
@@ -165,6 +175,31 @@ func routes() []route {
 			steps: func(d string) [][]string {
 				return steps([]string{"setuid", "4242"}, []string{"open", in(d, "not-for-4242")})
 			}},
+		{name: "identity", rule: "e2e-identity", steps: func(d string) [][]string { return steps([]string{"open", in(d, "guarded")}) }},
+		{name: "identity by hard link", rule: "e2e-identity", first: event.HookLink, steps: func(d string) [][]string {
+			return steps([]string{"link", in(d, "guarded"), in(d, "hard")}, []string{"open", in(d, "hard")})
+		}},
+		{name: "identity by bind mount", rule: "e2e-identity", steps: func(d string) [][]string {
+			return steps([]string{"unshare"}, []string{"bind", in(d, "guarded"), in(d, "plain")}, []string{"open", in(d, "plain")})
+		}},
+		{name: "identity moved away", rule: "e2e-identity",
+			late: func(w *world, d string) {
+				w.rebound(func() { w.must(os.Rename(in(d, "guarded"), in(d, "moved"))) })
+			},
+			steps: func(d string) [][]string { return steps([]string{"open", in(d, "moved")}) }},
+		{name: "identity replaced", rule: "e2e-identity",
+			late: func(w *world, d string) {
+				w.must(os.WriteFile(in(d, "new"), []byte("new"), 0o644))
+				w.rebound(func() { w.must(os.Rename(in(d, "new"), in(d, "guarded"))) })
+				w.must(os.Link(in(d, "guarded"), in(d, "hard")))
+			},
+			steps: func(d string) [][]string { return steps([]string{"open", in(d, "hard")}) }},
+		{name: "identity that another file has now",
+			late: func(w *world, d string) {
+				w.must(os.Rename(in(d, "guarded"), in(d, "old")))
+				w.rebound(func() { w.must(os.WriteFile(in(d, "guarded"), []byte("new"), 0o644)) })
+			},
+			steps: func(d string) [][]string { return steps([]string{"open", in(d, "old")}) }},
 
 		{name: "only writing is denied, read", steps: func(d string) [][]string { return steps([]string{"open", in(d, "readonly")}) }},
 		{name: "another user", prep: func(w *world, d string) { w.must(os.WriteFile(in(d, "not-for-4242"), nil, 0o644)) },
@@ -227,7 +262,7 @@ func (w *world) must(err error) {
 // in audit mode only on record.
 func TestOpen(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		modes := []event.Mode{event.ModeEnforce, event.ModeAudit}
+		modes := modesOf(backend)
 		if !refuses(backend) {
 			modes = modes[1:] // opens are on record, whatever the mode
 		}
@@ -241,11 +276,11 @@ func testRoutes(t *testing.T, backend string, mode event.Mode) {
 	w := newWorld(t, backend)
 	all := routes()
 	dirs := make([]string, len(all))
-	var secrets, vaults, readonly []string
+	var secrets, vaults, readonly, guarded []string
 	for i, r := range all {
 		d := w.path(strings.ReplaceAll(r.name, " ", "-"))
 		dirs[i] = d
-		for _, f := range []string{"secret", "plain", "readonly", "vault/file", "vault/a/b/c/file"} {
+		for _, f := range []string{"secret", "plain", "readonly", "guarded", "vault/file", "vault/a/b/c/file"} {
 			w.write(filepath.Join(d, f), []byte("content"), 0o644)
 		}
 		if r.prep != nil {
@@ -254,8 +289,10 @@ func testRoutes(t *testing.T, backend string, mode event.Mode) {
 		secrets = append(secrets, filepath.Join(d, "secret"))
 		vaults = append(vaults, filepath.Join(d, "vault")+"/")
 		readonly = append(readonly, filepath.Join(d, "readonly"))
+		guarded = append(guarded, filepath.Join(d, "guarded"))
 	}
-	w.policy(map[string]any{"secrets": secrets, "vaults": vaults, "readonly": readonly}, map[string]string{"open": openPolicy})
+	w.policy(map[string]any{"secrets": secrets, "vaults": vaults, "readonly": readonly}, map[string]string{"open": openPolicy, "identity": identityPolicy})
+	w.identities(map[string][]string{"guarded": guarded})
 	w.start(mode)
 	for i, r := range all {
 		t.Run(strings.ReplaceAll(r.name, " ", "-"), func(t *testing.T) {
@@ -268,11 +305,14 @@ func testRoutes(t *testing.T, backend string, mode event.Mode) {
 			}
 			o, events := w.do(w.actor(), r.steps(dirs[i])...)
 			want := syscall.Errno(0)
-			effect := event.EffectNone
+			effect, hook, last := event.EffectNone, event.HookOpen, len(r.steps(dirs[i]))
 			if r.rule != "" && mode == event.ModeEnforce {
 				want, effect = syscall.EPERM, event.EffectRefused
+				if r.first != 0 {
+					hook, last = r.first, len(o.Steps)
+				}
 			}
-			if o.Last() != want || len(o.Steps) != len(r.steps(dirs[i])) {
+			if o.Last() != want || len(o.Steps) != last {
 				t.Errorf("got %v, want errno %d at the last step", o, want)
 			}
 			if r.rule == "" {
@@ -281,7 +321,7 @@ func testRoutes(t *testing.T, backend string, mode event.Mode) {
 				}
 				return
 			}
-			found := denials(events, event.HookOpen, r.rule)
+			found := denials(events, hook, r.rule)
 			if len(found) == 0 {
 				t.Fatalf("no event of the denial among %d", len(events))
 			}

@@ -12,7 +12,7 @@ import (
 // is in force: under load, what both deny is always denied, what both allow
 // never, and what only one of them denies changes once for each change.
 func TestReload(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
+	eachBackendOnce(t, func(t *testing.T, backend string) {
 		if !refuses(backend) {
 			t.Skip("the " + backend + " backend refuses no open")
 		}

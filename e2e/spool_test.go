@@ -117,12 +117,7 @@ func (d *diary) drain() { d.must(os.Remove(filepath.Join(d.disk, "ballast"))) }
 func (d *diary) condition(code string) bool {
 	st, err := d.agent.Status(d.wait())
 	d.must(err)
-	return slices.ContainsFunc(st.Conditions, func(c struct {
-		Code string `json:"code"`
-		Text string `json:"text"`
-	}) bool {
-		return c.Code == code
-	})
+	return slices.ContainsFunc(st.Conditions, func(c harness.Condition) bool { return c.Code == code })
 }
 
 // settle waits until the consumer has everything of the last run that ended,

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +49,56 @@ func eachBackend(t *testing.T, f func(t *testing.T, backend string)) {
 	for _, b := range backends(t) {
 		t.Run(b, func(t *testing.T) { f(t, b) })
 	}
+}
+
+// eachBackendOnce is for what is the same with LSM and modify-return: guests try it
+// with one of them.
+func eachBackendOnce(t *testing.T, f func(t *testing.T, backend string)) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		if inGuest() && backend == modReturn {
+			t.Skip("time: it is tried with the LSM")
+		}
+		f(t, backend)
+	})
+}
+
+// modesOf lists the modes in which a backend is tried here: guests are slow, and
+// the older one audits for both.
+func modesOf(backend string) []event.Mode {
+	if inGuest() && refuses(backend) && !olderGuest() {
+		return []event.Mode{event.ModeEnforce}
+	}
+	return []event.Mode{event.ModeEnforce, event.ModeAudit}
+}
+
+// shareOf lists fewer: one guest enforces, the older one audits.
+func shareOf(backend string) []event.Mode {
+	modes := modesOf(backend)
+	if inGuest() && refuses(backend) {
+		return modes[len(modes)-1:]
+	}
+	return modes
+}
+
+// refusing runs f for each backend that can refuse, in its share of modes.
+func refusing(t *testing.T, f func(t *testing.T, backend string, mode event.Mode)) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		if !refuses(backend) {
+			t.Skip("the " + backend + " backend sees execs and opens only")
+		}
+		for _, mode := range shareOf(backend) {
+			t.Run(mode.String(), func(t *testing.T) { f(t, backend, mode) })
+		}
+	})
+}
+
+// promised is what a backend that can refuse does about an act: rule is the one
+// that denies it, "" for none.
+func promised(rule string, mode event.Mode) (syscall.Errno, event.Effect) {
+	if rule != "" && mode == event.ModeEnforce {
+		return syscall.EPERM, event.EffectRefused
+	}
+	return 0, event.EffectNone
 }
 
 // world is a directory with files to act on, a cgroup, and an agent whose
@@ -118,6 +169,34 @@ func (w *world) policy(data map[string]any, modules map[string]string) {
 	w.write(filepath.Join(w.bundle, "data.json"), b, 0o644)
 	for name, text := range modules {
 		w.write(filepath.Join(w.bundle, name+".rego"), []byte(text), 0o644)
+	}
+}
+
+// identities gives names to files.
+func (w *world) identities(names map[string][]string) {
+	w.t.Helper()
+	b, err := json.Marshal(names)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write(filepath.Join(w.bundle, "bailiff", "identities", "data.json"), b, 0o644)
+}
+
+// rebound does something that asks for paths of the policy to be bound again,
+// and waits until that has been done.
+func (w *world) rebound(change func()) {
+	w.t.Helper()
+	ctx := w.wait()
+	count := func() uint64 {
+		s, err := w.agent.Status(ctx)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return s.Counters["kernel_rebinds"]
+	}
+	before := count()
+	change()
+	for tick := time.NewTicker(20 * time.Millisecond); count() == before; <-tick.C {
 	}
 }
 

@@ -38,15 +38,26 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// On a path that is not known whole kernel and policy need not agree.
-func TestUnresolvedIsNotDivergence(t *testing.T) {
-	r := start(t, mixed(), nil)
-	ev := execOf(2, "/deep")
-	ev.File.Unresolved = true
-	r.kernel.act(ev)
-	r.stop()
-	if d := r.sink.acts()[0].Decision; d.Divergence || d.Effect != event.EffectRefused || r.count("decisions_not_comparable") != 1 {
-		t.Errorf("decision: %+v", d)
+// On a path that is not known whole, or of a file that had another name when it
+// was judged, kernel and policy need not agree.
+func TestNotComparable(t *testing.T) {
+	for name, set := range map[string]func(*event.Event){
+		"unresolved": func(ev *event.Event) { ev.File.Unresolved = true },
+		"rebound":    func(ev *event.Event) { ev.Rebound = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, mixed(), nil)
+			ev := execOf(2, "/deep")
+			ev.File.Unresolved = true // to the fake kernel: the condition counts as met
+			ev = r.kernel.decide(ev)
+			ev.File.Unresolved = false
+			set(ev)
+			r.kernel.events <- ev
+			r.stop()
+			if d := r.sink.acts()[0].Decision; d.Divergence || d.Effect != event.EffectRefused || r.count("decisions_not_comparable") != 1 {
+				t.Errorf("decision: %+v", d)
+			}
+		})
 	}
 }
 

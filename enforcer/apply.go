@@ -1,10 +1,12 @@
 package enforcer
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
 )
 
 // finish waits for a task, within its deadline, and completes the event.
@@ -88,6 +90,10 @@ func (e *Enforcer) judged(d *event.Decision, res *result) bool {
 // explain adds to a decision that was taken in the kernel what only the policy
 // can say: the rule behind a stored verdict, and which other rules hold.
 func (e *Enforcer) explain(d *event.Decision, whole *event.Decision) {
+	if d.Source == event.SourceDefault && d.Commit && whole.Verdict != event.VerdictDeny {
+		d.Message = "conditions on arguments or environment counted as met because not all could be seen; of what is on record the policy says " + whole.Verdict.String()
+		return
+	}
 	if d.Source == event.SourceDefault && whole.Verdict != event.VerdictDeny {
 		d.Message = "refused because it was not decided in time; the policy's answer is " + whole.Verdict.String()
 		return
@@ -127,14 +133,27 @@ func titleAsMessage(d *event.Decision) {
 	}
 }
 
+// cutShort: a rule on arguments or environment was decided, of which the record
+// does not hold all.
+func (in *installed) cutShort(ev *event.Event, whole *event.Decision) bool {
+	if ev.Exec == nil || !ev.Exec.ArgsCut && !ev.Exec.EnvCut && len(ev.Exec.EnvAgain) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(append(firedRules(whole), firedRules(&ev.Decision)...), func(r *event.RuleRef) bool {
+		known, ok := in.known[keyOfRule(ev.Hook, r)]
+		return ok && slices.ContainsFunc(known.Clauses, func(c ir.Clause) bool { return c.AtCommit() })
+	})
+}
+
 func (e *Enforcer) checkDivergence(ev *event.Event, in *installed, whole *event.Decision) {
 	why := in.diverges(ev, whole)
 	if why == "" {
 		return
 	}
-	if ev.File != nil && ev.File.Unresolved {
-		// The path is too long for the record: the kernel judged the file by
-		// its identity, the policy can only count conditions on it as met.
+	if ev.Rebound || ev.File != nil && ev.File.Unresolved || in.cutShort(ev, whole) {
+		// The names are not those that the kernel went by. Or: the path is too long for the record: the kernel judged the file by
+		// its identity, the policy can only count conditions on it as met. Or: the
+		// kernel has looked at more of the arguments than the record holds.
 		e.counts.add(cntNotComparable)
 		return
 	}

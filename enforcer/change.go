@@ -82,7 +82,9 @@ func (e *Enforcer) install(ctx context.Context, p Policy, modes map[string]event
 		e.retire()
 		return nil, fmt.Errorf("activate generation %d: %w", gen, err)
 	}
-	e.active.Store(in)
+	if old := e.active.Swap(in); old != nil {
+		e.replaced(old)
+	}
 	e.hold(len(in.held) > 0)
 	return in, nil
 }

@@ -201,3 +201,33 @@ func TestModeSwitch(t *testing.T) {
 		t.Errorf("notices: %+v", n)
 	}
 }
+
+// A generation that was replaced answers while an event that names it may still
+// come, and is forgotten then: it may be large.
+func TestGenerationsForgotten(t *testing.T) {
+	now := time.Unix(1000, 0)
+	e, err := New(Options{Kernel: newFakeKernel(), Policy: simple("r1"), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []string{"r1", "r2"} {
+		if err := e.SetPolicy(t.Context(), simple(r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		after, lag time.Duration // since it was replaced; of the reader
+		known      bool
+	}{
+		{keepFor - time.Second, 0, true},
+		{keepFor + time.Second, 5 * time.Second, true},
+		{keepFor + time.Second, 0, false},
+	} {
+		now = time.Unix(1000, 0).Add(tt.after)
+		e.lag.Store(int64(tt.lag))
+		e.forgetGenerations()
+		if known := e.generation(1) != nil; known != tt.known || e.generation(2) == nil {
+			t.Errorf("%+v: generation 1 known %t, 2 known %t", tt, known, e.generation(2) != nil)
+		}
+	}
+}

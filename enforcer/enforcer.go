@@ -73,6 +73,12 @@ type Policy interface {
 	KeyOf(*event.Event) (key string, ok bool)
 }
 
+// Rechecker is a Policy that can check an act that the kernel has judged for
+// less than Decide takes: there may be a flood of them.
+type Rechecker interface {
+	Recheck(context.Context, *event.Event) (event.Decision, error)
+}
+
 // Sink takes finished events. Emit must not block and must not keep e's memory
 // beyond what it copies; events are not changed after Emit.
 type Sink interface{ Emit(e *event.Event) }

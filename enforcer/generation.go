@@ -8,9 +8,12 @@ import (
 	"example.com/bailiff/policy/ir"
 )
 
-// keepGenerations is how many former generations still answer for events that
-// were on their way when the policy changed.
-const keepGenerations = 4
+// Former generations still answer for events that were on their way when the
+// policy changed: so many of them, for so long. A large one takes much memory.
+const (
+	keepGenerations = 4
+	keepFor         = 10 * time.Second
+)
 
 // installed is a policy with the generation that the kernel gave it.
 type installed struct {
@@ -19,11 +22,13 @@ type installed struct {
 	revision string
 	gen      Generation
 	since    time.Time // when it became active
+	until    time.Time // when it ceased to be that; under Enforcer.gensMu
 	rules    RuleCount
 	known    map[ruleKey]knownRule
 	weak     map[event.Hook][]int // see Weakener
 	cache    *cache
 	held     []int       // rules on execs that the gate answers for, in the order in which they win
+	digested []bool      // by rule on execs: its answer needs the file's digest
 	answers  heldAnswers // of the gate
 }
 
@@ -35,7 +40,7 @@ type ruleKey struct {
 }
 
 func keyOfRule(h event.Hook, r *event.RuleRef) ruleKey {
-	return ruleKey{h, r.ID, r.Path, r.File, r.Line}
+	return ruleKey{h.Package(), r.ID, r.Path, r.File, r.Line}
 }
 
 // knownRule is a rule of the program, with its place in the order of winning.
@@ -90,11 +95,14 @@ func (e *Enforcer) newInstalled(p Policy, program *ir.Program, g Generation) *in
 		}
 	}
 	in.held, in.answers.max = in.heldRules(), e.CacheSize
+	in.digested = digestRules(program)
 	return in
 }
 
 // isWeak reports whether the kernel holds less of a rule than the program says.
-func (in *installed) isWeak(h event.Hook, rule int) bool { return slices.Contains(in.weak[h], rule) }
+func (in *installed) isWeak(h event.Hook, rule int) bool {
+	return slices.Contains(in.weak[h.Package()], rule)
+}
 
 // generation returns the policy of a generation, nil if it is not known (any
 // more).
@@ -115,6 +123,29 @@ func (e *Enforcer) addGeneration(in *installed) {
 		delete(e.gens, e.genOrder[0])
 		e.genOrder = e.genOrder[1:]
 	}
+}
+
+// replaced notes that a generation is not the active one any more.
+func (e *Enforcer) replaced(in *installed) {
+	e.gensMu.Lock()
+	defer e.gensMu.Unlock()
+	in.until = e.Now()
+}
+
+// forgetGenerations lets go of those that nothing on its way can name any more:
+// not even a reader that lags behind reads what they decided.
+func (e *Enforcer) forgetGenerations() {
+	now := e.Now().Add(-time.Duration(e.lag.Load()))
+	e.gensMu.Lock()
+	defer e.gensMu.Unlock()
+	e.genOrder = slices.DeleteFunc(e.genOrder, func(g Generation) bool {
+		in := e.gens[g]
+		old := !in.until.IsZero() && now.Sub(in.until) > keepFor
+		if old {
+			delete(e.gens, g)
+		}
+		return old
+	})
 }
 
 // dropGeneration forgets one that never became active.

@@ -43,6 +43,7 @@ const (
 	CondPolicyNotKept     = "policy-not-kept"
 	CondProbationStuck    = "probation-stuck"
 	CondLockout           = "lock-out"
+	CondEnforceWithheld   = "enforce-withheld"
 	CondSteppedDown       = "rule-stepped-down"
 	CondModesNotKept      = "modes-not-kept"
 
@@ -65,7 +66,7 @@ var declaredConditions = []Condition{
 	{Code: CondPolicyStale, Severity: SeverityHigh,
 		Remedy: "Correct the bundle (bailiff check), or put the former one back; the policy that was in force still is."},
 	{Code: CondPolicyFallback, Severity: SeverityHigh,
-		Remedy: "The configured bundle could not be had at the start and none was kept: the embedded rules only report. Make the bundle reachable and good; it then comes into force by itself, in the configured mode."},
+		Remedy: "The configured bundle, or the data of a pack, could not be used at the start and none was kept: the embedded rules only report. Make it reachable and good (bailiff check): it then comes into force by itself, in the configured mode. After a change of a pack's data say bailiff reload."},
 	{Code: CondPolicyUnreachable, Severity: SeverityMedium,
 		Remedy: "The bundle's server does not answer as it should, so changes of the policy do not arrive; the policy in force stays. Check address, certificate and credentials. It is tried again by itself."},
 	{Code: CondPolicyNotKept, Severity: SeverityLow,
@@ -88,6 +89,8 @@ var declaredConditions = []Condition{
 		Remedy: "This backend cannot refuse everything that the policy denies. See bailiff doctor for what a better one needs."},
 	{Code: CondProbationStuck, Severity: SeverityHigh,
 		Remedy: "A change on probation neither stayed nor went back as it should. See the text for what is in force, and set it by hand (bailiff mode, bailiff apply)."},
+	{Code: CondEnforceWithheld, Severity: SeverityHigh,
+		Remedy: "Except the named program in the rule, or put the rule into audit mode (bailiff mode audit --rule ID): the configured mode then comes into force by itself. Or insist: bailiff mode enforce --force."},
 	{Code: CondSteppedDown, Severity: SeverityHigh,
 		Remedy: "A rule denied many programs at once and was put into audit mode. See its denials (bailiff events --rule ID); correct it, then restore it: bailiff mode default --rule ID."},
 	{Code: CondModesNotKept, Severity: SeverityMedium,

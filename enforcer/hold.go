@@ -16,9 +16,6 @@ type Gatekeeper interface {
 	// acts that share a verdict as long as the file stays what it is; nil when
 	// this act shares it with none.
 	AtGate(g Generation, fd int, tid int32) (ev *event.Event, key any, err error)
-	// Complete adds to an event of AtGate what no held rule reads, while the
-	// exec still waits: for the record.
-	Complete(ev *event.Event)
 	// RememberHeld stores a verdict where the hook of the exec will find it.
 	// enforced says that a deny blocks also where the mode is audit.
 	RememberHeld(g Generation, ev *event.Event, v event.Verdict, enforced bool) error
@@ -35,6 +32,7 @@ type Held struct {
 	e      *Enforcer
 	in     *installed
 	ev     *event.Event
+	fd     int
 	key    any
 	open   []int // held rules that may hold, in the order in which they win
 	answer *heldAnswer
@@ -51,7 +49,7 @@ func (e *Enforcer) AtGate(fd int, tid int32) *Held {
 	if !ok {
 		return nil
 	}
-	h := &Held{e: e, in: in}
+	h := &Held{e: e, in: in, fd: fd}
 	ev, key, err := keeper.AtGate(in.gen, fd, tid)
 	if err != nil {
 		// Who or what it is cannot be said: every held rule may hold.
@@ -103,14 +101,18 @@ func (h *Held) closed() *ir.Rule {
 
 // Judge asks the policy, or takes the answer that it gave about an exec with
 // the same key, and puts the verdict where the kernel will look for it. known
-// is false when there is no answer.
-func (h *Held) Judge(ctx context.Context) (allow, known bool) {
+// is false when there is no answer; barred says that it is the file's fault.
+func (h *Held) Judge(ctx context.Context) (allow, known, barred bool) {
 	if h.ev == nil {
-		return false, false
+		return false, false, false
+	}
+	if err := h.digest(ctx); err != nil {
+		h.e.log.Debug("a program has no digest", "path", h.ev.File.Path, "error", err)
+		return false, false, ctx.Err() == nil
 	}
 	a, shared := h.in.answers.get(ctx, h.key, func() (*heldAnswer, error) { return h.ask(ctx) })
 	if a == nil {
-		return false, false
+		return false, false, false
 	}
 	h.answer = a
 	if shared {
@@ -123,10 +125,7 @@ func (h *Held) Judge(ctx context.Context) (allow, known bool) {
 		h.e.counts.add(cntRememberErrors)
 		h.e.Raise(CondNotRemembered, fmt.Sprintf("remember a verdict for a held exec: %v", err))
 	}
-	if refuses != nil {
-		h.e.Kernel.(Gatekeeper).Complete(h.ev)
-	}
-	return refuses == nil, true
+	return refuses == nil, true, false
 }
 
 // refusing returns the first rule of an answer that blocks here, nil if none
@@ -201,7 +200,6 @@ func (h *Held) Refused(ctx context.Context, unanswered string) {
 			deciding = h.rule(h.open[0]) // the mode has changed meanwhile
 		}
 		d.Source, d.Undecided = event.SourceDefault, true
-		h.e.Kernel.(Gatekeeper).Complete(h.ev) // as far as it can be read now
 		d.Message = "refused because it was not decided in time (" + unanswered + ")"
 	} else {
 		h.tell(ctx, d, deciding)
@@ -220,8 +218,7 @@ func (h *Held) Refused(ctx context.Context, unanswered string) {
 // tell fills in what the policy says about a refusal.
 func (h *Held) tell(ctx context.Context, d *event.Decision, deciding *ir.Rule) {
 	whole := h.answer.part
-	// The rules are the same for all with this key, what the heads say is not;
-	// and the event is complete now.
+	// The rules are the same for all with this key, what the heads say is not.
 	ctx, cancel := context.WithTimeout(ctx, h.e.Deadline)
 	defer cancel()
 	if again, err := h.ask(ctx); err == nil && again.part != nil {

@@ -62,7 +62,7 @@ func (e *Enforcer) plan(ev *event.Event) *task {
 		return e.submit(e.recheck, ev, t)
 	}
 	key, ok := in.policy.KeyOf(ev)
-	if !ok || len(in.weak[ev.Hook]) > 0 {
+	if !ok || len(in.weak[ev.Hook.Package()]) > 0 {
 		e.counts.add(cntUncacheable)
 		return e.submit(e.judge, ev, t)
 	}
@@ -200,6 +200,9 @@ func decide(ctx context.Context, t *task) (d event.Decision, err error) {
 			err = fmt.Errorf("evaluate policy: panic: %v", r)
 		}
 	}()
+	if r, ok := t.in.policy.(Rechecker); ok {
+		return r.Recheck(ctx, &t.ev)
+	}
 	return t.in.policy.Decide(ctx, &t.ev)
 }
 

@@ -1,6 +1,7 @@
 package enforcer
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -24,12 +25,15 @@ type Options struct {
 	// Evaluated is told how long the policy took for one act, whatever came of
 	// it. It must not block. Default: nobody.
 	Evaluated func(h event.Hook, took time.Duration)
-	Killer    Killer        // for late denies of rules that ask for it; default PidfdKiller
-	Hold      func(on bool) // told before and after each change whether any rule has execs held; may be nil
-	Log       hclog.Logger
-	Backend   string           // for Status: lsm, modify-return or tracepoint
-	Scope     []string         // for Status: cgroup paths, empty for the whole machine
-	Now       func() time.Time // default time.Now; stamps notices, conditions and the process tree
+	Killer    Killer // for late denies of rules that ask for it; default PidfdKiller
+	// Digest computes SHA-256, in hex, of the program that is open as fd, for
+	// rules that are held; writers are kept out until the exec has begun.
+	Digest  func(ctx context.Context, fd int) (string, error)
+	Hold    func(on bool) // told before and after each change whether any rule has execs held; may be nil
+	Log     hclog.Logger
+	Backend string           // for Status: lsm, modify-return or tracepoint
+	Scope   []string         // for Status: cgroup paths, empty for the whole machine
+	Now     func() time.Time // default time.Now; stamps notices, conditions and the process tree
 
 	StepDown    StepDown      // default never
 	Workers     int           // policy evaluations at a time; default 2
@@ -56,11 +60,14 @@ type Enforcer struct {
 	ready    chan struct{}
 	behindAt int // pipeline length from which nothing waits for the engine
 
+	sums digests // of programs, as the gate judged them
+
 	order   chan item     // from the reader to the emitter
 	hurry   chan struct{} // tells a waiting emitter to look at the pipeline
 	judge   chan *task    // undecided acts, to the workers
 	recheck chan *task    // decided acts, to the workers
 	seen    uint64        // judged events since the last sample; the reader's own
+	lag     atomic.Int64  // how old the last event was when it was read, ns
 
 	emitMu sync.Mutex // one event at a time through the sinks
 	seq    uint64     // under emitMu

@@ -29,6 +29,7 @@ func (e *Enforcer) pollCounters(ctx context.Context) {
 			return
 		case <-tick.C:
 			e.pollOnce()
+			e.forgetGenerations()
 		}
 	}
 }

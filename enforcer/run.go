@@ -110,7 +110,10 @@ func (e *Enforcer) readOne(ctx context.Context) error {
 		return err
 	}
 	e.counts.add(cntRead)
-	e.tree.see(ev, e.Now())
+	now := e.Now()
+	e.lag.Store(int64(now.Sub(ev.Time)))
+	e.sums.complete(ev)
+	e.tree.see(ev, now)
 	e.order <- item{ev, e.plan(ev)}
 	if len(e.order) >= e.behindAt {
 		select {

@@ -70,6 +70,8 @@ func (k *collector) custom(r *lower.Rule, a *ast.Annotations, key string, v any)
 		if r.Kill && r.Verdict == event.VerdictAlert {
 			k.fail(CodeAnnotation, k.customAt(a, key), "an alert cannot kill", "make it a deny rule")
 		}
+	case "hooks":
+		k.hooks(r, v, bad)
 	case "undecided":
 		k.undecided(r, a, s, bad)
 	case "deadline":
@@ -89,8 +91,26 @@ func (k *collector) custom(r *lower.Rule, a *ast.Annotations, key string, v any)
 	default:
 		if !strings.HasPrefix(key, "x-") {
 			k.warn(CodeAnnotation, k.customAt(a, key), fmt.Sprintf("custom.%s is not known and has no effect", key),
-				"known: id, severity, attack, mode, response, undecided, deadline, always; your own begin with x-")
+				"known: id, severity, attack, mode, response, hooks, undecided, deadline, always; your own begin with x-")
 		}
+	}
+}
+
+// hooks reads the acts that a rule judges.
+func (k *collector) hooks(r *lower.Rule, v any, bad func(string)) {
+	var names []string
+	for _, h := range r.Hook.Hooks() {
+		names = append(names, h.String())
+	}
+	list, ok := v.([]any)
+	for _, x := range list {
+		s, _ := x.(string)
+		h, err := event.ParseHook(s)
+		ok = ok && err == nil && h.Package() == r.Hook && !slices.Contains(r.Hooks, h)
+		r.Hooks = append(r.Hooks, h)
+	}
+	if !ok || len(list) == 0 {
+		bad("a list of some of " + strings.Join(names, ", "))
 	}
 }
 

@@ -81,10 +81,27 @@ func (f *files) atEnd(e *Error) {
 	}
 }
 
+// insteadOf says what to write instead of a built-in that policies must not have.
+func insteadOf(builtin string) string {
+	switch builtin {
+	case "bits.lsh":
+		return "write the number itself, or multiply by a power of two"
+	case "strings.render_template":
+		return "use sprintf"
+	case "net.cidr_expand":
+		return "use net.cidr_contains"
+	case "rand.intn", "uuid.rfc4122":
+		return "a policy must give the same answer each time it is asked"
+	case "trace":
+		return "leave it out"
+	}
+	return "put what it would fetch into data"
+}
+
 func explainCompile(e *ast.Error) (code, why, hint string) {
 	if name, ok := strings.CutPrefix(e.Message, "undefined function "); ok {
 		if why, no := forbidden[name]; no {
-			return CodeBuiltin, fmt.Sprintf("%s is not available in policies: %s", name, why), "put what it would fetch into data"
+			return CodeBuiltin, fmt.Sprintf("%s is not available in policies: %s", name, why), insteadOf(name)
 		}
 		return CodeBuiltin, e.Message, nearestBuiltin(name)
 	}

@@ -31,7 +31,7 @@ func (p *Policy) Decide(ctx context.Context, e *event.Event) (event.Decision, er
 
 // decide is Decide with somebody who is told of each step; nil for nobody.
 func (p *Policy) decide(ctx context.Context, e *event.Event, tracer topdown.QueryTracer) (event.Decision, error) {
-	h := p.hooks[e.Hook]
+	h := p.hooks[e.Hook.Package()]
 	if h == nil {
 		return p.allow(), nil
 	}
@@ -44,7 +44,7 @@ func (p *Policy) decide(ctx context.Context, e *event.Event, tracer topdown.Quer
 // Hold asks OPA about an exec that waits at the gate: only those of the held
 // rules that are wanted and whose lowered form leaves the act open.
 func (p *Policy) Hold(ctx context.Context, e *event.Event, want func(*event.RuleRef) bool) (event.Decision, error) {
-	h := p.hooks[e.Hook]
+	h := p.hooks[e.Hook.Package()]
 	if h == nil {
 		return p.allow(), nil
 	}
@@ -58,8 +58,8 @@ func (p *Policy) allow() event.Decision {
 // open lists the rules of a kind whose lowered form may hold for an event.
 func (p *Policy) open(e *event.Event, kind func(*ir.Rule) bool) []int {
 	key := ir.KeyOf(e)
-	rules := p.program.Rules[e.Hook]
-	h := p.hooks[e.Hook]
+	rules := p.program.Rules[e.Hook.Package()]
+	h := p.hooks[e.Hook.Package()]
 	found := h.every
 	if !key.Unresolved { // then tests of the path count as met
 		found = h.index.find(make([]int, 0, 16), key)
@@ -86,7 +86,7 @@ func (p *Policy) evaluate(ctx context.Context, h *hookPolicy, e *event.Event, am
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, cancel.Cancel)()
 	}
-	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: cancel, among: among, tracer: tracer}
+	ev := &evaluation{p: p, h: h, hook: e.Hook, ctx: ctx, cancel: cancel, among: among, tracer: tracer}
 	vs := views(e)
 	var fired []int
 	var err error
@@ -114,6 +114,7 @@ func (p *Policy) evaluate(ctx context.Context, h *hookPolicy, e *event.Event, am
 type evaluation struct {
 	p      *Policy
 	h      *hookPolicy
+	hook   event.Hook
 	ctx    context.Context
 	cancel topdown.Cancel
 	among  []int // the rules to ask about; nil: all
@@ -124,7 +125,7 @@ type evaluation struct {
 // one evaluates under one choice of names. Only when some rule fires is each
 // rule tried on its own, which is what makes the attribution exact.
 func (ev *evaluation) one(v *view) ([]int, error) {
-	among, need := ev.among, everyField
+	among, need := ev.among, ev.h.reads
 	if among != nil {
 		need = fieldSet{}
 		for _, i := range among {
@@ -170,8 +171,8 @@ func (ev *evaluation) several(e *event.Event, vs []view) ([]int, error) {
 	}
 	var out []int
 	for _, i := range among {
-		certain, maybe := ev.p.program.Rules[e.Hook][i].Holds(key)
-		if certain || maybe && (open[i] || key.Unresolved && ev.failsClosed(e.Hook, i)) {
+		certain, maybe := ev.p.program.Rules[e.Hook.Package()][i].Holds(key)
+		if certain || maybe && (open[i] || key.Unresolved && ev.failsClosed(e.Hook.Package(), i)) {
 			out = append(out, i)
 		}
 	}
@@ -208,8 +209,12 @@ func (ev *evaluation) any(input *ast.Term) (bool, error) {
 	return found, err
 }
 
-// rule reports whether one rule fires, and keeps its head.
+// rule reports whether one rule fires, and keeps its head. One that does not
+// judge the act's hook (custom.hooks) does not fire, whatever its body says.
 func (ev *evaluation) rule(i int, input *ast.Term) (bool, error) {
+	if !ev.judges(i) {
+		return false, nil
+	}
 	found := false
 	err := ev.query(ev.h.rules[i].body, input).Iter(ev.ctx, func(r topdown.QueryResult) error {
 		if t, ok := r[headVar]; ok && !found {
@@ -224,6 +229,10 @@ func (ev *evaluation) rule(i int, input *ast.Term) (bool, error) {
 		return nil
 	})
 	return found, err
+}
+
+func (ev *evaluation) judges(i int) bool {
+	return ev.p.program.Rules[ev.hook.Package()][i].Judges(ev.hook)
 }
 
 // message is what the head says: a string, or the message of an object. A rule

@@ -32,35 +32,46 @@ func values() map[string]value {
 		"process.parent.exe.path": func(v *view) *ast.Term { return ast.StringTerm(v.parent) },
 		"process.parent.exe.name": func(v *view) *ast.Term { return ast.StringTerm(ir.BaseName(v.parent)) },
 
-		"process.ancestors":        func(v *view) *ast.Term { return stringList(v.e.Process.Ancestry) },
-		"process.comm":             func(v *view) *ast.Term { return ast.StringTerm(v.e.Process.Comm) },
-		"process.uid":              func(v *view) *ast.Term { return number(uint64(v.e.Process.UID)) },
-		"process.euid":             func(v *view) *ast.Term { return number(uint64(v.e.Process.EUID)) },
-		"process.gid":              func(v *view) *ast.Term { return number(uint64(v.e.Process.GID)) },
-		"process.egid":             func(v *view) *ast.Term { return number(uint64(v.e.Process.EGID)) },
-		"process.loginuid":         func(v *view) *ast.Term { return number(uint64(v.e.Process.LoginUID)) },
-		"process.caps":             func(v *view) *ast.Term { return flagList(event.Capabilities, v.e.Process.CapEff) },
-		"process.cgroup.id":        func(v *view) *ast.Term { return number(v.e.Process.CgroupID) },
-		"process.cgroup.path":      func(v *view) *ast.Term { return ast.StringTerm(v.e.Process.Cgroup) },
-		"process.cgroup.processes": func(v *view) *ast.Term { return number(v.e.CgroupProcs) },
-		"process.ns.mnt":           func(v *view) *ast.Term { return number(uint64(v.e.Process.MntNS)) },
-		"process.ns.pid":           func(v *view) *ast.Term { return number(uint64(v.e.Process.PidNS)) },
-		"process.ns.user":          func(v *view) *ast.Term { return number(uint64(v.e.Process.UserNS)) },
-		"process.tty":              func(v *view) *ast.Term { return number(uint64(v.e.Process.TTY)) },
+		"process.ancestors":               func(v *view) *ast.Term { return stringList(v.e.Process.Ancestry) },
+		"process.comm":                    func(v *view) *ast.Term { return ast.StringTerm(v.e.Process.Comm) },
+		"process.uid":                     func(v *view) *ast.Term { return number(uint64(v.e.Process.UID)) },
+		"process.euid":                    func(v *view) *ast.Term { return number(uint64(v.e.Process.EUID)) },
+		"process.gid":                     func(v *view) *ast.Term { return number(uint64(v.e.Process.GID)) },
+		"process.egid":                    func(v *view) *ast.Term { return number(uint64(v.e.Process.EGID)) },
+		"process.loginuid":                func(v *view) *ast.Term { return number(uint64(v.e.Process.LoginUID)) },
+		"process.caps":                    func(v *view) *ast.Term { return flagList(event.Capabilities, v.e.Process.CapEff) },
+		"process.cgroup.id":               func(v *view) *ast.Term { return number(v.e.Process.CgroupID) },
+		"process.cgroup.path":             func(v *view) *ast.Term { return ast.StringTerm(v.e.Process.Cgroup) },
+		"process.cgroup.processes":        func(v *view) *ast.Term { return number(v.e.CgroupProcs) },
+		"process.cgroup.forks_per_second": func(v *view) *ast.Term { return number(v.e.CgroupRate) },
+		"process.cgroup.execs_per_second": func(v *view) *ast.Term { return number(v.e.CgroupRate) },
+		"process.ns.mnt":                  func(v *view) *ast.Term { return number(uint64(v.e.Process.MntNS)) },
+		"process.ns.pid":                  func(v *view) *ast.Term { return number(uint64(v.e.Process.PidNS)) },
+		"process.ns.user":                 func(v *view) *ast.Term { return number(uint64(v.e.Process.UserNS)) },
+		"process.tty":                     func(v *view) *ast.Term { return number(uint64(v.e.Process.TTY)) },
+		"process.traits": func(v *view) *ast.Term {
+			return flagList(event.ProcessTraits, event.FlagMask(event.ProcessTraits, v.e.Process.Traits))
+		},
+		"process.stdio": func(v *view) *ast.Term {
+			return flagList(event.Stdio, event.FlagMask(event.Stdio, v.e.Process.Stdio))
+		},
 
-		"file.path":     func(v *view) *ast.Term { return ast.StringTerm(v.file) },
-		"file.name":     func(v *view) *ast.Term { return ast.StringTerm(ir.BaseName(v.file)) },
-		"file.mode":     func(v *view) *ast.Term { return number(uint64(v.e.File.Mode)) },
-		"file.uid":      func(v *view) *ast.Term { return number(uint64(v.e.File.UID)) },
-		"file.gid":      func(v *view) *ast.Term { return number(uint64(v.e.File.GID)) },
-		"file.nlink":    func(v *view) *ast.Term { return number(uint64(v.e.File.Nlink)) },
-		"file.fs.magic": func(v *view) *ast.Term { return number(v.e.File.FsMagic) },
-		"file.fs.type":  func(v *view) *ast.Term { return ast.StringTerm(v.e.File.FsType) },
+		"file.path":       func(v *view) *ast.Term { return ast.StringTerm(v.file) },
+		"file.name":       func(v *view) *ast.Term { return ast.StringTerm(ir.BaseName(v.file)) },
+		"file.identities": func(v *view) *ast.Term { return stringList(v.e.File.Identities) },
+		"file.mode":       func(v *view) *ast.Term { return number(uint64(v.e.File.Mode)) },
+		"file.uid":        func(v *view) *ast.Term { return number(uint64(v.e.File.UID)) },
+		"file.gid":        func(v *view) *ast.Term { return number(uint64(v.e.File.GID)) },
+		"file.nlink":      func(v *view) *ast.Term { return number(uint64(v.e.File.Nlink)) },
+		"file.fs.magic":   func(v *view) *ast.Term { return number(v.e.File.FsMagic) },
+		"file.fs.type":    func(v *view) *ast.Term { return ast.StringTerm(v.e.File.FsType) },
 		"file.traits": func(v *view) *ast.Term {
 			return flagList(event.Traits, event.FlagMask(event.Traits, v.e.File.Traits))
 		},
+		"file.age":      func(v *view) *ast.Term { return number(v.e.FileAge) },
 		"file.dir.mode": func(v *view) *ast.Term { return number(uint64(v.e.File.DirMode)) },
 		"file.dir.uid":  func(v *view) *ast.Term { return number(uint64(v.e.File.DirUID)) },
+		"file.sha256":   func(v *view) *ast.Term { return ast.StringTerm(v.e.File.SHA256) },
 
 		"args":   func(v *view) *ast.Term { return stringList(v.e.Exec.Args) },
 		"env":    func(v *view) *ast.Term { return stringMap(v.e.Exec.Env) },
@@ -68,6 +79,10 @@ func values() map[string]value {
 		"script": func(v *view) *ast.Term { return ast.StringTerm(v.e.Exec.Script) },
 		"open.flags": func(v *view) *ast.Term {
 			return flagList(event.OpenFlags, event.FlagMask(event.OpenFlags, v.e.Open))
+		},
+		"target.pid": func(v *view) *ast.Term { return number(uint64(v.e.Target.PID)) },
+		"target.traits": func(v *view) *ast.Term {
+			return flagList(event.TargetTraits, event.FlagMask(event.TargetTraits, v.e.Target.Traits))
 		},
 		"fork.flags": func(v *view) *ast.Term { return number(v.e.Fork.Flags) },
 	}
@@ -79,7 +94,7 @@ func zero(k event.Kind) *ast.Term {
 	switch k {
 	case event.KindInt:
 		return ast.InternedTerm(0)
-	case event.KindFlags, event.KindPaths, event.KindList:
+	case event.KindFlags, event.KindPaths, event.KindList, event.KindNames:
 		return ast.ArrayTerm()
 	case event.KindMap:
 		return ast.ObjectTerm()
@@ -121,8 +136,10 @@ func documentTree(fields []event.Field) *node {
 		}
 		n.field, n.value, n.zero = f, vals[f.Path], zero(f.Kind)
 	}
-	for _, h := range []event.Hook{event.HookExec, event.HookFork, event.HookOpen} {
-		root.fold(h)
+	for _, p := range event.Judged {
+		for _, h := range p.Hooks() {
+			root.fold(h)
+		}
 	}
 	return root
 }
@@ -203,6 +220,8 @@ func (v *view) has(f event.Field) bool {
 		return v.e.File != nil
 	case strings.HasPrefix(f.Path, "fork."):
 		return v.e.Fork != nil
+	case strings.HasPrefix(f.Path, "target."):
+		return v.e.Target != nil
 	case f.Path == "args" || f.Path == "env" || f.Path == "cwd" || f.Path == "script":
 		return v.e.Exec != nil
 	}

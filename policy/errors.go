@@ -43,6 +43,7 @@ const (
 	CodeRollback  = "P017" // the bundle is older than the one in force
 	CodeUnbounded = "P018" // loading or evaluating it takes more time or memory than it may
 	CodePack      = "P019" // a pack lacks data, or is given data that it does not read
+	CodeIdentity  = "P020" // data.bailiff.identities is not understood
 	CodeScenario  = "P030" // a scenario file of the tests is not understood
 )
 
@@ -106,13 +107,21 @@ func FormatErrors(w io.Writer, err error) error {
 		_, werr := fmt.Fprintln(w, err)
 		return werr
 	}
-	var b strings.Builder
-	for _, e := range list {
-		e.format(&b, "error")
-	}
-	_, werr := io.WriteString(w, b.String())
+	_, werr := io.WriteString(w, list.Detail())
 	return werr
 }
+
+// Detail is FormatErrors as a text.
+func (es Errors) Detail() string {
+	var b strings.Builder
+	for _, e := range es {
+		e.format(&b, "error")
+	}
+	return b.String()
+}
+
+// Detail is FormatErrors as a text.
+func (e *Error) Detail() string { return Errors{e}.Detail() }
 
 func (e *Error) format(b *strings.Builder, kind string) {
 	fmt.Fprintf(b, "%s: %s\n", kind, e.Error())

@@ -19,12 +19,14 @@ func EventOf(h event.Hook, input map[string]any) (*event.Event, error) {
 	switch h {
 	case event.HookExec:
 		e.File, e.Exec = &event.File{}, &event.Exec{}
-	case event.HookOpen:
+	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
 		e.File = &event.File{}
+	case event.HookPtrace:
+		e.File, e.Target = &event.File{}, &event.Target{}
 	case event.HookFork:
 		e.Fork = &event.Fork{}
 	default:
-		return nil, fmt.Errorf("make act: hook %s is not one of exec, open, fork", h)
+		return nil, fmt.Errorf("make act: hook %s is not one that is judged", h)
 	}
 	if err := setFields(e, "", input); err != nil {
 		return nil, fmt.Errorf("make act: %w", err)
@@ -72,7 +74,7 @@ func valueOf(f event.Field, v any) (out fieldValue, err error) {
 	case event.KindInt:
 		out.n, ok = wholeNumber(v)
 		err = fmt.Errorf("%v is not a whole number from 0 up", v)
-	case event.KindFlags, event.KindPaths, event.KindList:
+	case event.KindFlags, event.KindPaths, event.KindList, event.KindNames:
 		out.l, ok = texts(v)
 		err = fmt.Errorf("%v is not a list of strings", v)
 		for _, s := range out.l {
@@ -138,6 +140,10 @@ func setField(e *event.Event, f event.Field, v fieldValue) error {
 		}
 		return nil
 	}
+	if f.Path == "file.age" {
+		e.FileAge = v.n
+		return nil
+	}
 	if part, ok := strings.CutPrefix(f.Path, "file."); ok {
 		return setFile(e.File, part, v)
 	}
@@ -159,6 +165,10 @@ func setField(e *event.Event, f event.Field, v fieldValue) error {
 		e.Exec.Script = v.s
 	case "open.flags":
 		e.Open = v.l
+	case "target.pid":
+		e.Target.PID = int32(v.n)
+	case "target.traits":
+		e.Target.Traits = v.l
 	case "fork.flags":
 		e.Fork.Flags = v.n
 	default:
@@ -182,12 +192,18 @@ func setProcess(e *event.Event, part string, v fieldValue) error {
 		p.Comm = v.s
 	case "caps":
 		p.CapEff = event.FlagMask(event.Capabilities, v.l)
+	case "traits":
+		p.Traits = v.l
+	case "stdio":
+		p.Stdio = v.l
 	case "cgroup.id":
 		p.CgroupID = v.n
 	case "cgroup.path":
 		p.Cgroup = v.s
 	case "cgroup.processes":
 		e.CgroupProcs = v.n
+	case "cgroup.forks_per_second", "cgroup.execs_per_second":
+		e.CgroupRate = v.n
 	default:
 		at := map[string]*uint32{"uid": &p.UID, "euid": &p.EUID, "gid": &p.GID, "egid": &p.EGID, "loginuid": &p.LoginUID,
 			"ns.mnt": &p.MntNS, "ns.pid": &p.PidNS, "ns.user": &p.UserNS, "tty": &p.TTY}[part]
@@ -202,10 +218,14 @@ func setFile(f *event.File, part string, v fieldValue) error {
 		return setName(f, part == "name", v.s)
 	case "traits":
 		f.Traits = v.l
+	case "identities":
+		f.Identities = v.l
 	case "fs.magic":
 		f.FsMagic = v.n
 	case "fs.type":
 		f.FsType = v.s
+	case "sha256":
+		f.SHA256 = v.s
 	default:
 		at := map[string]*uint32{"mode": &f.Mode, "uid": &f.UID, "gid": &f.GID, "nlink": &f.Nlink, "dir.mode": &f.DirMode, "dir.uid": &f.DirUID}[part]
 		return setNumber(at, v.n)

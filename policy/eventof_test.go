@@ -29,7 +29,7 @@ func TestEventOfIsTheWayBack(t *testing.T) {
 				v = json.Number("7")
 			case event.KindFlags:
 				v = []any{f.Bits[1]}
-			case event.KindPaths, event.KindList:
+			case event.KindPaths, event.KindList, event.KindNames:
 				v = []any{"a", "b"}
 			case event.KindMap:
 				v = map[string]any{"A": "b"}

@@ -3,12 +3,14 @@ package policy
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/util"
 
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
@@ -22,14 +24,56 @@ type Exception struct {
 }
 
 // exceptionsRoot is where bundles keep what their rules let pass.
-var exceptionsRoot = ast.Ref{ast.DefaultRootDocument, ast.StringTerm("exceptions")}
+var exceptionsRoot = ast.Ref{ast.DefaultRootDocument, ast.StringTerm(exceptionsKey)}
 
-// Exceptions tries what could be added to the lists below data.exceptions that
-// a rule reads, and returns what keeps the rule from firing for this event
+// ofExceptions: the document lies below data.exceptions, or below the exceptions of a pack.
+func ofExceptions(ref ast.Ref) bool {
+	return ref.HasPrefix(exceptionsRoot) ||
+		len(ref) > 4 && ref[1].Equal(ast.StringTerm("packs")) && ref[3].Equal(ast.StringTerm(exceptionsKey))
+}
+
+// PackOf is the pack that an exception's list belongs to; "" for the bundle's own.
+func (x Exception) PackOf() string {
+	if rest, ok := strings.CutPrefix(x.Data, "packs."); ok {
+		name, _, _ := strings.Cut(rest, ".")
+		return name
+	}
+	return ""
+}
+
+// Below adds the entry to a document that has the form of data.exceptions, or
+// of the exceptions of its pack.
+func (x Exception) Below(exceptions map[string]any) {
+	keys := strings.Split(x.Data, ".")
+	keys = keys[slices.Index(keys, exceptionsKey)+1:]
+	at := exceptions
+	for _, k := range keys[:len(keys)-1] {
+		next, ok := at[k].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			at[k] = next
+		}
+		at = next
+	}
+	last := keys[len(keys)-1]
+	list, _ := at[last].([]any)
+	if !slices.Contains(list, x.Value) {
+		at[last] = append(list, x.Value)
+	}
+}
+
+// Has reports whether there is a rule with this id.
+func (p *Policy) Has(h event.Hook, id string) bool {
+	rules := p.hooks[h.Package()]
+	return rules != nil && slices.ContainsFunc(rules.rules, func(r rule) bool { return r.Ref.ID == id })
+}
+
+// Exceptions tries what could be added to the lists below data.exceptions (or
+// data.packs.NAME.exceptions) that a rule reads, and returns what keeps the rule from firing for this event
 // without making another one fire. The narrowest list comes first. What is
 // returned was tried, not guessed.
 func (p *Policy) Exceptions(ctx context.Context, id string, e *event.Event) ([]Exception, error) {
-	h, at := p.hooks[e.Hook], -1
+	h, at := p.hooks[e.Hook.Package()], -1
 	if h == nil {
 		return nil, nil
 	}
@@ -67,7 +111,7 @@ func (p *Policy) Exceptions(ctx context.Context, id string, e *event.Event) ([]E
 
 // Silenced reports whether an entry keeps the rule from firing for an event.
 func (p *Policy) Silenced(ctx context.Context, id string, e *event.Event, x Exception) (bool, error) {
-	h := p.hooks[e.Hook]
+	h := p.hooks[e.Hook.Package()]
 	if h == nil {
 		return true, nil
 	}
@@ -109,10 +153,13 @@ type override struct {
 func (p *Policy) firedWith(ctx context.Context, e *event.Event, with []override) (map[int]bool, error) {
 	cancel := topdown.NewCancel()
 	defer context.AfterFunc(ctx, cancel.Cancel)()
-	ev := &evaluation{p: p, h: p.hooks[e.Hook], ctx: ctx, cancel: cancel}
+	ev := &evaluation{p: p, h: p.hooks[e.Hook.Package()], hook: e.Hook, ctx: ctx, cancel: cancel}
 	input := p.document.build(&views(e)[0], everyField)
 	out := map[int]bool{}
 	for i := range ev.h.rules {
+		if !ev.judges(i) {
+			continue
+		}
 		found := false
 		err := ev.query(patched(ev.h.rules[i].body, with), input).Iter(ctx, func(topdown.QueryResult) error {
 			found = true
@@ -143,7 +190,7 @@ func patched(body ast.Body, with []override) ast.Body {
 	return out
 }
 
-// exceptionList is an array below data.exceptions.
+// exceptionList is an array below data.exceptions or those of a pack.
 type exceptionList struct {
 	name  string
 	ref   ast.Ref
@@ -168,12 +215,12 @@ func (l *exceptionList) with(v any) override {
 	return override{l.ref, ast.NewTerm(l.array.Append(t))}
 }
 
-// exceptionLists returns the arrays below data.exceptions that the rule and its
-// helpers read, the least deep first.
+// exceptionLists returns the arrays of exceptions that the rule and its helpers
+// read, the least deep first.
 func (p *Policy) exceptionLists(r *ast.Rule) []exceptionList {
 	var out []exceptionList
 	for _, ref := range baseRefs(p.src.Compiler, r) {
-		if !ref.HasPrefix(exceptionsRoot) {
+		if !ofExceptions(ref) {
 			continue
 		}
 		path, err := storage.NewPathForRef(ref)
@@ -249,39 +296,70 @@ func baseRefs(c *ast.Compiler, r *ast.Rule) []ast.Ref {
 }
 
 // ExceptionsDocument returns data.exceptions of the bundle with entries added,
-// in the form of exceptions/data.json; nil if the bundle has none.
+// in the form of exceptions/data.json; nil if the bundle has none. Entries for
+// packs are left out.
 func (p *Policy) ExceptionsDocument(add []Exception) (map[string]any, error) {
-	v, err := p.src.Store.Read(context.Background(), p.src.Txn, storage.Path{"exceptions"})
+	doc, err := p.object(storage.Path{exceptionsKey})
+	for _, x := range add {
+		if doc != nil && x.PackOf() == "" {
+			x.Below(doc)
+		}
+	}
+	return doc, err
+}
+
+// PackDocument returns what the file of a pack says (--pack NAME=FILE) with
+// entries added to its exceptions. A list in it takes the place of the pack's,
+// so it is whole: with what the pack or the bundle has in it already.
+func (p *Policy) PackDocument(pack Pack, add []Exception) (map[string]any, error) {
+	doc := map[string]any{}
+	if pack.File != "" {
+		b, err := os.ReadFile(pack.File)
+		if err == nil {
+			err = util.UnmarshalJSON(b, &doc)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read data of the pack %s: %w", pack.Name, err)
+		}
+	}
+	now, err := p.object(storage.Path{"packs", pack.Name, exceptionsKey})
+	if err != nil {
+		return nil, err
+	}
+	changed, _ := doc[exceptionsKey].(map[string]any)
+	if changed == nil {
+		changed = map[string]any{}
+	}
+	for _, x := range add {
+		if x.PackOf() != pack.Name {
+			continue
+		}
+		x.Below(now)
+		key := strings.Split(x.Data, ".")[3]
+		changed[key] = now[key]
+	}
+	if len(changed) > 0 {
+		doc[exceptionsKey] = changed
+	}
+	return doc, nil
+}
+
+// object reads an object of the bundle's data; nil if it is not there.
+func (p *Policy) object(path storage.Path) (map[string]any, error) {
+	v, err := p.src.Store.Read(context.Background(), p.src.Txn, path)
 	if storage.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read exceptions: %w", err)
+		return nil, fmt.Errorf("read %v: %w", path, err)
 	}
 	x, err := ast.JSON(v.(ast.Value))
 	if err != nil {
-		return nil, fmt.Errorf("convert exceptions: %w", err)
+		return nil, fmt.Errorf("convert %v: %w", path, err)
 	}
 	doc, ok := x.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("data.exceptions is %T, an object is expected", x)
-	}
-	for _, a := range add {
-		at := doc
-		keys := strings.Split(a.Data, ".")[1:]
-		for _, k := range keys[:len(keys)-1] {
-			next, ok := at[k].(map[string]any)
-			if !ok {
-				next = map[string]any{}
-				at[k] = next
-			}
-			at = next
-		}
-		last := keys[len(keys)-1]
-		list, _ := at[last].([]any)
-		if !slices.Contains(list, a.Value) {
-			at[last] = append(list, a.Value)
-		}
+		return nil, fmt.Errorf("data%v is %T, an object is expected", path, x)
 	}
 	return doc, nil
 }

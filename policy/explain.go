@@ -16,6 +16,7 @@ import (
 // ExplainedRule says where one rule is decided, and why.
 type ExplainedRule struct {
 	Hook      event.Hook       `json:"hook"`
+	Acts      []event.Hook     `json:"acts"` // that it judges
 	Verdict   event.Verdict    `json:"verdict"`
 	Audit     bool             `json:"audit,omitempty"` // never blocks
 	Kill      bool             `json:"kill,omitempty"`
@@ -47,6 +48,11 @@ func (p *Policy) explain(h event.Hook, r *ir.Rule) ExplainedRule {
 	}
 	if r.Undecided == ir.UndecidedDeny {
 		e.Undecided = "deny"
+	}
+	for _, o := range h.Hooks() {
+		if len(r.Clauses) > 0 && r.Judges(o) {
+			e.Acts = append(e.Acts, o)
+		}
 	}
 	for i := range r.Clauses {
 		e.Clauses = append(e.Clauses, r.Clauses[i].String())
@@ -101,7 +107,7 @@ func (e *ExplainedRule) format(b *strings.Builder, clauses bool) {
 	if e.Rule.Title != "" {
 		fmt.Fprintf(b, "  %q", e.Rule.Title)
 	}
-	fmt.Fprintf(b, "\n      %s: %s  %s\n", e.Hook, strings.ToUpper(e.Class.String()), e.summary())
+	fmt.Fprintf(b, "\n      %s: %s  %s\n", e.acts(), strings.ToUpper(e.Class.String()), e.summary())
 	if e.Share != nil {
 		fmt.Fprintf(b, "        %s\n", e.Share)
 	}
@@ -121,6 +127,18 @@ func (e *ExplainedRule) format(b *strings.Builder, clauses bool) {
 	}
 }
 
+// acts names what the rule judges: "exec, mmap".
+func (e *ExplainedRule) acts() string {
+	if len(e.Acts) == 0 {
+		return e.Hook.String() // it can never hold
+	}
+	names := make([]string, len(e.Acts))
+	for i, h := range e.Acts {
+		names[i] = h.String()
+	}
+	return strings.Join(names, ", ")
+}
+
 // summary says in one line what the class means for this rule.
 func (e *ExplainedRule) summary() string {
 	what := "before the act"
@@ -130,6 +148,12 @@ func (e *ExplainedRule) summary() string {
 	switch e.Class {
 	case lower.ClassKernel:
 		return fmt.Sprintf("decided %s; %s", what, count(len(e.Clauses), "clause"))
+	case lower.ClassCommit:
+		what := "the new image is killed before its first instruction"
+		if e.Audit || e.Verdict == event.VerdictAlert {
+			what = "never blocks"
+		}
+		return fmt.Sprintf("decided by the kernel when arguments and environment are in place; %s; %s", what, count(len(e.Clauses), "clause"))
 	case lower.ClassPrefiltered:
 		return fmt.Sprintf("the kernel allows all else; what is left is asked of OPA, which reads %s; undecided: %s",
 			strings.Join(e.Reads, ", "), e.Undecided)

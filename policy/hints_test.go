@@ -13,6 +13,7 @@ func TestErrorsPointAndHelp(t *testing.T) {
 	for _, c := range []struct{ rego, code, marked, hint string }{
 		{`deny contains "x" if input.file.pth == "/x"`, CodeType, "input.file.pth", "did you mean input.file.path?"},
 		{`deny contains "x" if startwith(input.file.path, "/x")`, CodeBuiltin, `startwith`, "did you mean startswith?"},
+		{`deny contains "x" if bits.lsh(1, input.process.uid) > 5`, CodeBuiltin, `bits.lsh`, "write the number itself, or multiply by a power of two"},
 		{`deny contains "x" if http.send({"url": "x"})`, CodeBuiltin, `http.send`, "put what it would fetch into data"},
 		{`deny contains "x" if input.process.uid == "root"`, CodeType, `input.process.uid == "root"`, "string"},
 		{`deny contains "x" if not y == input.file.path`, CodeCompile, "y", "give y a value first"},

@@ -191,6 +191,11 @@ func (h *hits) rule(hook event.Hook, r *rule, lowered *ir.Rule) RuleCoverage {
 // keyOfTest makes the kernel's key of a document that somebody wrote down for a
 // test, in which a name may be another than the path has; nil if it is none.
 func keyOfTest(hook event.Hook, doc map[string]any) *ir.Key {
+	if s, ok := doc["hook"].(string); ok { // one of those that the package judges
+		if h, err := event.ParseHook(s); err == nil && h.Package() == hook {
+			hook = h
+		}
+	}
 	names := map[event.FieldID]string{}
 	for field, path := range map[event.FieldID][]string{
 		event.FieldName: {"file"}, event.FieldExeName: {"process", "exe"}, event.FieldParentName: {"process", "parent", "exe"},

@@ -56,9 +56,13 @@ func condOf(c *ir.Clause, f event.FieldID, op ir.Op) *ir.Cond {
 }
 
 func addRule[K comparable](m map[K][]int, rule int, clauses []ir.Clause, f event.FieldID, op ir.Op, values func(*ir.Cond) []K) {
+	alone := []int{rule}
 	for i := range clauses {
 		for _, v := range values(condOf(&clauses[i], f, op)) {
-			if l := m[v]; len(l) == 0 || l[len(l)-1] != rule {
+			switch l := m[v]; {
+			case l == nil:
+				m[v] = alone // as most are; appending to it makes a copy
+			case l[len(l)-1] != rule:
 				m[v] = append(l, rule)
 			}
 		}

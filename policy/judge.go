@@ -24,7 +24,7 @@ func (j *Judgement) Blocks() bool { return j.Verdict == event.VerdictDeny && !j.
 // Judge answers as the agent would: from the kernel form where that is certain,
 // which needs no OPA, else by Decide.
 func (p *Policy) Judge(ctx context.Context, e *event.Event) (Judgement, error) {
-	rules := p.program.Rules[e.Hook]
+	rules := p.program.Rules[e.Hook.Package()]
 	if len(rules) == 0 {
 		return Judgement{Verdict: event.VerdictAllow}, nil
 	}

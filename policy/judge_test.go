@@ -24,16 +24,18 @@ func TestJudgeIsDecide(t *testing.T) {
 	for range 3000 {
 		e := event.Event{Hook: event.Judged[r.IntN(3)], Process: event.Process{
 			Exe: event.File{Path: pick()}, Parent: event.File{Path: pick()}, Ancestry: []string{pick()}, UID: uint32(r.IntN(2) * 1000), PidNS: uint32(4026531836 + r.IntN(2)),
+			Traits: event.ProcessTraits[:r.IntN(len(event.ProcessTraits))],
 		}}
 		switch e.Hook {
 		case event.HookExec:
 			e.File = &event.File{Path: pick(), UID: uint32(r.IntN(2)), Mode: 0o104755, Traits: event.Traits[:r.IntN(len(event.Traits))]}
 			e.Exec = &event.Exec{Args: []string{"x", "-e", pick()}, Env: map[string]string{"LD_PRELOAD": "/tmp/x"}}
+			e.Process.Stdio = event.Stdio[r.IntN(len(event.Stdio)):]
 		case event.HookOpen:
 			e.File = &event.File{Path: pick()}
 			e.Open = event.OpenFlags[:r.IntN(len(event.OpenFlags))]
 		case event.HookFork:
-			e.CgroupProcs = uint64(r.IntN(20000))
+			e.CgroupProcs, e.CgroupRate = uint64(r.IntN(20000)), uint64(r.IntN(2000))
 		}
 		got, err := p.Judge(t.Context(), &e)
 		if err != nil {

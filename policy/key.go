@@ -48,14 +48,15 @@ func planKey(rules []ir.Rule) keyPlan {
 }
 
 // KeyOf returns the decision key of an event for the deferred rules of its
-// hook: the fields that they read, and nothing else. ok is false when their
+// hook: that, the fields that they read, and nothing else. ok is false when their
 // answer may not be kept, because it reads the time or all of input.
 func (p *Policy) KeyOf(e *event.Event) (key string, ok bool) {
-	h := p.hooks[e.Hook]
+	h := p.hooks[e.Hook.Package()]
 	if h == nil || !h.key.cached {
 		return "", h == nil
 	}
 	var b strings.Builder
+	b.WriteString(e.Hook.String())
 	for i, v := range views(e) {
 		if i > 0 {
 			b.WriteByte('\n')

@@ -48,30 +48,32 @@ func (o Options) target() lower.Target {
 // Errors, or the context's. OPA's compiler cannot be interrupted; what bounds
 // it is that rules are few and small (Limits). Lowering ends with the context.
 func (a *Archive) Compile(ctx context.Context) (*Policy, *Report, error) {
-	return a.load(ctx, true)
+	return a.CompileAfter(ctx, alone{})
 }
 
-// CompileChecked is Compile for a bundle that has passed Compile elsewhere:
-// types are not checked a second time.
-func (a *Archive) CompileChecked(ctx context.Context) (*Policy, *Report, error) {
-	return a.load(ctx, false)
-}
-
-func (a *Archive) load(ctx context.Context, check bool) (*Policy, *Report, error) {
+// CompileAfter is Compile one step behind another process.
+func (a *Archive) CompileAfter(ctx context.Context, ahead Ahead) (*Policy, *Report, error) {
 	start := time.Now()
 	if a.Delta {
 		return nil, nil, Errors{{Code: CodeDelta, File: patchFile, Why: "this is a delta: it changes another bundle and is none by itself", Hint: hintSnapshot}}
+	}
+	if _, err := ahead.Did(ctx, StepParse); err != nil {
+		return nil, nil, err
 	}
 	f := a.files
 	b, err := f.read()
 	if err != nil {
 		return nil, nil, err
 	}
-	packs, err := a.addPacks(b)
+	packs, err := f.addPacks(b, a.options.Packs, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	compiler, store, txn, err := a.compile(ctx, b, check)
+	checked, err := ahead.Did(ctx, StepCompile)
+	if err != nil {
+		return nil, nil, err
+	}
+	compiler, store, txn, err := a.compile(ctx, b, !checked)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,15 +85,19 @@ func (a *Archive) load(ctx context.Context, check bool) (*Policy, *Report, error
 		return nil, nil, err
 	}
 	compiled := time.Now()
-	src := lower.Source{Compiler: compiler, Store: store, Txn: txn}
-	program, deferred, err := lower.Lower(ctx, src, rules, a.options.target())
+	ids, err := f.identities(ctx, store, txn)
 	if err != nil {
-		return nil, nil, fmt.Errorf("lower bundle: %w", err)
+		return nil, nil, err
 	}
+	src := lower.Source{Compiler: compiler, Store: store, Txn: txn, Identities: ids}
+	l, err := a.lower(ctx, ahead, src, rules, a.Revision+packs)
+	if err != nil {
+		return nil, nil, err
+	}
+	program, deferred := l.Program, l.Deferred
 	if errs := f.diagnostics(deferred, lower.Error); len(errs) > 0 {
 		return nil, nil, errs
 	}
-	program.Revision = a.Revision + packs
 	p, err := newPolicy(ctx, src, rules, program, deferred)
 	if err != nil {
 		return nil, nil, err
@@ -102,7 +108,7 @@ func (a *Archive) load(ctx context.Context, check bool) (*Policy, *Report, error
 		Compile:  compiled.Sub(start), Lower: time.Since(compiled),
 	}
 	for _, e := range p.Explain() {
-		if e.Class == lower.ClassKernel || e.Class == lower.ClassNever {
+		if e.Class == lower.ClassKernel || e.Class == lower.ClassCommit || e.Class == lower.ClassNever {
 			r.Lowered++
 		}
 	}
@@ -114,8 +120,12 @@ func (a *Archive) load(ctx context.Context, check bool) (*Policy, *Report, error
 // compiler that it returns knows no types: see untyped.go.
 func (a *Archive) compile(ctx context.Context, b *bundle.Bundle, check bool) (*ast.Compiler, storage.Store, storage.Transaction, error) {
 	f := a.files
-	store := inmem.NewFromObjectWithOpts(b.Data, inmem.OptReturnASTValuesOnRead(true), inmem.OptRoundTripOnWrite(false))
+	data, err := dataObject(b.Data)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("convert data: %w", err)
+	}
 	b.Data = nil
+	store := inmem.NewFromASTObject(data)
 	if len(a.patches) > 0 {
 		if err := a.apply(ctx, store, *b.Manifest.Roots); err != nil {
 			return nil, nil, nil, err
@@ -129,18 +139,28 @@ func (a *Archive) compile(ctx context.Context, b *bundle.Bundle, check bool) (*a
 	for _, m := range b.Modules {
 		modules[m.Path] = m.Parsed
 	}
-	if check {
+	// Both read the modules and make copies of their own.
+	checked := make(chan ast.Errors, 1)
+	go func() {
+		if !check {
+			checked <- nil
+			return
+		}
 		schemas := ast.NewSchemaSet()
 		schemas.Put(ast.SchemaRootRef, Schema())
 		schemas.Put(ast.SchemaRootRef.Append(ast.StringTerm("input")), Schema()) // what annotations call it
 		checker := ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithSchemas(schemas).
-			WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).SetErrorLimit(20)
-		if checker.Compile(modules); checker.Failed() {
-			return nil, nil, nil, f.errors(checker.Errors)
-		}
-	}
+			WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).SetErrorLimit(20).
+			WithSkipStages(ast.StageBuildRuleIndices, ast.StageBuildComprehensionIndices, ast.StageBuildRequiredCapabilities)
+		checker.Compile(modules)
+		checked <- checker.Errors
+	}()
 	c := ast.NewCompiler()
-	if errs := compileUntyped(c, modules); len(errs) > 0 {
+	errs := compileUntyped(c, modules)
+	if first := <-checked; len(first) > 0 {
+		errs = first
+	}
+	if len(errs) > 0 {
 		return nil, nil, nil, f.errors(errs)
 	}
 	return c, store, txn, nil

@@ -32,24 +32,25 @@ const (
 	exceptionsKey = "exceptions"
 )
 
-// addPacks adds modules and data of the packs to the bundle that was read. It
-// returns what they add to the revision.
-func (a *Archive) addPacks(b *bundle.Bundle) (revision string, err error) {
-	if len(a.options.Packs) == 0 {
+// addPacks adds modules and data of packs to the bundle b, which was read from
+// f; with their tests if those of the bundle are in it, too. It returns what
+// they add to the revision.
+func (f *files) addPacks(b *bundle.Bundle, packs []Pack, tests bool) (revision string, err error) {
+	if len(packs) == 0 {
 		return "", nil
 	}
 	all := map[string]any{}
-	for _, p := range a.options.Packs {
-		f, data, err := p.read(a.options.Limits)
+	for _, p := range packs {
+		pf, data, err := p.read(f.limits, tests)
 		if err != nil {
 			return "", err
 		}
-		pb, err := f.read()
+		pb, err := pf.read()
 		if err != nil {
 			return "", err
 		}
 		b.Modules = append(b.Modules, pb.Modules...)
-		a.files.quoted = append(a.files.quoted, f.entries...)
+		f.quoted = append(f.quoted, pf.entries...)
 		own, ok := dig(pb.Data, "packs", p.Name)
 		if !ok {
 			return "", Errors{{Code: CodePack, File: "packs/" + p.Name, Why: "the pack has no data.json"}}
@@ -68,7 +69,7 @@ func (a *Archive) addPacks(b *bundle.Bundle) (revision string, err error) {
 			return "", err
 		}
 		all[p.Name] = own
-		revision += "+" + p.Name + "-" + p.digest(f, own)
+		revision += "+" + p.Name + "-" + p.digest(pf, own)
 	}
 	if said, ok := b.Data["packs"].(map[string]any); ok {
 		all = over(all, said)
@@ -78,7 +79,7 @@ func (a *Archive) addPacks(b *bundle.Bundle) (revision string, err error) {
 }
 
 // read reads the pack's files and the data that is said elsewhere.
-func (p Pack) read(l Limits) (*files, map[string]any, error) {
+func (p Pack) read(l Limits, tests bool) (*files, map[string]any, error) {
 	c, err := walkFS(p.FS, l, false)
 	if err != nil {
 		return nil, nil, err
@@ -87,6 +88,9 @@ func (p Pack) read(l Limits) (*files, map[string]any, error) {
 		c.entries[i].path = path.Join("packs", p.Name, c.entries[i].path)
 	}
 	f := newFiles(c)
+	if tests {
+		f = allFiles(c)
+	}
 	if p.File == "" {
 		return f, nil, f.scan()
 	}

@@ -14,8 +14,8 @@ import (
 	"example.com/bailiff/policy/lower"
 )
 
-// Policy is one compiled and lowered bundle revision. It is immutable and safe
-// for concurrent use.
+// Policy is one compiled and lowered bundle revision. Its answers never change,
+// and it is safe for concurrent use.
 type Policy struct {
 	src      lower.Source
 	program  *ir.Program
@@ -23,6 +23,7 @@ type Policy struct {
 	hooks    map[event.Hook]*hookPolicy
 	document *node
 	cache    cache.InterQueryValueCache
+	whole    *allowance // for Recheck
 }
 
 // hookPolicy is what is evaluated for one hook. rules[i] belongs to
@@ -31,7 +32,8 @@ type hookPolicy struct {
 	any   ast.Body // succeeds when any rule of the hook fires; goes through OPA's rule index
 	rules []rule
 	index *ruleIndex
-	every []int // 0, 1, ... len(rules)-1
+	every []int    // 0, 1, ... len(rules)-1
+	reads fieldSet // what of the document they may read, all together
 	key   keyPlan
 }
 
@@ -58,6 +60,7 @@ func newPolicy(ctx context.Context, src lower.Source, rules []lower.Rule, progra
 		hooks:    map[event.Hook]*hookPolicy{},
 		document: documentTree(event.Fields),
 		cache:    cache.NewInterQueryValueCache(context.WithoutCancel(ctx), config),
+		whole:    newAllowance(),
 	}
 	for _, r := range rules {
 		h := p.hooks[r.Hook]
@@ -71,7 +74,9 @@ func newPolicy(ctx context.Context, src lower.Source, rules []lower.Rule, progra
 		body := append(ast.Body{}, r.Rego.Body...)
 		body.Append(ast.Equality.Expr(ast.NewTerm(headVar), r.Rego.Head.Key))
 		h.every = append(h.every, len(h.rules))
-		h.rules = append(h.rules, rule{r, body, readsOf(src, r.Rego)})
+		reads := readsOf(src, r.Rego)
+		h.reads = h.reads.union(reads)
+		h.rules = append(h.rules, rule{r, body, reads})
 	}
 	for hook, h := range p.hooks {
 		if h.any, err = p.anyQuery(hook, h.rules); err != nil {

@@ -38,7 +38,7 @@ func (g *author) strField() string {
 
 func (g *author) intField() string {
 	return "input." + oneOf(g.r, "process.uid", "process.euid", "process.gid", "process.loginuid", "file.uid", "file.mode",
-		"file.nlink", "process.cgroup.processes", "process.pid", "fork.flags")
+		"file.nlink", "file.age", "process.cgroup.processes", "process.cgroup.forks_per_second", "process.cgroup.execs_per_second", "process.pid", "fork.flags")
 }
 
 func (g *author) set() string {
@@ -47,11 +47,17 @@ func (g *author) set() string {
 }
 
 func (g *author) flag() (list, name string) {
-	switch g.r.Intn(3) {
+	switch g.r.Intn(6) {
+	case 4:
+		return "input.file.identities", oneOf(g.r, "shadow", "hosts", "nobody")
 	case 0:
 		return "input.open.flags", oneOf(g.r, "write", "read", "create")
 	case 1:
-		return "input.file.traits", oneOf(g.r, "memory_backed", "setuid", "unlinked")
+		return "input.file.traits", oneOf(g.r, "memory_backed", "setuid", "unlinked", "overlay_upper")
+	case 2:
+		return "input.process.traits", oneOf(g.r, "container", "own_user_ns")
+	case 3:
+		return "input.process.stdio", oneOf(g.r, "stdin_socket", "stdout_network")
 	}
 	return "input.process.caps", oneOf(g.r, "SYS_ADMIN", "CHOWN", "BPF")
 }
@@ -82,9 +88,37 @@ func (g *author) flagTest() string {
 	return fmt.Sprintf("%q in %s", name, list)
 }
 
+// textTest writes a test of arguments or of the environment.
+func (g *author) textTest() string {
+	g.n++
+	v := fmt.Sprintf("t%d", g.n)
+	part := oneOf(g.r, "", "-", "--privileged", "a", "/tmp/", "x.so", "b", "=")
+	one := oneOf(g.r, "input.args[0]", "input.args[1]", "input.args[2]", "input.env.LD_PRELOAD", `input.env["A"]`, "input.env.B")
+	test := oneOf(g.r, "startswith", "endswith", "contains")
+	switch g.r.Intn(9) {
+	case 0:
+		return fmt.Sprintf("%s in input.args", g.str())
+	case 1:
+		return fmt.Sprintf("some %s in input.args; %s(%s, %q)", v, test, v, part)
+	case 2:
+		return fmt.Sprintf("some %s in input.args; %s in %s", v, v, g.set())
+	case 3:
+		return fmt.Sprintf("%s %s %s", one, oneOf(g.r, "==", "!="), g.str())
+	case 4:
+		return fmt.Sprintf("%s(%s, %q)", test, one, part)
+	case 5:
+		return fmt.Sprintf("%s in %s", one, g.set())
+	case 6:
+		return one
+	case 7:
+		return fmt.Sprintf("strings.any_prefix_match(input.args, {%q, \"/bin\"})", part)
+	}
+	return fmt.Sprintf("object.get(input.env, \"A\", %q) %s %s", oneOf(g.r, "", "a"), oneOf(g.r, "==", "!="), g.str())
+}
+
 func (g *author) atom() string {
 	cmp := oneOf(g.r, "==", "!=", "<", "<=", ">", ">=")
-	switch g.r.Intn(24) {
+	switch g.r.Intn(28) {
 	case 0, 1:
 		return g.strField() + " == " + g.str()
 	case 2:
@@ -112,7 +146,9 @@ func (g *author) atom() string {
 	case 14, 15:
 		return g.flagTest()
 	case 16:
-		return fmt.Sprintf("count(input.args) > %d", g.r.Intn(3))
+		return fmt.Sprintf("count(input.args) %s %s", cmp, g.num())
+	case 24, 25, 26:
+		return g.textTest()
 	case 17:
 		return fmt.Sprintf("strings.any_prefix_match(%s, data.lists.dirs)", g.strField())
 	case 18:
@@ -231,6 +267,6 @@ func (g *author) policy(hook string) string {
 	return b.String()
 }
 
-const randomData = `{"lists": {"paths": ["/bin/sh", "/tmp/a", "/usr/bin/nc"], "dirs": ["/tmp/", "/bin/", "/usr/b"],
+const randomData = `{"bailiff": {"identities": {"shadow": ["/etc/shadow", "/etc/gshadow"], "hosts": ["/etc/hosts"]}}, "lists": {"paths": ["/bin/sh", "/tmp/a", "/usr/bin/nc"], "dirs": ["/tmp/", "/bin/", "/usr/b"],
  "obj": {"/bin/sh": true, "bash": true, "/tmp/a": false},
  "info": {"/bin/bash": {"sev": 8}, "sh": {"sev": 2}, "/tmp/a": {"sev": 5}}}}`

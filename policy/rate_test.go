@@ -24,7 +24,7 @@ func ratePolicy() string {
 		fmt.Fprintf(&b, `
 deny contains sprintf("%%s ran %%s", [input.process.exe.path, input.file.path]) if {
 	input.file.path == "/opt/tool%[1]d/bin/run"
-	"--unsafe" in input.args
+	contains(concat(" ", input.args), "--unsafe")
 }
 deny contains "script" if {
 	startswith(input.file.path, "/srv/site%[1]d/")
@@ -44,7 +44,7 @@ deny contains "group" if {
 deny contains "preload" if {
 	input.file.name == "daemon%[1]d"
 	input.env.LD_PRELOAD != ""
-	not startswith(input.env.LD_PRELOAD, "/usr/lib/")
+	not startswith(lower(input.env.LD_PRELOAD), "/usr/lib/")
 }
 `, i)
 	}

@@ -1,58 +1,70 @@
 package policy
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
-	"example.com/bailiff/internal/event"
-	"example.com/bailiff/policy/lower"
 	"example.com/bailiff/rules"
 )
 
-//go:generate go test . -run TestRulesDoc -update
+//go:generate go test . -run "TestRulesDoc|TestPacksDoc|TestRulePages" -update
 
-// TestRulesDoc keeps docs/rules.md equal to the annotations of the baseline;
-// -update writes it.
+// TestRulesDoc keeps docs/rules.md, the index of the baseline, equal to its
+// annotations; -update writes it.
 func TestRulesDoc(t *testing.T) {
-	const file = "../docs/rules.md"
-	p, _, err := LoadFS(context.Background(), rules.FS, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close(context.Background())
-	got := rulesDoc(t, p)
+	s := loadShipped(t, rules.FS, "")
+	defer s.p.Close(context.Background())
+	same(t, "../docs/rules.md", rulesIntro+s.index()+rulesMissing)
+}
+
+// same compares a generated page with what is there.
+func same(t *testing.T, file, want string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	want, err := os.ReadFile(file)
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s differs from the annotations in rules/baseline (go generate ./policy writes it) %v", file, err)
+	if got, err := os.ReadFile(file); err != nil || string(got) != want {
+		t.Errorf("%s differs from the rules (go generate ./policy writes it) %v", file, err)
 	}
+}
+
+// index is a table of rules, each with its page.
+func (s *shippedRules) index() string {
+	var b strings.Builder
+	b.WriteString("| rule | what | act | ships as | class | severity | ATT&CK |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	for _, r := range s.rules {
+		e := r.e
+		fmt.Fprintf(&b, "| [%s](rules/%s.md) | %s | %s | %s | %s | %s | %s |\n", e.Rule.ID, e.Rule.ID, e.Rule.Title, e.Hook, e.Verdict, e.Class, e.Rule.Severity,
+			strings.Join(e.Rule.Attack, ", "))
+	}
+	return b.String()
 }
 
 const rulesIntro = `# The baseline rules
 
 <!-- Generated from the annotations in rules/baseline by go generate ./policy. -->
 
-These rules are built in and used when no other bundle is named. In audit mode none of them blocks; in enforce mode those that
-say *deny* do. To make an *alert* block, copy the bundle (` + "`rules/baseline`" + ` is a directory of plain Rego), write ` + "`deny contains`" + ` instead of
-` + "`alert contains`" + `, and run ` + "`bailiff run --bundle DIR`" + `. To let one of your programs pass, add its path to the exceptions of the rule in
-` + "`exceptions/data.json`" + `. Paths are those of Debian 12 and 13, with those of other distributions where they are known.
+These rules are built in and used when no other bundle is named. The name of each leads to its page: what it catches, its exceptions with an
+entry to paste, what sets it off, its tests. In audit mode none of them blocks; in enforce mode those that
+say *deny* do. ` + "`bailiff init policy --baseline DIR`" + ` writes them into a directory, as plain Rego with tests, for
+` + "`bailiff run --bundle DIR`" + `: to let one of your programs pass, add its path to the exceptions of the rule in ` + "`exceptions/data.json`" + `
+(` + "`bailiff report`" + ` proposes entries); to make an *alert* block, write ` + "`deny contains`" + ` instead of ` + "`alert contains`" + `.
+Paths are those of Debian 12 and 13, with those of other distributions where they are known.
 
-*kernel* rules are decided by kernel tables before the act. *prefiltered* ones read arguments or environment: the kernel picks the
-programs, OPA reads the rest after the start, so they report and never block.
+*kernel* rules are decided by kernel tables before the act. *commit* ones read arguments or
+environment too: the kernel decides them when the new program is in place, before its first instruction. *prefiltered* ones make
+tests of arguments that the kernel does not (regular expressions): it picks the programs, OPA reads the rest after the start, so they
+report and never block.
 
-*Attacks* are the scripts that set a rule off for real in the tests, and innocent acts beside them that must not: in guests with
+Each rule has scripts that set it off for real in the tests, and innocent acts beside them that must not: in guests with
 the LSM backend and natively with tracepoints, in enforce and in audit mode (` + "`make e2e E2E_RUN=TestAttacks`" + `).
 
 That they deny nothing innocent is tried on a Debian 12 in a guest (` + "`TestGuestDay`" + `): systemd boots with the agent in enforce mode
@@ -64,14 +76,16 @@ administrator did by hand: authorized-keys-write (a key for somebody) and persis
 What holds for all of them:
 
 - A program that is a script acts as its interpreter: list the interpreter, or let the script run below something listed.
-- Rules on opening see opens. A file that is written elsewhere and renamed or linked into place, removed, or truncated by
-  its path is not seen: there are no hooks for that yet.
+- Rules on opening for writing also see a file that is renamed or linked into place, moved away, removed, or truncated by its
+  path (docs/input.md); not with the tracepoint backend, nor on a kernel without CONFIG_SECURITY_PATH.
+- Rules on exec that name the program also see it mapped executable, by the loader that is called directly or by dlopen.
 - With the tracepoint backend an open that truncates or creates is seen as a plain open for writing; a file that is truncated
   without being written to cannot be told (log-and-history-wipe is silent).
 - An administrator's editor is no package manager. On machines that are administered by hand, read what the audit mode reports
   before switching to enforce. Ansible and cloud-init run as python, which is in no list: let them run in audit mode, or give
   them an interpreter of their own and list that in ` + "`data.config_management`" + `.
-- A container is recognised by its pid namespace (` + "`data.host_pid_namespace`" + ` is that of every host).
+- A container is what has mounts of its own, and processes or a root directory of its own (` + "`container` in `input.process.traits`" + `):
+  sandboxes that have both count, and snap packages.
 
 `
 
@@ -82,59 +96,21 @@ Rules that a server baseline should have, and what is missing to write them so t
 
 | rule | what it would catch | what is missing |
 | --- | --- | --- |
-| shell-on-socket | a shell whose standard input or output is a socket (T1059.004) | a field that tells what descriptors 0 and 1 are |
-| container-drift | a program in a container that is not from its image (T1105) | whether a file is in the upper layer of an overlay; a container flag that does not rest on the pid namespace |
-| process-injection | attaching to a process of somebody else by ptrace (T1055.008) | a hook on ptrace |
 | container-escape-tools, the socket | a container that talks to the socket of its runtime (T1610) | a hook on connect |
 | module-load, the call | loading a module without kmod (T1547.006) | a hook on kernel_read_file and module loading |
-| agent-tamper, signals | stopping or tracing the agent (T1562.001) | hooks on signals and ptrace |
+| agent-tamper, signals | stopping the agent (T1562.001) | a hook on signals |
 | raw-memory-device, other names | a device node for /dev/mem under another name | the device number of a file |
-| all rules on changed files | rename, link, unlink and truncate by path | hooks on these calls |
 `
 
 // TestPacksDoc keeps docs/packs.md equal to the annotations of the packs.
 func TestPacksDoc(t *testing.T) {
-	const file = "../docs/packs.md"
-	var b bytes.Buffer
+	var b strings.Builder
 	b.WriteString(packsIntro)
-	for _, name := range rules.Packs() {
-		fsys, err := rules.Pack(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, _, err := Pack{Name: name, FS: fsys}.open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, _, err := a.Compile(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n", name, packsAbout[name])
-		for _, h := range event.Judged {
-			hp := p.hooks[h]
-			if hp == nil {
-				continue
-			}
-			for i, r := range hp.rules {
-				e := p.explain(h, &p.program.Rules[h][i])
-				fmt.Fprintf(&b, "\n### %s\n\n**%s.** %s\n\n", e.Rule.ID, e.Rule.Title, description(t, p, r.Rego))
-				fmt.Fprintf(&b, "%s on %s, %s, %s, %s · [%s](../rules/%s) · [attacks](../e2e/attacks/%s.txtar) · data: %s\n", e.Verdict, e.Hook, e.Class,
-					e.Rule.Severity, strings.Join(e.Rule.Attack, ", "), e.Rule.File, e.Rule.File, e.Rule.ID, strings.Join(dataOf(p.src.Compiler, r.Rego), ", "))
-			}
-		}
-		p.Close(context.Background())
+	for _, s := range shipped(t)[1:] {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s", s.pack, packsAbout[s.pack], s.index())
+		s.p.Close(context.Background())
 	}
-	if *update {
-		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil || !bytes.Equal(b.Bytes(), want) {
-		t.Errorf("%s differs from the annotations in rules/packs (go generate ./policy writes it) %v", file, err)
-	}
+	same(t, "../docs/packs.md", b.String())
 }
 
 // packsAbout says for each pack who wants it.
@@ -156,7 +132,9 @@ Rules for some machines: off until they are named, then added to the embedded ru
 ` + "```" + `
 bailiff pack                                   # what there is
 bailiff check --pack miners,containers         # what it would be
-bailiff replay embedded --pack miners            # what it would have done to recorded acts
+bailiff test --pack miners=miners.json         # tests of the bundle and of the pack, with this data
+bailiff replay embedded --pack miners          # what it would have done to recorded acts
+bailiff report --pack miners                   # exceptions, tried; --exceptions=miners writes the file
 bailiff run --pack miners --pack containers=/etc/bailiff/containers.json
 ` + "```" + `
 
@@ -173,39 +151,6 @@ A list there takes the place of the pack's list. A key that no rule of the pack 
 Exceptions named in ` + "`exe`" + ` are programs that act, in ` + "`file`" + ` what is run or opened, in ` + "`below`" + ` whatever runs below those programs.
 `
 
-func rulesDoc(t *testing.T, p *Policy) []byte {
-	var b bytes.Buffer
-	b.WriteString(rulesIntro)
-	b.WriteString("| rule | act | ships as | class | severity | ATT&CK |\n| --- | --- | --- | --- | --- | --- |\n")
-	type section struct {
-		rule      *rule
-		explained ExplainedRule
-	}
-	var all []section
-	for _, h := range event.Judged {
-		hp := p.hooks[h]
-		for i := range hp.rules {
-			all = append(all, section{&hp.rules[i], p.explain(h, &p.program.Rules[h][i])})
-		}
-	}
-	slices.SortStableFunc(all, func(x, y section) int { return strings.Compare(x.explained.Rule.ID, y.explained.Rule.ID) })
-	for _, s := range all {
-		e := s.explained
-		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s | %s | %s |\n", e.Rule.ID, e.Rule.ID, e.Hook, e.Verdict, e.Class, e.Rule.Severity, strings.Join(e.Rule.Attack, ", "))
-	}
-	for _, s := range all {
-		e := s.explained
-		fmt.Fprintf(&b, "\n## %s\n\n**%s.** %s\n\n", e.Rule.ID, e.Rule.Title, description(t, p, s.rule.Rego))
-		fmt.Fprintf(&b, "%s on %s, %s", e.Verdict, e.Hook, e.Class)
-		if e.Class == lower.ClassPrefiltered {
-			fmt.Fprintf(&b, " (OPA reads %s)", strings.Join(e.Reads, ", "))
-		}
-		fmt.Fprintf(&b, " · [%s](../rules/baseline/%s) · [attacks](../e2e/attacks/%s.txtar) · data: %s\n", e.Rule.File, e.Rule.File, e.Rule.ID, strings.Join(dataOf(p.src.Compiler, s.rule.Rego), ", "))
-	}
-	b.WriteString(rulesMissing)
-	return b.Bytes()
-}
-
 func description(t *testing.T, p *Policy, r *ast.Rule) string {
 	for _, a := range p.src.Compiler.GetAnnotationSet().GetRuleScope(r) {
 		if a.Description != "" {
@@ -214,14 +159,4 @@ func description(t *testing.T, p *Policy, r *ast.Rule) string {
 	}
 	t.Errorf("%s: the rule has no description", r.Location)
 	return ""
-}
-
-// dataOf lists the base documents that a rule reads, helpers included.
-func dataOf(c *ast.Compiler, r *ast.Rule) []string {
-	var out []string
-	for _, ref := range baseRefs(c, r) {
-		out = append(out, "`"+ref.String()+"`")
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -55,7 +56,7 @@ func (f *files) scenarios(ctx context.Context, p *Policy, r *TestReport, h *hits
 		return fmt.Errorf("read pattern of tests: %w", err)
 	}
 	var errs Errors
-	for _, e := range f.entries {
+	for _, e := range slices.Concat(f.entries, f.quoted) {
 		if !scenarioFile(e.path) {
 			continue
 		}

@@ -21,7 +21,7 @@ deny contains "ran from a directory" if {
 # custom: {id: with-e}
 alert contains sprintf("ran %v", [input.args]) if {
 	input.file.path == "/usr/bin/nc"
-	"-e" in input.args
+	contains(concat(" ", input.args), " -e")
 }
 `
 

@@ -85,7 +85,7 @@ func fieldSchema(f event.Field) map[string]any {
 			names[i] = b
 		}
 		s["type"], s["items"] = "array", map[string]any{"type": "string", "enum": names}
-	case event.KindPaths, event.KindList:
+	case event.KindPaths, event.KindList, event.KindNames:
 		s["type"], s["items"] = "array", str
 	case event.KindMap:
 		s["type"], s["additionalProperties"] = "object", str

@@ -39,9 +39,10 @@ func (p *Policy) NewShares() *Shares {
 
 // Add counts one act.
 func (s *Shares) Add(e *event.Event) {
-	s.acts[e.Hook]++
+	h := e.Hook.Package()
+	s.acts[h]++
 	for _, i := range s.p.program.Decide(e.Hook, ir.KeyOf(e)).Undecided {
-		s.asked[e.Hook][i]++
+		s.asked[h][i]++
 	}
 }
 

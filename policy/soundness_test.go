@@ -42,7 +42,11 @@ func loadUnchecked(t testing.TB, fsys fstest.MapFS, target lower.Target) *Policy
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := lower.Source{Compiler: compiler, Store: store, Txn: txn}
+	ids, err := f.identities(ctx, store, txn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := lower.Source{Compiler: compiler, Store: store, Txn: txn, Identities: ids}
 	program, deferred, err := lower.Lower(ctx, src, rules, target)
 	if err != nil {
 		t.Fatal(err)
@@ -70,11 +74,18 @@ type tally struct{ inputs, certain, excluded, asked, failed int }
 func (n *tally) compare(t testing.TB, p *Policy, e *event.Event) bool {
 	t.Helper()
 	ctx := context.Background()
-	h := p.hooks[e.Hook]
+	if e.Hook == event.HookExec { // the same rules judge it when it is mapped
+		mapped := *e
+		mapped.Hook, mapped.Exec = event.HookMmap, nil
+		if !n.compare(t, p, &mapped) {
+			return false
+		}
+	}
+	h := p.hooks[e.Hook.Package()]
 	if h == nil {
 		return true
 	}
-	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: topdown.NewCancel()}
+	ev := &evaluation{p: p, h: h, hook: e.Hook, ctx: ctx, cancel: topdown.NewCancel()}
 	input := p.document.build(&views(e)[0], everyField)
 	key := ir.KeyOf(e)
 	var fired []int
@@ -87,7 +98,7 @@ func (n *tally) compare(t testing.TB, p *Policy, e *event.Event) bool {
 		if fires {
 			fired = append(fired, i)
 		}
-		certain, maybe := p.program.Rules[e.Hook][i].Holds(key)
+		certain, maybe := p.program.Rules[e.Hook.Package()][i].Holds(key)
 		n.inputs++
 		switch {
 		case certain:
@@ -141,6 +152,7 @@ type world struct {
 	paths []string
 	names []string
 	nums  []uint64
+	ids   []string // identities
 }
 
 func newWorld(r *rand.Rand) *world {
@@ -148,8 +160,17 @@ func newWorld(r *rand.Rand) *world {
 		names: slices.Clone(someNames), nums: []uint64{0, 1, 2, 33, 999, 1000, 1001, 2048, 3, 4294967295, 1<<63 - 1}}
 }
 
+// takeNames makes some files have identities.
+func (w *world) takeNames(p *Policy) {
+	w.ids = nil
+	for _, id := range p.program.Identities {
+		w.ids = append(w.ids, id.Name)
+	}
+}
+
 // learn takes over the constants of a policy and its data.
 func (w *world) learn(p *Policy) {
+	w.takeNames(p)
 	visit := func(x *ast.Term) bool {
 		switch v := x.Value.(type) {
 		case ast.String:
@@ -200,14 +221,19 @@ func (w *world) id() uint32        { return uint32(w.num()) }
 func (w *world) mask(n int) uint64 { return w.r.Uint64() & w.r.Uint64() & (1<<n - 1) }
 
 func (w *world) file() event.File {
-	return event.File{Path: w.path(), Mode: w.id(), UID: w.id(), GID: w.id(), Nlink: w.id(), FsMagic: w.num(), FsType: w.name(),
+	return event.File{Identities: event.FlagNames(w.ids, w.mask(len(w.ids))), Path: w.path(), Mode: w.id(), UID: w.id(), GID: w.id(), Nlink: w.id(), FsMagic: w.num(), FsType: w.name(),
 		DirMode: w.id(), DirUID: w.id(), Traits: event.FlagNames(event.Traits, w.mask(len(event.Traits)))}
 }
 
+// event is an act that the rules of a package judge.
 func (w *world) event(h event.Hook) *event.Event {
-	e := &event.Event{Hook: h, CgroupProcs: w.num(), Process: event.Process{
+	if w.r.Intn(3) == 0 {
+		h = h.Hooks()[w.r.Intn(len(h.Hooks()))]
+	}
+	e := &event.Event{Hook: h, CgroupProcs: w.num(), CgroupRate: w.num(), Process: event.Process{
 		PID: int32(w.r.Intn(2000)), Exe: w.file(), Parent: event.File{Path: w.path()}, Comm: w.name(), UID: w.id(), EUID: w.id(),
-		GID: w.id(), EGID: w.id(), LoginUID: w.id(), CapEff: w.mask(41), CgroupID: w.num(), Cgroup: w.path(), MntNS: w.id(), TTY: w.id()}}
+		GID: w.id(), EGID: w.id(), LoginUID: w.id(), CapEff: w.mask(41), CgroupID: w.num(), Cgroup: w.path(), MntNS: w.id(), TTY: w.id(),
+		Traits: event.FlagNames(event.ProcessTraits, w.mask(len(event.ProcessTraits))), Stdio: event.FlagNames(event.Stdio, w.mask(len(event.Stdio)))}}
 	if w.r.Intn(3) == 0 {
 		e.Process.EUID = e.Process.UID
 	}
@@ -215,16 +241,23 @@ func (w *world) event(h event.Hook) *event.Event {
 		e.Process.Ancestry = append(e.Process.Ancestry, w.path())
 	}
 	f := w.file()
-	switch h {
+	e.FileAge = w.num()
+	switch e.Hook {
+	case event.HookMmap:
+		e.File = &f
+	case event.HookPtrace:
+		e.File, e.Target = &f, &event.Target{PID: int32(w.r.Intn(2000)), Traits: event.FlagNames(event.TargetTraits, w.mask(len(event.TargetTraits)))}
 	case event.HookExec:
 		e.File, e.Exec = &f, &event.Exec{Script: w.path(), Cwd: w.path(), Env: map[string]string{}}
 		for range w.r.Intn(4) {
 			e.Exec.Args = append(e.Exec.Args, oneOf(w.r, w.name(), w.path(), "--privileged", "--dry-run"))
 		}
-		if w.r.Intn(2) == 0 {
-			e.Exec.Env["LD_PRELOAD"] = w.path()
+		for _, name := range []string{"LD_PRELOAD", "A", "B"} {
+			if w.r.Intn(2) == 0 {
+				e.Exec.Env[name] = oneOf(w.r, w.path(), w.name(), "=")
+			}
 		}
-	case event.HookOpen:
+	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
 		e.File, e.Open = &f, event.FlagNames(event.OpenFlags, w.mask(len(event.OpenFlags)))
 	case event.HookFork:
 		e.Fork = &event.Fork{Flags: w.num()}
@@ -328,6 +361,7 @@ func soundSeed(t testing.TB, seed int64, events int, n *tally) bool {
 			return false
 		}
 		w := newWorld(newRand(seed))
+		w.takeNames(p)
 		for range events {
 			if !n.compare(t, p, w.event(hook)) {
 				return true

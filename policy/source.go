@@ -39,6 +39,17 @@ func newFiles(c *contents) *files {
 	return f
 }
 
+// allFiles is newFiles with the tests.
+func allFiles(c *contents) *files {
+	f := &files{limits: c.limits}
+	for _, e := range c.entries {
+		if !hidden(e.path) {
+			f.entries = append(f.entries, e)
+		}
+	}
+	return f
+}
+
 // NextFile returns the next file that is part of a policy.
 func (f *files) NextFile() (*bundle.Descriptor, error) {
 	if f.next == len(f.entries) {

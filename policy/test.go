@@ -58,7 +58,8 @@ func (r *TestReport) Failed() int {
 // Test loads a bundle from a directory or a tar.gz file as the agent would,
 // runs its Rego tests (files that end in _test.rego, as `opa test` runs them,
 // but with the built-ins that policies have here) and its scenarios (files that
-// end in _test.yaml), and says what of it they reach.
+// end in _test.yaml), and says what of it they reach. The tests of packs are
+// among them: they run with the data that the packs have here.
 func Test(ctx context.Context, path string, o TestOptions) (*TestReport, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -95,13 +96,8 @@ func test(ctx context.Context, c *contents, err error, o TestOptions) (*TestRepo
 	defer p.Close(context.WithoutCancel(ctx))
 	h := newHits()
 	r := &TestReport{Revision: p.Revision(), Tests: []TestResult{}, Scenarios: []ScenarioResult{}}
-	whole := &files{limits: c.limits}
-	for _, e := range c.entries {
-		if !hidden(e.path) {
-			whole.entries = append(whole.entries, e)
-		}
-	}
-	modules, err := whole.regoTests(ctx, r, h, o.Run)
+	whole := allFiles(c)
+	modules, err := whole.regoTests(ctx, r, h, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +109,12 @@ func test(ctx context.Context, c *contents, err error, o TestOptions) (*TestRepo
 }
 
 // regoTests runs the tests and returns the modules that are not tests.
-func (f *files) regoTests(ctx context.Context, r *TestReport, h *hits, run string) (map[string]*ast.Module, error) {
+func (f *files) regoTests(ctx context.Context, r *TestReport, h *hits, o *TestOptions) (map[string]*ast.Module, error) {
 	b, err := f.read()
 	if err != nil {
+		return nil, err
+	}
+	if _, err := f.addPacks(b, o.Packs, true); err != nil {
 		return nil, err
 	}
 	modules, tested := map[string]*ast.Module{}, map[string]*ast.Module{}
@@ -129,7 +128,7 @@ func (f *files) regoTests(ctx context.Context, r *TestReport, h *hits, run strin
 	// line was not reached: rules that its index leaves out count as reached here.
 	runner := tester.NewRunner().SetCompiler(ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithEnablePrintStatements(true)).
 		SetStore(inmem.NewFromObject(b.Data)).SetModules(modules).SetCoverageQueryTracer(h).SetCoverageRuns([]cover.Kind{}).
-		CapturePrintOutput(true).Filter(run)
+		CapturePrintOutput(true).Filter(o.Run)
 	results, err := runner.RunTests(ctx, nil)
 	if list, ok := err.(ast.Errors); ok {
 		return nil, f.errors(list)

@@ -71,7 +71,7 @@ func (p *Policy) Try(ctx context.Context, e *event.Event) (*Trial, error) {
 		return nil, err
 	}
 	out := &Trial{Revision: p.Revision(), Document: doc, Kernel: "allow", Verdict: d.Verdict, Message: d.Message, Rules: []RuleTrial{}}
-	h := p.hooks[e.Hook]
+	h := p.hooks[e.Hook.Package()]
 	if h == nil {
 		return out, nil
 	}
@@ -82,7 +82,7 @@ func (p *Policy) Try(ctx context.Context, e *event.Event) (*Trial, error) {
 	}
 	input := p.document.build(&views(e)[0], everyField)
 	for i := range h.rules {
-		t, err := p.tryRule(ctx, h, i, input, &p.program.Rules[e.Hook][i], key)
+		t, err := p.tryRule(ctx, h, e.Hook, i, input, &p.program.Rules[e.Hook.Package()][i], key)
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +94,7 @@ func (p *Policy) Try(ctx context.Context, e *event.Event) (*Trial, error) {
 	return out, nil
 }
 
-func (p *Policy) tryRule(ctx context.Context, h *hookPolicy, i int, input *ast.Term, lowered *ir.Rule, key *ir.Key) (RuleTrial, error) {
+func (p *Policy) tryRule(ctx context.Context, h *hookPolicy, hook event.Hook, i int, input *ast.Term, lowered *ir.Rule, key *ir.Key) (RuleTrial, error) {
 	r := &h.rules[i]
 	t := RuleTrial{Rule: r.Ref, Verdict: r.Verdict, Audit: lowered.Audit, Class: lower.ClassOf(lowered), Kernel: "fails", Clauses: []ClauseTrial{}}
 	certain, maybe := lowered.Holds(key)
@@ -120,7 +120,7 @@ func (p *Policy) tryRule(ctx context.Context, h *hookPolicy, i int, input *ast.T
 	s := &steps{seen: map[*ast.Expr]*tried{}}
 	cancel := topdown.NewCancel()
 	defer context.AfterFunc(ctx, cancel.Cancel)()
-	ev := &evaluation{p: p, h: h, ctx: ctx, cancel: cancel, tracer: s}
+	ev := &evaluation{p: p, h: h, hook: hook, ctx: ctx, cancel: cancel, tracer: s}
 	if _, err := ev.rule(i, input); err != nil {
 		return t, err
 	}

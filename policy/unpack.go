@@ -126,7 +126,7 @@ func (c *contents) name(raw string, dir bool) (string, error) {
 		return "", Errors{{Code: CodeLimit, File: printable(raw), Why: fmt.Sprintf("the bundle has more than %d entries", c.limits.Entries), Hint: "put data into fewer files"}}
 	}
 	bad := func(why string) (string, error) {
-		return "", Errors{{Code: CodeArchive, File: printable(raw), Why: why, Hint: "name files by plain paths within the bundle, such as exec/rules.rego"}}
+		return "", Errors{{Code: CodeArchive, File: printable(raw), Why: why, Hint: "name files by plain paths within the bundle, such as exec/rules.rego; opa build keeps the .. of opa build -b ../DIR: run it in the directory itself, opa build -b ."}}
 	}
 	if len(raw) > maxName {
 		return bad(fmt.Sprintf("a path is longer than %d bytes", maxName))

@@ -44,7 +44,7 @@ func anyFunction(f *types.Function) *types.Function {
 // compared with a string below "not".
 func compileUntyped(c *ast.Compiler, modules map[string]*ast.Module) ast.Errors {
 	caps := untyped(Capabilities())
-	if c.WithCapabilities(caps).Compile(modules); c.Failed() {
+	if c.WithCapabilities(caps).WithSkipStages(ast.StageCheckTypes, ast.StageBuildRequiredCapabilities).Compile(modules); c.Failed() {
 		return c.Errors
 	}
 	seen := map[string]bool{}

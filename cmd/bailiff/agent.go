@@ -12,6 +12,7 @@ import (
 	"example.com/bailiff/bpf"
 	"example.com/bailiff/enforcer"
 	"example.com/bailiff/enforcer/gate"
+	"example.com/bailiff/internal/digest"
 	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/server"
 	"example.com/bailiff/internal/spool"
@@ -24,6 +25,7 @@ type agent struct {
 	*enforcer.Enforcer
 	log      hclog.Logger
 	id       server.Identity
+	scope    []string // cgroup directories; empty: the whole machine
 	rescue   []string
 	bundle   bundles
 	explicit bool         // the operator named the backend
@@ -32,8 +34,9 @@ type agent struct {
 	decided  *decisionLog // nil: none
 	vitals   *vitals
 	kernel   *bpf.Kernel
-	gate     *gate.Gate // nil: the kernel has none
-	out      *ways      // other ways out for events
+	gate     *gate.Gate   // nil: the kernel has none
+	digests  digest.Cache // of programs, for rules that are held
+	out      *ways        // other ways out for events
 
 	keptModes *rollout.Kept
 	probation *rollout.Probation
@@ -70,6 +73,7 @@ func (a *agent) Status() server.Status {
 	a.addVitals(&out)
 	if a.gate != nil {
 		maps.Copy(out.Counters, a.gate.Counters())
+		maps.Copy(out.Counters, a.digests.Counters())
 	}
 	for _, r := range a.inForce() {
 		out.RuleClasses[r.Class.String()]++
@@ -135,7 +139,7 @@ func (a *agent) comesFrom() string {
 func (a *agent) reloadFor(ctx context.Context, by string) {
 	start := time.Now()
 	if err := a.ReloadPolicy(ctx, server.Reload{}, by); err == nil {
-		_ = trimMemory() // if it cannot, starting has said so
+		_ = trimProgram() // if it cannot, starting has said so
 		a.log.Info("policy reloaded", "by", by, "took", time.Since(start).Round(time.Millisecond).String())
 	}
 }

@@ -109,6 +109,7 @@ func (f appliedBundle) origin() string {
 func (a *agent) ApplyPolicy(ctx context.Context, s server.Apply, by string) error {
 	a.reload.Lock()
 	defer a.reload.Unlock()
+	defer a.bundle.pace.begin(0)()
 	if err := a.mayTry(s.Confirm); err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (a *agent) ApplyPolicy(ctx context.Context, s server.Apply, by string) erro
 		a.refuseFrom(err, facts.origin(), by)
 		return fmt.Errorf("apply policy: %w", err)
 	}
-	was, wasFrom, wasRevision := a.policyInForce(), a.comesFrom(), a.Enforcer.Status().Revision
+	was, wasFrom, wasRevision, wasModes := a.policyInForce(), a.comesFrom(), a.Enforcer.Status().Revision, a.Modes()
 	if err := a.put(ctx, c.Policy, c.Report, s.Force, facts.origin(), by); err != nil {
 		return fmt.Errorf("apply policy: %w", err)
 	}
@@ -134,13 +135,20 @@ func (a *agent) ApplyPolicy(ctx context.Context, s server.Apply, by string) erro
 	return a.try(rollout.Change{Key: policyKey, What: "policy", Text: text, By: by}, s.Confirm, keep, func(ctx context.Context) error {
 		a.reload.Lock()
 		defer a.reload.Unlock()
+		// The modes may have changed since: the old policy must not be enforced then
+		// if that locks somebody out.
+		if !sameModes(wasModes, a.Modes()) && a.objection(ctx, was, a.Modes(), &wasModes) != nil {
+			if err := a.withhold(ctx, by); err != nil {
+				return err
+			}
+		}
 		if err := a.SetPolicy(ctx, was); err != nil {
 			return err
 		}
 		a.setPolicy(was, wasFrom)
 		a.tellLimits()
 		a.tellLockouts(ctx, was)
-		return nil
+		return a.settle(ctx, false, by)
 	})
 }
 
@@ -159,8 +167,8 @@ func (a *agent) received(ctx context.Context, s server.Apply) (*sources.Candidat
 }
 
 // openApplied opens archives as the configured bundle is opened.
-func (c *config) openApplied(packs []policy.Pack, log hclog.Logger) func(string) (*sources.Source, error) {
+func (c *config) openApplied(packs []policy.Pack, pace *pacer, log hclog.Logger) func(string) (*sources.Source, error) {
 	p := c.Policy
 	p.State = stateOff
-	return func(path string) (*sources.Source, error) { return p.open(path, packs, log) }
+	return func(path string) (*sources.Source, error) { return p.open(path, packs, pace, log) }
 }

@@ -59,7 +59,7 @@ or you say ` + "`bailiff reload`" + `: both make the agent read its own bundle a
 			return a.apply(c, req)
 		},
 	}
-	c.Flags().DurationVar(&confirm, "confirm", 0, "go back after this time unless `bailiff confirm` comes")
+	c.Flags().DurationVar(&confirm, "confirm", 0, "go back after this time unless \"bailiff confirm\" comes")
 	c.Flags().BoolVar(&req.Force, "force", false, "even if it would lock out init, the agent, the package manager or root's login")
 	return c
 }

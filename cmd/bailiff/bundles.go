@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"math"
-	"runtime/debug"
+	"os"
 	"strings"
 	"time"
 
@@ -22,14 +20,19 @@ import (
 // about that once the agent runs.
 type bundles struct {
 	from  *sources.Source    // nil: the embedded rules
+	pace  *pacer             // of the collector, while one is loaded
 	packs []policy.Pack      // added to whatever bundle it is
 	next  *sources.Candidate // is about to come into force at the start
 
 	// fallback says that no bundle was to be had at the start: the embedded
-	// rules are in force, in audit mode. wanted are the modes that were asked for.
-	fallback bool
-	wanted   event.Modes
-	problem  error // why the bundle in force is not the one that the source has now
+	// rules are in force, in audit mode. wanted are the modes that were asked for;
+	// withheld says that they are not in force because they would lock somebody out.
+	fallback  bool
+	wanted    event.Modes
+	withheld  bool
+	objection error  // of the lock-out guard to the first policy with the wanted modes
+	problem   error  // why the bundle in force is not the one that the source has now
+	started   func() // ends the loading of the first policy
 }
 
 func (b *bundles) String() string {
@@ -40,24 +43,21 @@ func (b *bundles) String() string {
 }
 
 // first finds the policy to start with. A remote bundle is not waited for when
-// an earlier run kept one; without any the embedded rules take its place.
+// an earlier run kept one. What is wrong with a bundle, or with the data of a
+// pack, does not end the agent: without a kept bundle the embedded rules take
+// its place, in audit mode. That a name leads nowhere is an error.
 func (b *bundles) first(ctx context.Context, cfg *config) (*policy.Policy, *policy.Report, error) {
 	if b.from == nil {
-		return b.builtIn(ctx)
+		p, r, err := b.builtIn(ctx)
+		var refused policy.Errors
+		if errors.As(err, &refused) && len(b.packs) > 0 {
+			return b.fallBack(ctx, err)
+		}
+		return p, r, err
 	}
 	var err error
 	if !b.from.Remote() {
-		if err := b.from.Remember(); err != nil {
-			b.problem = err
-		}
-		if b.next, err = b.from.Fetch(ctx, false); err != nil {
-			kept, keptErr := b.from.Kept(ctx)
-			if keptErr != nil {
-				return nil, nil, err
-			}
-			b.next, b.problem = kept, err
-		}
-		return b.next.Policy, b.next.Report, nil
+		return b.firstLocal(ctx)
 	}
 	b.next, err = b.from.Kept(ctx)
 	if err == nil {
@@ -80,8 +80,35 @@ func (b *bundles) first(ctx context.Context, cfg *config) (*policy.Policy, *poli
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
-	b.fallback, b.problem = true, errors.Join(err, fetchErr)
-	return b.builtIn(ctx)
+	return b.fallBack(ctx, errors.Join(err, fetchErr))
+}
+
+func (b *bundles) firstLocal(ctx context.Context) (*policy.Policy, *policy.Report, error) {
+	b.problem = b.from.Remember()
+	var err error
+	if b.next, err = b.from.Fetch(ctx, false); err != nil {
+		kept, keptErr := b.from.Kept(ctx)
+		_, missing := os.Stat(b.from.Path())
+		switch {
+		case keptErr == nil:
+			b.next, b.problem = kept, err
+		case missing != nil || ctx.Err() != nil:
+			return nil, nil, err
+		default:
+			return b.fallBack(ctx, err)
+		}
+	}
+	return b.next.Policy, b.next.Report, nil
+}
+
+// fallBack takes the embedded rules instead; without the packs if it is they
+// that cannot be used.
+func (b *bundles) fallBack(ctx context.Context, problem error) (*policy.Policy, *policy.Report, error) {
+	b.fallback, b.problem = true, problem
+	if p, r, err := b.builtIn(ctx); err == nil {
+		return p, r, nil
+	}
+	return policy.LoadFS(ctx, rules.FS, policy.Options{})
 }
 
 // builtIn loads the embedded rules.
@@ -107,18 +134,22 @@ func pause(ctx context.Context, d time.Duration) bool {
 // told says what the start has to say, once the stream is there to hear it.
 func (a *agent) told() {
 	b := &a.bundle
-	if b.from != nil {
-		lavish()
-	}
+	b.started()
 	if b.next != nil {
 		a.keep(b.next)
 		b.next = nil
 	}
 	if b.fallback {
-		a.Raise(enforcer.CondPolicyFallback, "no bundle was to be had from "+b.String()+": the embedded rules are in force, in audit mode")
+		a.Raise(enforcer.CondPolicyFallback, "nothing was to be had from "+b.String()+" that can be used: the embedded rules are in force, in audit mode")
 	}
 	if b.problem != nil {
 		a.refuse(b.problem, "start")
+	}
+	switch {
+	case b.withheld:
+		a.tellWithheld(b.objection)
+	case b.objection != nil:
+		a.overrule(b.objection, "start")
 	}
 }
 
@@ -156,6 +187,7 @@ func (a *agent) refuseFrom(err error, origin, by string) {
 func (a *agent) ReloadPolicy(ctx context.Context, r server.Reload, by string) error {
 	a.reload.Lock()
 	defer a.reload.Unlock()
+	defer a.bundle.pace.begin(0)()
 	if a.bundle.from == nil {
 		p, report, err := a.bundle.builtIn(ctx)
 		if err != nil {
@@ -177,23 +209,17 @@ func (a *agent) configure(ctx context.Context, p *policy.Policy, report *policy.
 	a.configured = report.Revision
 	a.probation.Supersede(policyKey, by)
 	a.applied.forget(a.log)
-	return nil
-}
-
-// frugal makes the collector run more often while a bundle is loaded: the old
-// policy and the new one are in memory together, and most of what a compiler
-// takes is garbage soon. What compiled bundles take grows with their size.
-func frugal(bytes int64) { debug.SetMemoryLimit(56<<20 + 6*bytes) }
-
-// lavish ends frugal.
-func lavish() {
-	debug.SetMemoryLimit(math.MaxInt64)
-	debug.FreeOSMemory()
+	if !a.bundle.fallback {
+		return nil
+	}
+	a.bundle.fallback = false
+	a.Clear(enforcer.CondPolicyFallback)
+	a.bundle.withheld = true
+	return a.settle(ctx, false, "the configuration, now that there is a bundle")
 }
 
 // change puts a candidate in force. a.reload is held.
 func (a *agent) change(ctx context.Context, c *sources.Candidate, err error, force bool, by string) error {
-	defer lavish()
 	if err == nil {
 		err = c.Current()
 	}
@@ -208,27 +234,7 @@ func (a *agent) change(ctx context.Context, c *sources.Candidate, err error, for
 	}
 	a.keep(c)
 	a.Clear(enforcer.CondPolicyUnreachable)
-	if a.bundle.fallback {
-		a.bundle.fallback = false
-		a.Clear(enforcer.CondPolicyFallback)
-		return a.wantedModes(ctx)
-	}
 	return nil
-}
-
-// wantedModes sets what the configuration says, or the operator said since.
-func (a *agent) wantedModes(ctx context.Context) error {
-	want := a.bundle.wanted
-	if now := a.Modes(); want.All == now.All && maps.Equal(want.Rules, now.Rules) && maps.Equal(want.Cgroups, now.Cgroups) {
-		return nil
-	}
-	const by = "the configuration, now that there is a bundle"
-	if err := a.guard(ctx, a.policyInForce(), want, nil, false, by); err != nil {
-		return err
-	}
-	_, err := a.ChangeModes(ctx, enforcer.ModeChange{By: by, Change: func(m *event.Modes) { *m = want.Clone() }})
-	a.tellLimits()
-	return err
 }
 
 // put puts a compiled policy in force, if the lock-out guard lets it.
@@ -244,7 +250,7 @@ func (a *agent) put(ctx context.Context, p *policy.Policy, report *policy.Report
 	logReport(a.log, report)
 	a.tellLimits()
 	a.tellLockouts(ctx, p)
-	return nil
+	return a.settle(ctx, false, by)
 }
 
 // followBundle takes up what a remote source has, until the context ends.

@@ -114,7 +114,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.StepDown.Window, "step-down-window", time.Minute, "that window")
 	f.StringArrayVar(&c.StepDown.Never, "step-down-never", nil, "id of a rule that never does; repeat for more")
 	f.StringVar(&c.StateDir, "state-dir", defaultStateDir, "directory for what outlasts a restart: kept modes, the applied bundle")
-	f.BoolVar(&c.Force, "force", false, "start even if the policy would lock out init, the agent, the package manager or root's login")
+	f.BoolVar(&c.Force, "force", false, "enforce from the start on even if that would lock out init, the agent, the package manager or root's login")
 	f.StringArrayVar(&c.Gate.Mounts, "gate-mount", nil, "mount point on whose filesystem execs are held for rules that ask for it; repeat for more (default: wherever programs can be)")
 	f.DurationVar(&c.Gate.Deadline, "gate-deadline", 250*time.Millisecond, "how long an exec is held before its rule's default is taken")
 	c.DecisionLogs.flags(f)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"example.com/bailiff/internal/server"
 	"example.com/bailiff/policy"
 )
 
@@ -31,6 +32,20 @@ func (e *userError) Error() string {
 	return e.Why
 }
 
+// Detail implements server.Detailed.
+func (e *userError) Detail() string {
+	text := strings.ReplaceAll(e.Error(), "\n", " ") + "\n"
+	if e.Hint != "" {
+		text += "  hint: " + e.Hint + "\n"
+	}
+	return text
+}
+
+// refusal is what the agent said no to; its text is of several lines.
+type refusal struct{ why, detail string }
+
+func (r *refusal) Error() string { return r.why }
+
 // complain tells what went wrong, and what to do about it where that is known.
 func (a *app) complain(err error) {
 	var bundle policy.Errors
@@ -39,6 +54,14 @@ func (a *app) complain(err error) {
 		var b strings.Builder
 		_ = policy.FormatErrors(&b, err)
 		fmt.Fprint(a.err, visibleLines(b.String()))
+		return
+	}
+	var r *refusal
+	if errors.As(err, &r) {
+		if !strings.HasPrefix(r.detail, "error: ") { // those of bundles say so themselves
+			fmt.Fprint(a.err, "bailiff: ")
+		}
+		fmt.Fprint(a.err, visibleLines(r.detail))
 		return
 	}
 	fmt.Fprintf(a.err, "bailiff: %s\n", visible(err.Error()))
@@ -61,6 +84,9 @@ func (a *app) callError(err error) error {
 	case codes.Unauthenticated:
 		return &userError{Code: "not-trusted", Why: s.Message(), Hint: "the agent's configuration says who signs client certificates (listen.client_ca)"}
 	case codes.FailedPrecondition, codes.InvalidArgument, codes.ResourceExhausted:
+		if detail := server.DetailOf(err); detail != "" {
+			return &refusal{s.Message(), detail}
+		}
 		return &userError{Code: "refused", Why: s.Message()}
 	case codes.PermissionDenied:
 		return &userError{Code: "not-allowed", Why: s.Message(), Hint: "readers and operators are listed in the agent's configuration (listen.readers, listen.operators)"}

@@ -33,8 +33,8 @@ type heldCase struct{ h *enforcer.Held }
 func (c heldCase) Default() bool { return c.h.Default() }
 
 func (c heldCase) Judge(ctx context.Context) gate.Answer {
-	allow, known := c.h.Judge(ctx)
-	return gate.Answer{Known: known, Allow: allow}
+	allow, known, barred := c.h.Judge(ctx)
+	return gate.Answer{Known: known, Allow: allow, Barred: barred}
 }
 
 // Done tells of what no hook will see; an exec that goes on is told by its hook.

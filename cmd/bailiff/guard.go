@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -21,11 +22,11 @@ const noticeLockoutForced = "lockout-forced"
 // maxFindings is how many findings an error shows.
 const maxFindings = 8
 
-// guard refuses what would lock everybody out: a policy that, with these modes,
-// denies acts of init, the agent, the package manager or root's login. With
-// force it is only put on record. What was denied before, with other modes of
+// objection is what the lock-out guard has against a policy with these modes:
+// it denies acts of init, the agent, the package manager or root's login, or
+// nobody can say whether it does. What was denied before, with other modes of
 // the same policy, is no reason: there must be a way back.
-func (a *agent) guard(ctx context.Context, p *policy.Policy, m event.Modes, before *event.Modes, force bool, by string) error {
+func (a *agent) objection(ctx context.Context, p *policy.Policy, m event.Modes, before *event.Modes) error {
 	found, err := a.lockouts(ctx, p, m)
 	if err == nil && len(found) > 0 && before != nil {
 		var had []lockout.Finding
@@ -47,14 +48,34 @@ func (a *agent) guard(ctx context.Context, p *policy.Policy, m event.Modes, befo
 	if n := len(found) - len(list); n > 0 {
 		list = append(list, fmt.Sprintf("and %d more", n))
 	}
-	text := strings.Join(list, "; ")
-	if force {
-		a.log.Warn("lock-out guard overruled", "by", by, "acts", text)
-		a.Record(event.Notice{Code: noticeLockoutForced, Text: "the lock-out guard was overruled", Fields: map[string]string{"by": by, "acts": text}})
-		return nil
-	}
-	return &userError{Code: "lock-out", Why: "this would lock out: " + text,
+	return &userError{Code: "lock-out", Why: "this would lock out: " + strings.Join(list, "; "),
 		Hint: "except these programs in the rule, keep the rule in audit mode (bailiff mode audit --rule " + found[0].Rule.ID + "), or insist with --force"}
+}
+
+// guard refuses what there is an objection to. With force it is only put on record.
+func (a *agent) guard(ctx context.Context, p *policy.Policy, m event.Modes, before *event.Modes, force bool, by string) error {
+	err := a.objection(ctx, p, m, before)
+	if err == nil || !force {
+		return err
+	}
+	a.overrule(err, by)
+	return nil
+}
+
+// overrule puts on record that an operator insists.
+func (a *agent) overrule(objection error, by string) {
+	acts := whyOf(objection)
+	a.log.Warn("lock-out guard overruled", "by", by, "acts", acts)
+	a.Record(event.Notice{Code: noticeLockoutForced, Text: "the lock-out guard was overruled", Fields: map[string]string{"by": by, "acts": acts}})
+}
+
+// whyOf is the text of an objection without its hint.
+func whyOf(err error) string {
+	var u *userError
+	if errors.As(err, &u) {
+		return u.Why
+	}
+	return err.Error()
 }
 
 // lockouts lists the protected acts that would be denied. Scope and rescue set
@@ -90,7 +111,7 @@ func (a *agent) spared(e *event.Event) bool {
 	if slices.Contains(a.rescue, e.Process.Exe.Path) {
 		return true
 	}
-	return len(a.Scope) > 0 && !slices.ContainsFunc(a.Scope, func(dir string) bool {
+	return len(a.scope) > 0 && !slices.ContainsFunc(a.scope, func(dir string) bool {
 		dir, err := bpf.FindCgroup(dir)
 		if err != nil {
 			return true // in scope for all we know: that only makes the guard stricter
@@ -102,6 +123,10 @@ func (a *agent) spared(e *event.Event) bool {
 // tellLockouts raises a condition while a policy that could lock everybody out
 // does not only because of its modes: switching them on would be refused.
 func (a *agent) tellLockouts(ctx context.Context, p *policy.Policy) {
+	if a.bundle.withheld {
+		a.Clear(enforcer.CondLockout) // the worse condition says it
+		return
+	}
 	m := a.Modes().Clone()
 	m.All = event.ModeEnforce
 	found, err := a.lockouts(ctx, p, m)

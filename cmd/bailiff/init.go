@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,21 +29,28 @@ func (a *app) initCmd() *cobra.Command {
 }
 
 func (a *app) initPolicyCmd() *cobra.Command {
-	return &cobra.Command{
+	var baseline bool
+	c := &cobra.Command{
 		Use:   "policy DIR",
 		Short: "Make a bundle of rules with tests, data and settings for editors",
 		Long: `Make a bundle in a directory (made if it is not there): a few rules for exec, open
 and fork with their Rego tests and scenarios, data, exceptions, a manifest, JSON
 Schemas, settings for editors and a README. It works as it is: "bailiff check DIR"
-and "bailiff test DIR" pass. Nothing that is there is overwritten.`,
+and "bailiff test DIR" pass. Nothing that is there is overwritten.
+
+With --baseline the rules are those that are built in, to be changed: their
+exceptions are exceptions/data.json, where bailiff report --exceptions belongs.`,
 		Example: `  bailiff init policy ./rules
-  bailiff test ./rules --require-covered`,
+  bailiff test ./rules --require-covered
+  bailiff init policy --baseline /etc/bailiff/rules`,
 		Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.initPolicy(args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.initPolicy(args[0], baseline) },
 	}
+	c.Flags().BoolVar(&baseline, "baseline", false, "all the rules that are built in, instead of a few to begin with")
+	return c
 }
 
 // made is the answer of init in JSON.
@@ -51,8 +59,11 @@ type made struct {
 	Files []string `json:"files"`
 }
 
-func (a *app) initPolicy(dir string) error {
+func (a *app) initPolicy(dir string, baseline bool) error {
 	files, err := starterFiles()
+	if baseline && err == nil {
+		err = baselineFiles(files)
+	}
 	if err != nil {
 		return err
 	}
@@ -114,4 +125,32 @@ func starterFiles() (map[string][]byte, error) {
 		files[filepath.Join("schemas", name+".json")] = b
 	}
 	return files, nil
+}
+
+// baselineFiles puts the rules that are built in in the place of those of the
+// starter bundle; what is for people and editors stays.
+func baselineFiles(files map[string][]byte) error {
+	for name := range files {
+		if ext := filepath.Ext(name); ext == ".rego" || ext == ".yaml" || filepath.Base(name) == "data.json" {
+			delete(files, name)
+		}
+	}
+	err := fs.WalkDir(rules.FS, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files[filepath.FromSlash(p)], err = fs.ReadFile(rules.FS, p)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read the embedded rules: %w", err)
+	}
+	// Its revision is another's from the first change on.
+	var manifest map[string]any
+	if err := json.Unmarshal(files[".manifest"], &manifest); err != nil {
+		return fmt.Errorf("read the manifest of the embedded rules: %w", err)
+	}
+	manifest["revision"] = fmt.Sprint(manifest["revision"], "-own-1")
+	files[".manifest"], err = json.Marshal(manifest)
+	return err
 }

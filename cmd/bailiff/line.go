@@ -70,6 +70,9 @@ func marks(d *event.Decision) []string {
 	if d.Late {
 		out = append(out, "late")
 	}
+	if d.Commit {
+		out = append(out, "commit")
+	}
 	if d.Undecided {
 		out = append(out, "undecided")
 	}
@@ -91,6 +94,8 @@ func program(p *event.Process) string {
 
 func object(e *event.Event) string {
 	switch {
+	case e.Target != nil && e.File != nil:
+		return fmt.Sprintf("process:%d(%s)", e.Target.PID, word(e.File.Path))
 	case e.File != nil && e.File.Path == "":
 		return "?"
 	case e.File != nil:

@@ -9,11 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// trimMemory gives back what starting, or reading a bundle, needed and running
-// does not: garbage of the compiler, and pages of the program that were only
-// executed once. The kernel brings a page back when it is needed.
+// trimMemory gives back what starting needed and running does not: garbage of
+// the compiler, and pages of the program.
 func trimMemory() error {
 	debug.FreeOSMemory()
+	return trimProgram()
+}
+
+// trimProgram gives back pages of the program, of which most were only executed
+// once. The kernel brings a page back when it is needed.
+func trimProgram() error {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return fmt.Errorf("read own mappings: %w", err)

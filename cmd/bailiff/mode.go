@@ -71,7 +71,7 @@ Each change is in the event stream. It ends with the agent unless you add
 	f.StringVar(&r.Cgroup, "cgroup", "", "only in this cgroup and below: path below the cgroup2 mount (it need not exist yet), or a name that only one has")
 	f.StringVar(&share, "share", "", "enforce in this share of the cgroups, such as 10%; a hash of the path decides which")
 	f.BoolVar(&r.Persist, "persist", false, "keep it over restarts of the agent")
-	f.DurationVar(&confirm, "confirm", 0, "go back after this time unless `bailiff confirm` comes")
+	f.DurationVar(&confirm, "confirm", 0, "go back after this time unless \"bailiff confirm\" comes")
 	f.BoolVar(&r.Force, "force", false, "even if it would lock out init, the agent, the package manager or root's login")
 	_ = c.RegisterFlagCompletionFunc("rule", a.completeRules)
 	return c
@@ -96,7 +96,7 @@ func modeRequest(r *bailiffv1.SetModeRequest, mode, share string, confirm time.D
 	} else {
 		m, err := event.ParseMode(mode)
 		if err != nil {
-			return fmt.Errorf("mode: %w", err)
+			return fmt.Errorf("mode %q is not one of audit, enforce, default", mode)
 		}
 		r.Mode = server.EncodeMode(m)
 	}

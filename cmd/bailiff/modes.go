@@ -24,7 +24,7 @@ func (a *agent) SetMode(ctx context.Context, c server.ModeChange, by string) (do
 	if err != nil {
 		return done, err
 	}
-	was := target.Get(a.Modes())
+	was, wasWanted, withheld, policy := target.Get(a.Modes()), target.Get(a.bundle.wanted), a.bundle.withheld, a.policyInForce()
 	next := a.Modes().Clone()
 	target.Set(&next, setting)
 	if setting.Mode != nil {
@@ -35,8 +35,8 @@ func (a *agent) SetMode(ctx context.Context, c server.ModeChange, by string) (do
 	if err := a.mayTry(c.Confirm); err != nil {
 		return done, err
 	}
-	now := a.Modes()
-	if err := a.guard(ctx, a.policyInForce(), next, &now, c.Force, by); err != nil {
+	before := a.Modes()
+	if err := a.guard(ctx, policy, next, &before, c.Force, by); err != nil {
 		return done, err
 	}
 	done.Text = settingText(target, setting, was)
@@ -47,6 +47,13 @@ func (a *agent) SetMode(ctx context.Context, c server.ModeChange, by string) (do
 		return done, err
 	}
 	a.want(target, setting)
+	// Who insists on a mode for all insists on all that was withheld.
+	if err := a.settle(ctx, c.Force && target == (rollout.Target{}), by); err != nil {
+		return done, err
+	}
+	if withheld && !a.bundle.withheld && target != (rollout.Target{}) {
+		done.Text += "; what was withheld is in force now: " + a.Mode().String()
+	}
 	keep := func() error { return nil }
 	if c.Persist {
 		keep = func() error { return a.keptModes.Put(target, setting) }
@@ -62,7 +69,21 @@ func (a *agent) SetMode(ctx context.Context, c server.ModeChange, by string) (do
 	return done, a.try(rollout.Change{Key: key, What: "mode", Text: done.Text, By: by}, c.Confirm, keep, func(ctx context.Context) error {
 		a.reload.Lock()
 		defer a.reload.Unlock()
-		a.want(target, was)
+		a.want(target, wasWanted)
+		now := a.Modes()
+		back := now.Clone()
+		target.Set(&back, was)
+		if a.policyInForce() != policy && a.objection(ctx, a.policyInForce(), back, &now) != nil {
+			a.bundle.withheld = true // another policy has come since, which must not be enforced so
+			return a.settle(ctx, false, by)
+		}
+		if withheld && !a.bundle.withheld {
+			// What came into force with the change goes with it.
+			a.bundle.withheld = true
+			_, err := a.ChangeModes(ctx, enforcer.ModeChange{By: by, Text: "modes are what they were, because it was not confirmed",
+				Change: func(m *event.Modes) { *m = before.Clone() }})
+			return errors.Join(err, a.settle(ctx, false, by))
+		}
 		return a.changeMode(ctx, target, was, settingText(target, was, setting)+", because it was not confirmed", by)
 	})
 }

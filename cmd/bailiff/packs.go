@@ -16,7 +16,7 @@ import (
 
 // packsFlag binds the list of packs to --pack.
 func packsFlag(f *pflag.FlagSet, to *[]string) {
-	f.StringSliceVar(to, "pack", nil, "add a pack of rules: NAME, or NAME=FILE with data for it (JSON); repeat or separate by commas. `bailiff pack` lists them")
+	f.StringSliceVar(to, "pack", nil, "add a pack of rules: `NAME`, or NAME=FILE with data for it (JSON); repeat or separate by commas. \"bailiff pack\" lists them")
 }
 
 // findPacks finds packs by what --pack says.

@@ -114,7 +114,7 @@ func (p *policyConfig) signingKeys() (*policy.Keys, error) {
 }
 
 // open makes the source of the bundle; nil for the embedded rules.
-func (p *policyConfig) open(bundle string, packs []policy.Pack, log hclog.Logger) (*sources.Source, error) {
+func (p *policyConfig) open(bundle string, packs []policy.Pack, pace *pacer, log hclog.Logger) (*sources.Source, error) {
 	keys, err := p.signingKeys()
 	if err != nil {
 		return nil, err
@@ -138,14 +138,14 @@ func (p *policyConfig) open(bundle string, packs []policy.Pack, log hclog.Logger
 	case state == "" && sources.Remote(bundle):
 		state = defaultState
 	}
-	t := &trier{limits: limits, memory: l.CompileMemory, log: log}
+	t := &trier{limits: limits, packs: packs, memory: l.CompileMemory, log: log}
 	long := p.LongPoll
 	if long <= 0 {
 		long = -1
 	}
 	s, err := sources.New(sources.Options{
 		Address: bundle, Policy: policy.Options{Limits: limits, Keys: keys, Packs: packs}, State: state, AllowRollback: p.AllowRollback,
-		Try: t.try, Loading: frugal, CompileTime: l.CompileTime, Log: log,
+		Try: t.try, Loading: pace.begin, CompileTime: l.CompileTime, Log: log,
 		Remote: sources.Remoting{CA: p.CA, Cert: p.Cert, Key: p.Key, TokenFile: p.TokenFile, Service: p.Service,
 			MinDelay: p.MinDelay, MaxDelay: p.MaxDelay, LongPoll: long},
 	})

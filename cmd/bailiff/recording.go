@@ -133,9 +133,11 @@ func (s *summary) line() string {
 		return fmt.Sprintf("%s: no acts%s", visible(s.Source), s.lost())
 	}
 	var hooks []string
-	for _, h := range event.Judged {
-		if n := s.Hooks[h.String()]; n > 0 {
-			hooks = append(hooks, fmt.Sprintf("%d %s", n, h))
+	for _, p := range event.Judged {
+		for _, h := range p.Hooks() {
+			if n := s.Hooks[h.String()]; n > 0 {
+				hooks = append(hooks, fmt.Sprintf("%d %s", n, h))
+			}
 		}
 	}
 	return fmt.Sprintf("%s: %d acts (%s) from %s to %s%s", visible(s.Source), s.Events, strings.Join(hooks, ", "),

@@ -47,7 +47,7 @@ func keepEvents(tb testing.TB, dir string, n int) {
 }
 
 // BenchmarkReplay is `bailiff replay embedded SPOOL`: reading, decoding,
-// judging by the 30 rules of the baseline.
+// judging by the rules of the baseline.
 func BenchmarkReplay(b *testing.B) {
 	dir := b.TempDir()
 	const n = 100_000

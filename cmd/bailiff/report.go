@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,17 +14,22 @@ import (
 	"example.com/bailiff/internal/report"
 	"example.com/bailiff/policy"
 	bailiffv1 "example.com/bailiff/proto/bailiff/v1"
+	"example.com/bailiff/rules"
 )
 
 // reportFlags are what report can be told.
 type reportFlags struct {
 	recording
 	bundle     string
+	packs      []string
 	rules      []string
 	outcomes   []string
-	exceptions bool
+	exceptions string // "": none; bundleItself, or the name of a pack
 	top        int
 }
+
+// bundleItself is what --exceptions means without a value.
+const bundleItself = "bundle"
 
 func (a *app) reportCmd() *cobra.Command {
 	var f reportFlags
@@ -32,18 +38,19 @@ func (a *app) reportCmd() *cobra.Command {
 		Short: "Sum up what the rules said, with exceptions ready to paste",
 		Long: `Sum up recorded acts by rule, program and cgroup: what would have been denied,
 what was, and alerts; how often, when first and last, and on what. For each it
-says which entry of the bundle's data (below data.exceptions) would let it pass;
-each was tried by evaluating the rule with it.
+says which entry of the bundle's data (below data.exceptions) or of a pack's
+would let it pass; each was tried by evaluating the rule with it.
 
 ` + recordingHelp + `
 
 The exceptions are those of --bundle; without it, of the bundle that the asked
-agent has, else of the embedded rules.`,
+agent has, else of the embedded rules; and of each --pack.`,
 		Example: `  bailiff report                                  # what the running agent has kept
   bailiff report --since 24h --outcome would-deny
   bailiff report /var/lib/bailiff/spool --cgroup /system.slice/backup.service
   bailiff events --replay -o json | bailiff report - -o yaml
-  bailiff report --bundle ./rules --exceptions > new.json && mv new.json ./rules/exceptions/data.json`,
+  bailiff report --bundle ./rules --exceptions > new.json && mv new.json ./rules/exceptions/data.json
+  bailiff report --pack miners=miners.json --exceptions=miners > new.json && mv new.json miners.json`,
 		Args:        cobra.MaximumNArgs(1),
 		Annotations: map[string]string{"yaml": "true"},
 		RunE: func(c *cobra.Command, args []string) error {
@@ -55,10 +62,12 @@ agent has, else of the embedded rules.`,
 	}
 	f.flags(c)
 	c.Flags().StringVar(&f.bundle, "bundle", "", "directory or tar.gz file whose exceptions are proposed")
+	packsFlag(c.Flags(), &f.packs)
 	c.Flags().StringSliceVar(&f.rules, "rule", nil, "only these rules, by id")
 	c.Flags().StringSliceVar(&f.outcomes, "outcome", nil, "only would-deny, deny, alert")
 	c.Flags().IntVar(&f.top, "top", 10, "programs to show for each rule in text (0: all)")
-	c.Flags().BoolVar(&f.exceptions, "exceptions", false, "write only the bundle's data.exceptions with the proposals added (JSON)")
+	c.Flags().StringVar(&f.exceptions, "exceptions", "", "write only the bundle's data.exceptions with the proposals added (JSON); with =`PACK` the data of that pack, for --pack PACK=FILE")
+	c.Flags().Lookup("exceptions").NoOptDefVal = bundleItself
 	_ = c.RegisterFlagCompletionFunc("outcome", fixed("would-deny", "deny", "alert"))
 	return c
 }
@@ -69,9 +78,11 @@ type reported struct {
 	Bundle    string         `json:"bundle"`   // whose exceptions are proposed
 	Revision  string         `json:"revision"` // of that bundle
 	Rules     []reportedRule `json:"rules"`
-	// Exceptions are the proposals put together, in the form of data.exceptions.
-	Exceptions map[string]any `json:"exceptions"`
-	NotShown   uint64         `json:"not_shown,omitempty"` // acts beyond the bound on groups
+	// Exceptions are the proposals put together, in the form of data.exceptions;
+	// Packs those for packs by name, in the form of data.packs.
+	Exceptions map[string]any            `json:"exceptions"`
+	Packs      map[string]map[string]any `json:"packs,omitempty"`
+	NotShown   uint64                    `json:"not_shown,omitempty"` // acts beyond the bound on groups
 }
 
 type reportedRule struct {
@@ -82,6 +93,9 @@ type reportedRule struct {
 type reportedGroup struct {
 	*report.Group
 	Proposals []proposal `json:"exceptions"`
+	// Foreign says that the bundle and its packs have no such rule, so that
+	// nothing could be tried; a pack that has it, or "elsewhere".
+	Foreign string `json:"rule_is_of,omitempty"`
 }
 
 // proposal is an entry that lets acts of a group pass.
@@ -96,11 +110,19 @@ func (a *app) report(ctx context.Context, f *reportFlags) error {
 			return usageError{fmt.Errorf("--outcome %q is not one of would-deny, deny, alert", o)}
 		}
 	}
+	packs, err := findPacks(f.packs)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(packs, func(p policy.Pack) bool { return p.Name == f.exceptions })
+	if f.exceptions != "" && f.exceptions != bundleItself && at < 0 {
+		return usageError{fmt.Errorf("--exceptions=%s: no --pack names it; --exceptions alone means the bundle's own", f.exceptions)}
+	}
 	src := source(f.bundle)
 	if f.bundle == "" && f.from == "" {
 		src = a.bundleOfAgent(ctx)
 	}
-	p, _, err := src.load(ctx)
+	p, _, err := src.load(ctx, packs...)
 	if err != nil {
 		return err
 	}
@@ -121,37 +143,63 @@ func (a *app) report(ctx context.Context, f *reportFlags) error {
 	out := reported{Recording: s, Bundle: src.String(), Revision: p.Revision(), Rules: []reportedRule{}, NotShown: r.Beyond}
 	var chosen []policy.Exception
 	for _, rule := range r.Rules() {
-		rr := reportedRule{Rule: rule}
+		rr, foreign := reportedRule{Rule: rule}, ""
+		if !p.Has(rule.Hook, rule.Ref.ID) {
+			foreign = packWith(ctx, rule.Ref.ID)
+		}
 		for _, g := range rule.Groups {
 			ps, err := propose(ctx, p, g)
 			if err != nil {
 				return err
 			}
-			rr.Groups = append(rr.Groups, reportedGroup{g, ps})
+			rr.Groups = append(rr.Groups, reportedGroup{g, ps, foreign})
 			chosen = append(chosen, choose(ps, g.Count)...)
 		}
 		out.Rules = append(out.Rules, rr)
 	}
-	return a.printReport(ctx, f, p, &out, chosen)
-}
-
-func (a *app) printReport(ctx context.Context, f *reportFlags, p *policy.Policy, out *reported, chosen []policy.Exception) error {
-	if f.exceptions {
-		doc, err := p.ExceptionsDocument(chosen)
+	switch {
+	case at >= 0:
+		doc, err := p.PackDocument(packs[at], chosen)
 		if err != nil {
 			return err
 		}
-		if doc == nil {
-			return &userError{Code: "no-exceptions", Why: out.Bundle + " has no data.exceptions to add to",
-				Hint: "let its rules read lists below data.exceptions, as the embedded rules do (docs/rules.md)"}
-		}
 		return a.printJSON(doc)
+	case f.exceptions != "":
+		return a.exceptionsOf(p, &out, chosen)
 	}
-	out.Exceptions = entries(chosen)
+	out.entries(chosen)
 	if a.output != "text" {
 		return a.printValue(out)
 	}
-	return a.reportText(out, f.top)
+	return a.reportText(&out, f.top)
+}
+
+// exceptionsOf writes the bundle's own exceptions, with more.
+func (a *app) exceptionsOf(p *policy.Policy, out *reported, add []policy.Exception) error {
+	doc, err := p.ExceptionsDocument(add)
+	if err != nil {
+		return err
+	}
+	if doc == nil {
+		return &userError{Code: "no-exceptions", Why: out.Bundle + " has no data.exceptions to add to",
+			Hint: "let its rules read lists below data.exceptions, as the embedded rules do (docs/rules.md)"}
+	}
+	return a.printJSON(doc)
+}
+
+// packWith is the pack that has a rule, or "elsewhere".
+func packWith(ctx context.Context, rule string) string {
+	for _, name := range rules.Packs() {
+		fsys, err := rules.Pack(name)
+		if err != nil {
+			continue
+		}
+		listed, _, err := policy.Pack{Name: name, FS: fsys}.List(ctx)
+		if err == nil && slices.ContainsFunc(listed, func(e policy.ExplainedRule) bool { return e.Rule.ID == rule }) {
+			return name
+		}
+	}
+	return "elsewhere"
 }
 
 // bundleOfAgent is the bundle that the running agent says it has, if it is one
@@ -240,27 +288,22 @@ func choose(ps []proposal, count uint64) []policy.Exception {
 	return out
 }
 
-// entries puts chosen exceptions into the shape of data.exceptions.
-func entries(list []policy.Exception) map[string]any {
-	out := map[string]any{}
+// entries puts chosen exceptions into the shape of the data.
+func (out *reported) entries(list []policy.Exception) {
+	out.Exceptions = map[string]any{}
 	for _, x := range list {
-		at := out
-		keys := strings.Split(x.Data, ".")[1:]
-		for _, k := range keys[:len(keys)-1] {
-			next, ok := at[k].(map[string]any)
-			if !ok {
-				next = map[string]any{}
-				at[k] = next
+		below, pack := out.Exceptions, x.PackOf()
+		if pack != "" {
+			if out.Packs == nil {
+				out.Packs = map[string]map[string]any{}
 			}
-			at = next
+			if out.Packs[pack] == nil {
+				out.Packs[pack] = map[string]any{"exceptions": map[string]any{}}
+			}
+			below = out.Packs[pack]["exceptions"].(map[string]any)
 		}
-		last := keys[len(keys)-1]
-		have, _ := at[last].([]any)
-		if !slices.Contains(have, x.Value) {
-			at[last] = append(have, x.Value)
-		}
+		x.Below(below)
 	}
-	return out
 }
 
 func (a *app) reportText(out *reported, top int) error {
@@ -286,7 +329,12 @@ func (a *app) reportText(out *reported, top int) error {
 			for _, q := range g.Proposals {
 				fmt.Fprintf(&b, "           except %s += %s  (lets %d of %d pass)%s\n", q.Data, valueText(q.Value), q.Silences, g.Count, warnBroad(q))
 			}
-			if len(g.Proposals) == 0 {
+			switch {
+			case g.Foreign == "elsewhere":
+				fmt.Fprintf(&b, "           no exceptions: there is no such rule in %s (--bundle names another)\n", visible(out.Bundle))
+			case g.Foreign != "":
+				fmt.Fprintf(&b, "           no exceptions yet: the rule is of a pack (--pack %s)\n", g.Foreign)
+			case len(g.Proposals) == 0:
 				fmt.Fprintf(&b, "           no entry of data.exceptions lets it pass\n")
 			}
 		}
@@ -297,6 +345,13 @@ func (a *app) reportText(out *reported, top int) error {
 			return err
 		}
 		fmt.Fprintf(&b, "\nTo let all of this pass, add to data.exceptions (--exceptions writes the whole document):\n%s", doc)
+	}
+	for _, name := range slices.Sorted(maps.Keys(out.Packs)) {
+		doc, err := jsonIndent(out.Packs[name])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "\nTo let it pass the pack %s, add to its data (--pack %[1]s=FILE; --exceptions=%[1]s writes the whole file):\n%[2]s", name, doc)
 	}
 	_, err := fmt.Fprint(a.out, b.String())
 	return err

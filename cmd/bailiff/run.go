@@ -74,28 +74,27 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	from, err := cfg.Policy.open(cfg.Bundle, packs, log)
+	pace := &pacer{}
+	from, err := cfg.Policy.open(cfg.Bundle, packs, pace, log)
 	if err != nil {
 		return err
 	}
-	ag := &agent{log: log, id: id, rescue: cfg.Rescue, bundle: bundles{from: from, packs: packs, wanted: modes}, explicit: cfg.Backend != bpf.BackendAuto,
-		keptModes: keptModes, applied: &applied{dir: cfg.StateDir, open: cfg.openApplied(packs, log)}}
+	ag := &agent{log: log, id: id, scope: cfg.Scope, rescue: cfg.Rescue, bundle: bundles{from: from, pace: pace, packs: packs, wanted: modes}, explicit: cfg.Backend != bpf.BackendAuto,
+		keptModes: keptModes, applied: &applied{dir: cfg.StateDir, open: cfg.openApplied(packs, pace, log)}}
 	ag.probation = rollout.NewProbation(ag.probationEnded)
 
 	// Changes are noticed from here on: what is read below is not missed when
 	// it changes while the rest starts.
 	ch := noticeChanges(from)
 	defer ch.close()
-	p, err := ag.firstPolicy(ctx, cfg)
+	p, err := ag.firstPolicy(ctx, cfg, a.complain)
 	if ctx.Err() != nil {
 		return nil // told to stop while it waited for a bundle
 	}
 	if err != nil {
 		return err
 	}
-	if ag.bundle.fallback {
-		modes = event.Modes{} // the embedded rules are not what the operator wanted enforced
-	}
+	modes = ag.startModes(ctx, p, cfg.Force)
 
 	// The socket is taken before the kernel is touched: a second agent ends here.
 	hub := server.NewHub(id)
@@ -120,7 +119,10 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 		Backend: cfg.Backend, Scope: cfg.Scope, Rescue: cfg.Rescue,
 		AllOpens: cfg.Events.AllOpens, Env: cfg.Events.Env, RingBytes: cfg.RingSize, Log: log.Named("bpf"),
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // told to stop while it started: no failure
+	case err != nil:
 		return &userError{Code: "kernel", Why: err.Error(), Hint: "run `bailiff doctor` to see what this kernel allows"}
 	}
 	defer closeKernel(kernel, log)
@@ -143,7 +145,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
 		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: ag.decided.sinks(stats, ag.vitals, hub, out),
 		Redact: redactor.Event, Evaluated: stats.evaluated, Log: log,
-		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding,
+		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding, Digest: ag.digests.Of,
 	})
 	if err != nil {
 		return err
@@ -155,9 +157,6 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 		if err := ag.mayEnforce(event.ModeEnforce); err != nil {
 			return err
 		}
-	}
-	if err := ag.guard(ctx, p, modes, nil, cfg.Force, "start"); err != nil {
-		return err
 	}
 	if keptErr != nil {
 		ag.Raise(enforcer.CondModesNotKept, keptErr.Error())
@@ -200,6 +199,9 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, metr
 	select {
 	case <-ag.Ready():
 	case err := <-enforced:
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // told to stop before the first policy was in force
+		}
 		return err
 	}
 	ag.told()
@@ -277,7 +279,8 @@ func serve(ctx context.Context, cfg *config, ag *agent, srv *server.Server, metr
 
 // firstPolicy loads the configured bundle, or the one that was applied in its
 // place.
-func (a *agent) firstPolicy(ctx context.Context, cfg *config) (*policy.Policy, error) {
+func (a *agent) firstPolicy(ctx context.Context, cfg *config, complain func(error)) (*policy.Policy, error) {
+	a.bundle.started = a.bundle.pace.begin(0)
 	p, report, err := a.bundle.first(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -295,6 +298,10 @@ func (a *agent) firstPolicy(ctx context.Context, cfg *config) (*policy.Policy, e
 			a.log.Info("the configured bundle has changed since another was applied: the configured one is used", "applied", facts.Name)
 			a.applied.forget(a.log)
 		}
+	}
+	if a.bundle.fallback {
+		origin = embedded
+		complain(a.bundle.problem) // to who sits before it, or reads the journal: with place and mark
 	}
 	logReport(a.log, report)
 	a.setPolicy(p, origin)

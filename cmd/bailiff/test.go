@@ -19,6 +19,7 @@ type testFlags struct {
 	all        bool
 	minPercent float64
 	each       bool
+	packs      []string
 }
 
 func (a *app) testCmd() *cobra.Command {
@@ -39,17 +40,21 @@ they must have, judged by OPA and by the form that the kernel gets.
       verdict: deny                   # allow, alert or deny
       rule: shadow-read               # optional: who must decide
 
-What an act does not say is zero; docs/input.md lists the fields.
+What an act does not say is zero; docs/input.md lists the fields. With --pack
+the rules of packs are added, and their tests, which run with the data that they
+have then.
 
 Exit code 1: a test fails, or less is reached than --coverage-min or
 --require-covered ask for. It needs neither root nor an agent.`,
 		Example: `  bailiff test ./rules
   bailiff test ./rules --coverage --require-covered
-  bailiff test ./rules --run shadow -o json`,
+  bailiff test ./rules --run shadow -o json
+  bailiff test ./rules --pack miners=miners.json`,
 		Args:        cobra.MaximumNArgs(1),
 		Annotations: map[string]string{"yaml": "true"},
 		RunE:        func(c *cobra.Command, args []string) error { return a.test(c.Context(), args, &f) },
 	}
+	packsFlag(c.Flags(), &f.packs)
 	c.Flags().StringVar(&f.run, "run", "", "only tests and acts whose name matches this regular expression")
 	c.Flags().BoolVar(&f.coverage, "coverage", false, "also show what no test reaches: lines, rules, clauses of the kernel's form")
 	c.Flags().BoolVarP(&f.all, "verbose", "v", false, "also show what passed")
@@ -59,9 +64,12 @@ Exit code 1: a test fails, or less is reached than --coverage-min or
 }
 
 func (a *app) test(ctx context.Context, args []string, f *testFlags) error {
+	packs, err := findPacks(f.packs)
+	if err != nil {
+		return err
+	}
 	var r *policy.TestReport
-	var err error
-	o := policy.TestOptions{Run: f.run}
+	o := policy.TestOptions{Options: policy.Options{Packs: packs}, Run: f.run}
 	if src := sourceArg(args); src == "" {
 		r, err = policy.TestFS(ctx, rules.FS, o)
 	} else {

@@ -12,11 +12,11 @@ import (
 // decisions counts events by hook, verdict and effect, and how long their
 // decisions took. It is a sink.
 type decisions struct {
-	n       [8][8][8]atomic.Uint64
+	n       [16][8][8]atomic.Uint64
 	latency *prometheus.HistogramVec
 	sources [8]prometheus.Observer
 	engine  *prometheus.HistogramVec
-	hooks   [8]prometheus.Observer
+	hooks   [16]prometheus.Observer
 }
 
 func newDecisions() *decisions {
@@ -34,15 +34,16 @@ func newDecisions() *decisions {
 	}
 	for i := range d.sources {
 		d.sources[i] = d.latency.WithLabelValues(event.Source(i).String())
-		d.hooks[i] = d.engine.WithLabelValues(event.Hook(i).String())
+	}
+	for _, p := range event.Judged {
+		for _, h := range p.Hooks() {
+			d.hooks[h] = d.engine.WithLabelValues(h.String())
+		}
 	}
 	// What is never observed is not shown.
 	for i := range d.sources {
 		if event.Source(i) > event.SourceDefault || i == int(event.SourceNone) {
 			d.latency.DeleteLabelValues(event.Source(i).String())
-		}
-		if event.Hook(i) == event.HookNone || event.Hook(i) >= event.HookExit {
-			d.engine.DeleteLabelValues(event.Hook(i).String())
 		}
 	}
 	return d
@@ -53,11 +54,15 @@ func (d *decisions) Emit(e *event.Event) {
 	if e.Agent != nil {
 		return
 	}
-	d.n[e.Hook&7][e.Decision.Verdict&7][e.Decision.Effect&7].Add(1)
+	d.n[e.Hook&15][e.Decision.Verdict&7][e.Decision.Effect&7].Add(1)
 	if s := e.Decision.Source; s != event.SourceNone {
 		d.sources[s&7].Observe(max(0, time.Since(e.Time)).Seconds())
 	}
 }
 
 // evaluated counts one evaluation by the engine.
-func (d *decisions) evaluated(h event.Hook, took time.Duration) { d.hooks[h&7].Observe(took.Seconds()) }
+func (d *decisions) evaluated(h event.Hook, took time.Duration) {
+	if o := d.hooks[h&15]; o != nil {
+		o.Observe(took.Seconds())
+	}
+}

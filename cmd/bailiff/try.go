@@ -2,20 +2,16 @@ package main
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -24,16 +20,19 @@ import (
 )
 
 // OPA's compiler cannot be interrupted, and a bundle can be made on which it
-// recurses or multiplies without end. So the agent first lets a child of its
-// own load the bundle, under limits of memory and time: what kills the child
-// does not kill the agent. What the child has done, the agent can do.
+// recurses or multiplies without end. So a child of the agent, under limits of
+// memory and time, loads the bundle one step ahead of the agent: what kills the
+// child does not kill the agent. What the child has done, the agent can do, or
+// takes over: lowering is what takes longest.
 
 // tried is what the child says: lines of JSON on its standard output.
 type tried struct {
-	Step   string        `json:"step,omitempty"` // what it is about to do
+	Step   policy.Step   `json:"step,omitempty"` // what it is about to do
 	Done   bool          `json:"done,omitempty"`
 	Errors policy.Errors `json:"errors,omitempty"`
 	Other  string        `json:"other,omitempty"` // an error that is no policy.Error
+	// HandsOver: what it made of the rules comes on the descriptor handOver.
+	HandsOver bool `json:"hands_over,omitempty"`
 }
 
 // tryCmd is the child. It is for the agent, not for people.
@@ -41,6 +40,8 @@ func (a *app) tryCmd() *cobra.Command {
 	var limits policy.Limits
 	var memory int64
 	var cpu time.Duration
+	var packs []string
+	var handsOver bool
 	c := &cobra.Command{
 		Use: "try-bundle", Hidden: true, Args: cobra.NoArgs,
 		Short: "Load a bundle from standard input, under limits (for the agent itself)",
@@ -49,20 +50,25 @@ func (a *app) tryCmd() *cobra.Command {
 				return err
 			}
 			say := func(t tried) error { return json.NewEncoder(a.out).Encode(t) }
-			if err := say(tried{Step: "read"}); err != nil {
+			if err := say(tried{Step: policy.StepRead}); err != nil {
 				return err
 			}
-			err := tryBundle(c.Context(), os.Stdin, policy.Options{Limits: limits}, say)
-			out := tried{Done: true}
+			p, err := tryBundle(c.Context(), os.Stdin, limits, packs, &pacer{base: paceChild, most: memory / 4 * 3}, say)
+			out := tried{Done: true, HandsOver: handsOver && err == nil}
 			if err != nil && !errors.As(err, &out.Errors) {
 				out.Other = err.Error()
 			}
-			return say(out)
+			if err := say(out); err != nil || !out.HandsOver {
+				return err
+			}
+			return gob.NewEncoder(os.NewFile(handOver, "hand-over")).Encode(p.Lowered())
 		},
 	}
 	f := c.Flags()
 	f.Int64Var(&memory, "memory", 1<<30, "bytes")
 	f.DurationVar(&cpu, "cpu", time.Minute, "processor time")
+	f.BoolVar(&handsOver, "hand-over", false, "write what was lowered to descriptor 3")
+	f.StringArrayVar(&packs, "pack", nil, "")
 	f.Int64Var(&limits.ArchiveBytes, "archive-bytes", 0, "")
 	f.Int64Var(&limits.TotalBytes, "total-bytes", 0, "")
 	f.Int64Var(&limits.FileBytes, "file-bytes", 0, "")
@@ -72,12 +78,6 @@ func (a *app) tryCmd() *cobra.Command {
 	f.IntVar(&limits.Digits, "digits", 0, "")
 	f.IntVar(&limits.Rules, "rules", 0, "")
 	return c
-}
-
-func limitArgs(l policy.Limits) []string {
-	i := func(name string, n int64) string { return "--" + name + "=" + strconv.FormatInt(n, 10) }
-	return []string{i("archive-bytes", l.ArchiveBytes), i("total-bytes", l.TotalBytes), i("file-bytes", l.FileBytes), i("rego-bytes", l.RegoBytes),
-		i("entries", int64(l.Entries)), i("nesting", int64(l.Nesting)), i("digits", int64(l.Digits)), i("rules", int64(l.Rules))}
 }
 
 // confine limits this process, for good.
@@ -96,7 +96,23 @@ func confine(memory int64, cpu time.Duration) error {
 	return nil
 }
 
-func tryBundle(ctx context.Context, r io.Reader, o policy.Options, say func(tried) error) error {
+// handOver is the descriptor on which the child gives what it made of the rules.
+const handOver = 3
+
+// announcer is policy.Ahead for the child: nobody is ahead of it, and it says
+// what it is about to do.
+type announcer func(tried) error
+
+func (say announcer) Did(_ context.Context, s policy.Step) (bool, error) {
+	return false, say(tried{Step: s})
+}
+func (announcer) Lowered() *policy.Lowered { return nil }
+
+func tryBundle(ctx context.Context, r io.Reader, limits policy.Limits, packs []string, pace *pacer, say announcer) (*policy.Policy, error) {
+	found, err := findPacks(packs)
+	if err != nil {
+		return nil, err
+	}
 	var archives [][]byte
 	for tr := tar.NewReader(r); ; {
 		_, err := tr.Next()
@@ -104,104 +120,19 @@ func tryBundle(ctx context.Context, r io.Reader, o policy.Options, say func(trie
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("read archives: %w", err)
+			return nil, fmt.Errorf("read archives: %w", err)
 		}
 		raw, err := io.ReadAll(tr)
 		if err != nil {
-			return fmt.Errorf("read archives: %w", err)
+			return nil, fmt.Errorf("read archives: %w", err)
 		}
 		archives = append(archives, raw)
 	}
-	a, err := sources.Join(archives, o)
+	a, err := sources.Join(archives, policy.Options{Limits: limits, Packs: found})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := say(tried{Step: "compile and lower"}); err != nil {
-		return err
-	}
-	_, _, err = a.Compile(ctx)
-	return err
-}
-
-// trier starts the child.
-type trier struct {
-	limits policy.Limits
-	memory int64 // bytes
-	log    hclog.Logger
-}
-
-// try implements sources.Options.Try.
-func (t *trier) try(ctx context.Context, archives [][]byte) (bool, error) {
-	left := time.Minute
-	if deadline, ok := ctx.Deadline(); ok {
-		left = time.Until(deadline)
-	}
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", append([]string{"try-bundle",
-		"--memory=" + strconv.FormatInt(t.memory, 10), "--cpu=" + (2 * left).String()}, limitArgs(t.limits)...)...)
-	cmd.Args[0] = "bailiff" // not its path: what is said about it, and what a test binary goes by
-	cmd.Env = []string{}
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	in, err := packArchives(archives)
-	if err != nil {
-		return false, err
-	}
-	var out, complaints bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &complaints
-	failed := cmd.Run()
-	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
-	}
-	last := tried{}
-	for d := json.NewDecoder(&out); ; {
-		var next tried
-		if d.Decode(&next) != nil {
-			break
-		}
-		last = next
-	}
-	switch {
-	case last.Step == "" && !last.Done:
-		// It did not begin: the policy in force may not let it. That must not
-		// be what keeps a better policy out.
-		t.log.Warn("cannot try the bundle in a process of its own, loading it at once", "error", failed, "output", firstLine(complaints.String()))
-		return false, nil
-	case !last.Done:
-		return false, policy.Errors{{Code: policy.CodeUnbounded,
-			Why:  fmt.Sprintf("the bundle exhausts the process that tries it, at the step %q: %s", last.Step, whyExhausted(failed, complaints.String())),
-			Hint: fmt.Sprintf("simplify the rules: no long chains of operators, else or helpers; the process has %d MiB (policy.limits.compile_memory)", t.memory>>20)}}
-	case last.Errors != nil:
-		return false, last.Errors
-	case last.Other != "":
-		return false, errors.New(last.Other)
-	}
-	return true, nil
-}
-
-func whyExhausted(err error, complaints string) string {
-	switch {
-	case strings.Contains(complaints, "stack overflow") || strings.Contains(complaints, "stack exceeds"):
-		return "it recurses too deep"
-	case strings.Contains(complaints, "out of memory") || strings.Contains(complaints, "cannot allocate memory"):
-		return "it needs too much memory"
-	}
-	return fmt.Sprintf("%v %s", err, firstLine(complaints))
-}
-
-func firstLine(s string) string { s, _, _ = strings.Cut(strings.TrimSpace(s), "\n"); return s }
-
-func packArchives(archives [][]byte) (io.Reader, error) {
-	var b bytes.Buffer
-	tw := tar.NewWriter(&b)
-	for i, raw := range archives {
-		if err := tw.WriteHeader(&tar.Header{Name: strconv.Itoa(i), Mode: 0o600, Size: int64(len(raw)), Typeflag: tar.TypeReg}); err != nil {
-			return nil, fmt.Errorf("pack archives: %w", err)
-		}
-		if _, err := tw.Write(raw); err != nil {
-			return nil, fmt.Errorf("pack archives: %w", err)
-		}
-	}
-	if err := tw.Close(); err != nil {
-		return nil, fmt.Errorf("pack archives: %w", err)
-	}
-	return &b, nil
+	pace.begin(a.Size())
+	p, _, err := a.CompileAfter(ctx, say)
+	return p, err
 }

@@ -109,7 +109,7 @@ func (v *vitals) run(ctx context.Context) {
 // act executes this program. Where enforcement is limited to cgroups it is
 // done in one of them: elsewhere nothing is told of it.
 func (v *vitals) act(ctx context.Context, word string) error {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", canaryWord, word)
+	cmd := exec.CommandContext(ctx, ownProgram(), canaryWord, word)
 	cmd.Args[0], cmd.Dir, cmd.Env = "bailiff", "/", []string{"GOMAXPROCS=1"}
 	err := v.cage.run(cmd)
 	var exit *exec.ExitError

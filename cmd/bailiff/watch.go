@@ -10,12 +10,14 @@ import (
 )
 
 // A bundle is rarely written by one call. It is read when two looks in a row
-// saw the same, or when it has been changing for patience.
+// saw the same, or when it has been changing for patience. The second look at an
+// archive comes soon: of one that is half written nothing comes into force.
 //
 // It is looked at, not watched: an inotify watch would make every open on the
 // same filesystem dearer, for all processes (docs/performance.md).
 const (
 	look     = 250 * time.Millisecond
+	lookSoon = 100 * time.Millisecond
 	patience = 2 * time.Second
 )
 
@@ -23,6 +25,7 @@ const (
 type watcher struct {
 	path string // absolute
 	last uint64 // print of what was read
+	file bool   // it was an archive at the last look
 }
 
 // newWatcher takes the bundle as it is now for known.
@@ -43,6 +46,9 @@ func (w *watcher) print() uint64 {
 	// What cannot be read is a state of its own; loading will say why.
 	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		h.Write([]byte(path))
+		if path == root {
+			w.file = err == nil && !d.IsDir()
+		}
 		if err != nil {
 			return nil
 		}
@@ -57,14 +63,14 @@ func (w *watcher) print() uint64 {
 // run calls changed after each change until the context ends, never twice at
 // once.
 func (w *watcher) run(ctx context.Context, changed func()) {
-	tick := time.NewTicker(look)
-	defer tick.Stop()
+	wait := time.NewTimer(look)
+	defer wait.Stop()
 	before, since := w.last, time.Time{} // since: when it began to differ from what was read
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-wait.C:
 		}
 		now := w.print()
 		switch {
@@ -78,5 +84,10 @@ func (w *watcher) run(ctx context.Context, changed func()) {
 			changed()
 		}
 		before = now
+		next := look
+		if w.file && now != w.last {
+			next = lookSoon
+		}
+		wait.Reset(next)
 	}
 }

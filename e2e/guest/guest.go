@@ -107,10 +107,10 @@ func (m *Machine) args(initrd string) []string {
 		"-kernel", m.Kernel, "-initrd", initrd,
 		// no_timer_check: on a busy host the emulated timer may look dead to the
 		// kernel when it tries it out, and the guest would panic.
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check rdinit=/init",
+		"-append", "console=ttyS0 quiet oops=panic panic=-1 mitigations=off no_timer_check rdinit=/init",
 	}
 	if m.Root != "" {
-		args[len(args)-1] = "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/sbin/init systemd.log_target=console systemd.show_status=0"
+		args[len(args)-1] = "console=ttyS0 quiet oops=panic panic=-1 mitigations=off rdinit=/sbin/init systemd.log_target=console systemd.show_status=0"
 	}
 	if m.ICount {
 		args = append(args, "-icount", "shift=0,sleep=off")

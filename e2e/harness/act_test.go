@@ -23,6 +23,10 @@ func TestActs(t *testing.T) {
 	if err := WriteProgram(prog, MarkerProgram(marker)); err != nil {
 		t.Fatal(err)
 	}
+	interpreted := filepath.Join(dir, "interpreted")
+	if err := WriteProgram(interpreted, InterpretedProgram(prog)); err != nil {
+		t.Fatal(err)
+	}
 	deep := "a/b/c/file"
 	if err := os.MkdirAll(filepath.Join(dir, "a/b/c"), 0o755); err != nil {
 		t.Fatal(err)
@@ -46,6 +50,8 @@ func TestActs(t *testing.T) {
 		{name: "open deep", steps: [][]string{{"deep", dir, deep}}},
 		{name: "open by io_uring", steps: [][]string{{"uring", file}}},
 		{name: "open missing by io_uring", steps: [][]string{{"uring", file + "x"}}, errno: syscall.ENOENT, exit: 1},
+		{name: "map", steps: [][]string{{"map", file, "x"}, {"map", file, "rx"}, {"map", file, "r"}}},
+		{name: "ELF interpreter", steps: [][]string{{"exec", interpreted}}, exit: MarkerExit},
 		{name: "chroot", root: true, steps: [][]string{{"chroot", dir}, {"open", "/file"}}},
 		{name: "bind", root: true, steps: [][]string{{"unshare"}, {"bind", file, prog}, {"open", prog}}},
 		{name: "setuid", root: true, steps: [][]string{{"setuid", "1234"}, {"chroot", "/"}}, errno: syscall.EPERM, exit: 1},

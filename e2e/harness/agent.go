@@ -175,15 +175,20 @@ type Status struct {
 	Revision   string            `json:"revision"`
 	Generation uint32            `json:"generation"`
 	Counters   map[string]uint64 `json:"counters"`
-	Conditions []struct {
-		Code string `json:"code"`
-		Text string `json:"text"`
-	} `json:"conditions"`
-	Canary struct {
+	Conditions []Condition       `json:"conditions"`
+	Canary     struct {
 		Stage    string        `json:"stage"`
 		Seen     time.Duration `json:"seen_ns"`
 		Streamed time.Duration `json:"streamed_ns"`
 	} `json:"canary"`
+}
+
+// Condition is one way of being unwell.
+type Condition struct {
+	Code     string `json:"code"`
+	Severity string `json:"severity"`
+	Text     string `json:"text"`
+	Remedy   string `json:"remedy"`
 }
 
 // Status asks the agent how it is.
@@ -244,21 +249,22 @@ func (l *logBuffer) String() string {
 }
 
 // ProcessCPU returns the processor time that a running process has used, user
-// and system, to a hundredth of a second (proc_pid_stat(5), fields 14 and 15).
-func ProcessCPU(pid int) (time.Duration, error) {
+// and system, and that its children had that have ended, to a hundredth of a
+// second (proc_pid_stat(5), fields 14 to 17).
+func ProcessCPU(pid int) (own, children time.Duration, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	// The name in field 2 may hold anything, so count from its end.
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	var ticks uint64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseUint(f, 10, 64)
+	var ticks [4]time.Duration
+	for i := range ticks {
+		n, err := strconv.ParseInt(fields[11+i], 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("read process times: %w", err)
+			return 0, 0, fmt.Errorf("read process times: %w", err)
 		}
-		ticks += n
+		ticks[i] = time.Duration(n) * 10 * time.Millisecond
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+	return ticks[0] + ticks[1], ticks[2] + ticks[3], nil
 }

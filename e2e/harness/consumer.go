@@ -30,6 +30,7 @@ const ackEvery = 100 * time.Millisecond
 type Consumer struct {
 	Name   string // under which the agent keeps its place; "": the live stream
 	Filter *bailiffv1.EventsRequest
+	Each   func(event []byte) error // if not nil, gets each event once, in its wire form
 
 	mu      sync.Mutex
 	order   []string // runs as they came
@@ -278,6 +279,7 @@ func (c *Consumer) gap(g *bailiffv1.Gap) {
 func (c *Consumer) event(b []byte, now time.Time) error {
 	var seq, hook uint64
 	var at time.Time
+	whole := b
 	for len(b) > 0 && hook == 0 {
 		num, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -323,6 +325,11 @@ func (c *Consumer) event(b []byte, now time.Time) error {
 	}
 	c.run.Holes += seq - c.run.Last - 1
 	c.run.Last = seq
+	if c.Each != nil {
+		if err := c.Each(whole); err != nil {
+			return err
+		}
+	}
 	if hook == uint64(bailiffv1.Hook_HOOK_NONE) {
 		c.run.Notices++
 		return nil

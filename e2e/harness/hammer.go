@@ -43,8 +43,9 @@ func stepHammer(args []string) (string, error) {
 			h.Changes++
 		}
 		h.Last = last
-		// A guest has one processor, and the agent needs some of it.
-		_ = unix.Nanosleep(&unix.Timespec{Nsec: 2_000_000}, nil)
+		// A guest has one processor, and each denial is an event: without a pause
+		// the agent has no time left for the policy that is to be changed.
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: 20_000_000}, nil)
 	}
 	b, err := json.Marshal(h)
 	return string(b), err

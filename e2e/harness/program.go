@@ -24,6 +24,10 @@ func MarkerProgram(marker string) []byte {
 	}, marker)
 }
 
+// TrapProgram returns a static x86-64 program whose first instruction ends it
+// with SIGILL.
+func TrapProgram() []byte { return program([]byte{0x0f, 0x0b}, "") }
+
 // ExitProgram returns a static x86-64 program that does nothing but exit.
 func ExitProgram() []byte {
 	return program([]byte{
@@ -92,6 +96,35 @@ func program(code []byte, text string) []byte {
 		b = le.AppendUint64(b, v) // offset, vaddr, paddr, filesz, memsz, align
 	}
 	return append(b, code...)
+}
+
+// InterpretedProgram returns an x86-64 program without code of its own, which
+// names another program as its ELF interpreter: that is mapped and started.
+func InterpretedProgram(interpreter string) []byte {
+	const base, headers = 0x800000, 64 + 2*56 // not where program puts one
+	le := binary.LittleEndian
+	b := append([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1}, make([]byte, 9)...)
+	b = le.AppendUint16(b, 2)
+	b = le.AppendUint16(b, 62)
+	b = le.AppendUint32(b, 1)
+	for _, v := range []uint64{base + headers, 64, 0} {
+		b = le.AppendUint64(b, v) // entry, phoff, shoff
+	}
+	b = le.AppendUint32(b, 0)
+	for _, v := range []uint16{64, 56, 2, 64, 0, 0} {
+		b = le.AppendUint16(b, v)
+	}
+	text := append([]byte(interpreter), 0)
+	size := uint64(headers + len(text))
+	segment := func(kind, flags uint32, values ...uint64) {
+		b = le.AppendUint32(le.AppendUint32(b, kind), flags)
+		for _, v := range values {
+			b = le.AppendUint64(b, v) // offset, vaddr, paddr, filesz, memsz, align
+		}
+	}
+	segment(3, 4, headers, base+headers, base+headers, uint64(len(text)), uint64(len(text)), 1) // interpreter
+	segment(1, 5, 0, base, base, size, size, 0x1000)
+	return append(b, text...)
 }
 
 // WriteProgram writes an executable file.

@@ -24,6 +24,8 @@ func steps() map[string]func(args []string) (string, error) {
 		"handle":  stepOpenByHandle,
 		"deep":    stepOpenDeep,
 		"uring":   stepOpenByRing,
+		"map":     stepMap,
+		"mapanon": stepMapAnon,
 		"hammer":  stepHammer,
 		"flood":   stepFlood,
 		"measure": stepMeasure, "measure-spawn": stepMeasureSpawn,
@@ -35,15 +37,25 @@ func steps() map[string]func(args []string) (string, error) {
 		"tmpfs":   func(a []string) (string, error) { return "", unix.Mount("tmpfs", a[0], "tmpfs", 0, "") },
 		"link":    func(a []string) (string, error) { return "", unix.Link(a[0], a[1]) },
 		"rename":  func(a []string) (string, error) { return "", unix.Rename(a[0], a[1]) },
-		"setuid":  stepSetUID,
-		"enter":   stepEnter,
+		"unlink":  func(a []string) (string, error) { return "", unix.Unlink(a[0]) },
+		"symlink": func(a []string) (string, error) { return "", unix.Symlink(a[0], a[1]) },
+		"mknod":   func(a []string) (string, error) { return "", unix.Mknod(a[0], unix.S_IFIFO|0o644, 0) },
+		"cut":     func(a []string) (string, error) { return "", unix.Truncate(a[0], 0) },
+		"swap": func(a []string) (string, error) {
+			return "", unix.Renameat2(unix.AT_FDCWD, a[0], unix.AT_FDCWD, a[1], unix.RENAME_EXCHANGE)
+		},
+		"setuid": stepSetUID,
+		"enter":  stepEnter,
 
+		"ptrace": stepPtrace,
+		"vmread": stepVMRead,
 		"fork":   stepFork,
 		"crowd":  stepCrowd,
 		"spawn":  stepSpawn,
 		"tty":    stepTTY,
 		"thread": stepThread,
 		"exec":   stepExec,
+		"env":    stepEnv,
 		"become": stepBecome,
 		"fexec":  stepFexec,
 		"memfd":  stepMemfd,
@@ -72,6 +84,31 @@ func stepOpen(args []string) (string, error) {
 	fd, err := unix.Open(args[0], flags[how]|unix.O_CLOEXEC, 0o644)
 	if err == nil {
 		unix.Close(fd)
+	}
+	return "", err
+}
+
+// stepPtrace attaches to the process args[0], which ends with this one.
+func stepPtrace(args []string) (string, error) {
+	pid, err := strconv.Atoi(args[0])
+	if err != nil {
+		return "", err
+	}
+	runtime.LockOSThread() // for good: the thread is the tracer
+	return "", unix.PtraceSeize(pid)
+}
+
+// stepVMRead reads a byte of the memory of the process args[0]. There is none
+// at the address: who may read gets EFAULT, which is success here.
+func stepVMRead(args []string) (string, error) {
+	pid, err := strconv.Atoi(args[0])
+	if err != nil {
+		return "", err
+	}
+	b := []byte{0}
+	local := []unix.Iovec{{Base: &b[0], Len: 1}}
+	if _, err = unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: 1, Len: 1}}, 0); errors.Is(err, unix.EFAULT) {
+		err = nil
 	}
 	return "", err
 }
@@ -116,6 +153,38 @@ func stepOpenDeep(args []string) (string, error) {
 		}
 	}
 	return stepOpen([]string{dirs[len(dirs)-1]})
+}
+
+// stepMap maps args[0] the way that args[1] names: x, executable at once; rx, for
+// reading first; r, for reading only.
+func stepMap(args []string) (string, error) {
+	fd, err := unix.Open(args[0], unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open file: %v", err)
+	}
+	prot := unix.PROT_READ
+	if args[1] == "x" {
+		prot |= unix.PROT_EXEC
+	}
+	b, err := unix.Mmap(fd, 0, 1, prot, unix.MAP_PRIVATE)
+	if err != nil || args[1] != "rx" {
+		return "", err
+	}
+	return "", unix.Mprotect(b, prot|unix.PROT_EXEC)
+}
+
+// stepMapAnon makes memory of no file executable, as compilers at run time do.
+func stepMapAnon([]string) (string, error) {
+	for _, prot := range []int{unix.PROT_READ, unix.PROT_READ | unix.PROT_EXEC} {
+		b, err := unix.Mmap(-1, 0, 1, prot, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err == nil {
+			err = unix.Mprotect(b, unix.PROT_READ|unix.PROT_EXEC)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return "", nil
 }
 
 // stepUnshare gives the act program a mount namespace of its own.
@@ -240,6 +309,11 @@ func onThread(f func() (string, error)) (text string, err error) {
 
 // stepExec becomes another program: nothing more is reported if it succeeds.
 func stepExec(args []string) (string, error) { return "", unix.Exec(args[0], args, nil) }
+
+// stepEnv is stepExec with an environment: the first argument, one variable a line.
+func stepEnv(args []string) (string, error) {
+	return "", unix.Exec(args[1], args[1:], strings.Split(args[0], "\n"))
+}
 
 // stepBecome becomes the act program args[0], which does the one step that
 // the other arguments are.

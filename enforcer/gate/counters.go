@@ -14,6 +14,7 @@ const (
 	cntDeadline
 	cntBreaker
 	cntErrors
+	cntFile
 	cntLate
 	cntGone
 	cntUnread
@@ -32,6 +33,7 @@ var counterNames = [numCounters]string{
 	cntDeadline:  "gate_missed_deadline",
 	cntBreaker:   "gate_missed_breaker",
 	cntErrors:    "gate_missed_error",
+	cntFile:      "gate_missed_file",
 	cntLate:      "gate_late_answers",
 	cntGone:      "gate_gone",
 	cntUnread:    "gate_unread",

@@ -43,6 +43,9 @@ type Case interface {
 type Answer struct {
 	Known bool // false: there is no answer, the default stands
 	Allow bool
+	// Barred: nobody can answer about this file. That is no sign of trouble: it
+	// does not count for the breaker, which a file's owner could open else.
+	Barred bool
 }
 
 // Outcome is how an exec left the gate.
@@ -57,4 +60,5 @@ const (
 	ReasonDeadline = "deadline" // no answer in time
 	ReasonBreaker  = "breaker"  // nobody was asked: too many misses before
 	ReasonError    = "error"    // the Judge had no answer
+	ReasonFile     = "file"     // the file is such that there is none
 )

@@ -133,14 +133,26 @@ func (g *Gate) start() {
 // work reads and answers one question after the other, until the gate is closed
 // or somebody else has taken this worker's place.
 func (g *Gate) work() {
-	fds := []unix.PollFd{{Fd: int32(g.fd), Events: unix.POLLIN}, {Fd: int32(g.stop.fd), Events: unix.POLLIN}}
+	w, err := g.waiter()
+	if err != nil {
+		g.log.Error("gate cannot wait for questions", "error", err)
+		return
+	}
+	defer unix.Close(w)
+	var got [2]unix.EpollEvent
 	for {
-		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+		n, err := unix.EpollWait(w, got[:], -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			g.log.Error("gate cannot wait for questions", "error", err)
 			return
 		}
-		if fds[1].Revents != 0 {
-			return
+		for i := range max(n, 0) {
+			if got[i].Fd == int32(g.stop.fd) {
+				return
+			}
+		}
+		if n <= 0 {
+			continue
 		}
 		q, err := g.read()
 		switch {
@@ -153,6 +165,22 @@ func (g *Gate) work() {
 			return
 		}
 	}
+}
+
+// waiter makes what one worker waits with: of those who wait a question wakes
+// one only. A worker that is busy is passed over.
+func (g *Gate) waiter() (int, error) {
+	w, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	for fd, events := range map[int]uint32{g.fd: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, g.stop.fd: unix.EPOLLIN} {
+		if err := unix.EpollCtl(w, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}); err != nil {
+			unix.Close(w)
+			return -1, err
+		}
+	}
+	return w, nil
 }
 
 // handle answers one question; false says that the worker has been replaced.
@@ -198,6 +226,9 @@ func (g *Gate) judge(q *question) bool {
 	switch {
 	case !inTime && q.waitGivenUp():
 		g.count.add(cntLate)
+	case !a.Known && a.Barred:
+		g.state.hit()
+		q.giveUp(ReasonFile, cntFile)
 	case !a.Known:
 		g.state.missed()
 		q.giveUp(ReasonError, cntErrors)

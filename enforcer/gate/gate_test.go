@@ -2,10 +2,13 @@ package gate
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -156,6 +159,9 @@ func TestLoader(t *testing.T) {
 	}
 	defer unix.Close(fd)
 	name := loaderOf(fd)
+	if want := namedByELF(t, "/bin/true"); name != want {
+		t.Errorf("the loader is %q, not %q", want, name)
+	}
 	if name == "" {
 		t.Skip("/bin/true is static")
 	}
@@ -180,6 +186,26 @@ func TestLoader(t *testing.T) {
 	if l.is(tid, fd) {
 		t.Error("another file is not the loader")
 	}
+}
+
+// namedByELF is what debug/elf reads of a program.
+func namedByELF(t *testing.T, path string) string {
+	t.Helper()
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			b, err := io.ReadAll(p.Open())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.TrimRight(string(b), "\x00")
+		}
+	}
+	return ""
 }
 
 func TestCandidates(t *testing.T) {

@@ -3,7 +3,7 @@ package gate
 import (
 	"bytes"
 	"debug/elf"
-	"os"
+	"encoding/binary"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -61,43 +61,57 @@ func (l *loaders) is(tid int32, fd int) bool {
 }
 
 // loaderOf returns the interpreter that an ELF file names, "" if it names none.
+// debug/elf would read the sections too: this is on the way of each exec.
 func loaderOf(fd int) string {
 	var head [4096]byte
 	n, err := unix.Pread(fd, head[:], 0)
-	if err != nil || n < 4 || string(head[:4]) != elf.ELFMAG {
+	if err != nil || n < 64 || string(head[:4]) != elf.ELFMAG {
 		return ""
 	}
-	f, err := elf.NewFile(&prefix{fd: fd, head: head[:n]})
-	if err != nil {
-		return ""
+	var order binary.ByteOrder = binary.LittleEndian
+	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
+		order = binary.BigEndian
 	}
-	for _, p := range f.Progs {
-		if p.Type != elf.PT_INTERP || p.Filesz > unix.PathMax {
-			continue
+	wide := elf.Class(head[elf.EI_CLASS]) == elf.ELFCLASS64
+	at, size, num := uint64(order.Uint32(head[28:])), order.Uint16(head[42:]), order.Uint16(head[44:])
+	if wide {
+		at, size, num = order.Uint64(head[32:]), order.Uint16(head[54:]), order.Uint16(head[56:])
+	}
+	for i := range uint64(num) {
+		var p [56]byte
+		want := p[:32]
+		if wide {
+			want = p[:]
 		}
-		b := make([]byte, p.Filesz)
-		if _, err := p.ReadAt(b, 0); err != nil {
+		if !readAt(fd, head[:n], want, at+i*uint64(size)) {
 			return ""
 		}
-		name, _, _ := bytes.Cut(b, []byte{0})
+		if elf.ProgType(order.Uint32(p[:])) != elf.PT_INTERP {
+			continue
+		}
+		from, length := uint64(order.Uint32(p[4:])), uint64(order.Uint32(p[16:]))
+		if wide {
+			from, length = order.Uint64(p[8:]), order.Uint64(p[32:])
+		}
+		if length > unix.PathMax {
+			return ""
+		}
+		name := make([]byte, length)
+		if !readAt(fd, head[:n], name, from) {
+			return ""
+		}
+		name, _, _ = bytes.Cut(name, []byte{0})
 		return string(name)
 	}
 	return ""
 }
 
-// prefix reads a file of which the beginning is known already.
-type prefix struct {
-	fd   int
-	head []byte
-}
-
-func (p *prefix) ReadAt(b []byte, off int64) (int, error) {
-	if off >= 0 && off+int64(len(b)) <= int64(len(p.head)) {
-		return copy(b, p.head[off:]), nil
+// readAt fills b from a file of which the beginning is known already.
+func readAt(fd int, head, b []byte, off uint64) bool {
+	if end := off + uint64(len(b)); off <= end && end <= uint64(len(head)) {
+		copy(b, head[off:])
+		return true
 	}
-	n, err := unix.Pread(p.fd, b, off)
-	if err == nil && n < len(b) {
-		err = os.ErrInvalid
-	}
-	return max(n, 0), err
+	n, err := unix.Pread(fd, b, int64(off))
+	return err == nil && n == len(b)
 }

@@ -128,7 +128,7 @@ func result(d *event.Decision) map[string]any {
 func (c *encoder) custom(e *event.Event) map[string]any {
 	d := &e.Decision
 	out := map[string]any{"seq": e.Seq, "run_id": c.o.Run.ID, "boot_id": c.o.Run.Boot, "exec_id": e.Process.ExecID, "would_deny": d.WouldDeny()}
-	for name, set := range map[string]bool{"late": d.Late, "undecided": d.Undecided, "divergence": d.Divergence} {
+	for name, set := range map[string]bool{"late": d.Late, "undecided": d.Undecided, "divergence": d.Divergence, "commit": d.Commit} {
 		if set {
 			out[name] = true
 		}

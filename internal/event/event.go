@@ -60,6 +60,11 @@ type File struct {
 	DirMode uint32   `json:"dir_mode"` // st_mode of the directory it was found in
 	DirUID  uint32   `json:"dir_uid"`  // owner of that directory
 	Traits  []string `json:"traits,omitempty"`
+	// Identities are the names that the policy gives this file in data.bailiff.identities, sorted.
+	Identities []string `json:"identities,omitempty"`
+	// SHA256 of the content, lower-case hex, as the gate judged it; "" if no rule
+	// asked for it or it could not be had.
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // Process is one process image. Pids are tgids of the initial pid namespace.
@@ -84,8 +89,10 @@ type Process struct {
 	MntNS    uint32   `json:"mnt_ns"`
 	PidNS    uint32   `json:"pid_ns"`
 	UserNS   uint32   `json:"user_ns"`
-	TTY      uint32   `json:"tty"`        // tty_nr as in /proc/pid/stat; 0 means none
-	Start    uint64   `json:"start_boot"` // nanoseconds after boot
+	TTY      uint32   `json:"tty"`              // tty_nr as in /proc/pid/stat; 0 means none
+	Start    uint64   `json:"start_boot"`       // nanoseconds after boot
+	Traits   []string `json:"traits,omitempty"` // see ProcessTraits
+	Stdio    []string `json:"stdio,omitempty"`  // exec: see Stdio
 }
 
 // Exec is what only a successful exec has: all of it written by the caller.
@@ -96,9 +103,12 @@ type Exec struct {
 	ArgsCut   bool              `json:"args_truncated,omitempty"`
 	Env       map[string]string `json:"env,omitempty"` // only the selected names
 	EnvCut    bool              `json:"env_truncated,omitempty"`
-	Cwd       string            `json:"cwd"`
-	OpenedAs  string            `json:"opened_as"`        // the string given to execve
-	Script    string            `json:"script,omitempty"` // canonical path, when File is its interpreter
+	// EnvAgain are names that occur more than once; Env has the first value. The
+	// C library takes that, the dynamic linker the last.
+	EnvAgain []string `json:"env_again,omitempty"`
+	Cwd      string   `json:"cwd"`
+	OpenedAs string   `json:"opened_as"`        // the string given to execve
+	Script   string   `json:"script,omitempty"` // canonical path, when File is its interpreter
 	// Interpreter is what runs, when File is a script: the verdict was about the script.
 	Interpreter string `json:"interpreter,omitempty"`
 	Comm        string `json:"comm"`
@@ -109,6 +119,13 @@ type Fork struct {
 	PID    int32  `json:"pid"` // thread group id; 0 when the fork was refused
 	ExecID ExecID `json:"exec_id"`
 	Flags  uint64 `json:"flags"` // clone flags
+}
+
+// Target is the process that another one attaches to; File is its program.
+type Target struct {
+	PID    int32    `json:"pid"`              // thread group id, initial pid namespace
+	ExecID ExecID   `json:"exec_id"`          // 0: the agent does not know it
+	Traits []string `json:"traits,omitempty"` // see TargetTraits
 }
 
 // Exit is how a process ended.
@@ -131,15 +148,24 @@ type Event struct {
 	Exec    *Exec     `json:"exec,omitempty"`
 	Fork    *Fork     `json:"fork,omitempty"`
 	Exit    *Exit     `json:"exit,omitempty"`
+	Target  *Target   `json:"target,omitempty"`
 	Open    []string  `json:"open,omitempty"` // how it was opened: see OpenFlags
 	// CgroupProcs is the number of processes in the subject's cgroup as the
 	// kernel side counts them, the new one not included.
-	CgroupProcs uint64   `json:"cgroup_processes,omitempty"`
-	Decision    Decision `json:"decision"`
-	Agent       *Notice  `json:"agent,omitempty"` // set on records about the agent, Hook is none
+	CgroupProcs uint64 `json:"cgroup_processes,omitempty"`
+	// CgroupRate is how many acts of this hook, a fork or an exec, the subject's
+	// cgroup saw within the last second; 0 while no rule reads it.
+	CgroupRate uint64 `json:"cgroup_rate,omitempty"`
+	// FileAge is how many seconds ago File was changed.
+	FileAge  uint64   `json:"file_age,omitempty"`
+	Decision Decision `json:"decision"`
+	Agent    *Notice  `json:"agent,omitempty"` // set on records about the agent, Hook is none
 	// Redacted lists the fields in which a secret was hidden, as paths
 	// ("exec.args"), sorted.
 	Redacted []string `json:"redacted,omitempty"`
+	// Rebound says that the files and programs of this event may have had other
+	// names when the kernel decided: the policy's paths were tied to files anew.
+	Rebound bool `json:"-"`
 	// Handle is the kernel side's own note on an undecided act; it hands it
 	// back to Kernel.Remember. Nobody else reads it.
 	Handle any `json:"-"`
@@ -161,6 +187,9 @@ type Decision struct {
 	Undecided  bool      `json:"undecided,omitempty"`  // a deferred rule had no verdict at the time of the act
 	FailOpen   string    `json:"fail_open,omitempty"`  // why an act passed though it could not be judged
 	Divergence bool      `json:"divergence,omitempty"` // OPA disagrees with the kernel
+	// Commit: decided when the new image of an exec was in place, before its
+	// first instruction. One that was killed has run none.
+	Commit bool `json:"commit,omitempty"`
 }
 
 // WouldDeny reports a deny verdict that was not acted upon because of the mode.

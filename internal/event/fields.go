@@ -1,5 +1,7 @@
 package event
 
+import "slices"
+
 // Kind is the type of an input field.
 type Kind uint8
 
@@ -11,6 +13,8 @@ const (
 	KindPaths              // a list of canonical paths
 	KindList               // a list of strings
 	KindMap                // an object of strings
+	KindNames              // a list out of the names that the policy gives in data.bailiff.identities
+	KindEnum               // one of Field.Bits, its index in the kernel
 )
 
 // Trust says who can write a field's value.
@@ -28,6 +32,7 @@ const (
 	PartUser    Part = iota // only user space has it
 	PartSubject             // known for a process; changes at exec, fork, setuid
 	PartObject              // known for the act
+	PartCommit              // known when the new image is in place, before its first instruction
 )
 
 // FieldID numbers the fields that the kernel holds; 0 is not a field. The
@@ -66,6 +71,16 @@ const (
 	FieldOpenFlags
 	FieldCloneFlags
 	FieldCgroupProcs
+	FieldStdio
+	FieldProcessTraits
+	FieldIdentities
+	FieldForkRate
+	FieldExecRate
+	FieldFileAge
+	FieldHook
+	FieldTargetTraits
+	FieldArgs
+	FieldEnv
 	NumFields
 )
 
@@ -79,19 +94,37 @@ type Field struct {
 	Part  Part
 	Trust Trust
 	Hooks []Hook   // where it can be other than zero
-	Bits  []string // KindFlags: names of bits 0, 1, ...
+	Bits  []string // KindFlags: names of bits 0, 1, ...; KindEnum: names of 0, 1, ...
 	Doc   string   // one sentence: meaning, unit
 }
 
+// In reports whether the rules of a package can find the field other than zero.
+func (f Field) In(h Hook) bool {
+	return slices.ContainsFunc(f.Hooks, func(o Hook) bool { return o.Package() == h })
+}
+
 // NotAtGate lists the fields that are not known yet when an exec is held at the
-// gate: the file is open, but its arguments have not been looked at.
-var NotAtGate = []string{"args", "env", "cwd", "script"}
+// gate: the file is open, but its arguments have not been looked at; and what
+// only the hook reads.
+var NotAtGate = []string{"args", "env", "cwd", "script", "process.cgroup.execs_per_second"}
+
+// OnlyAtGate lists the fields that are known only while an exec is held.
+var OnlyAtGate = []string{"file.sha256"}
 
 // OpenFlags are the bits of input.open.flags.
 var OpenFlags = []string{"read", "write", "append", "create", "truncate", "exclusive", "directory"}
 
 // Traits are the bits of input.file.traits.
-var Traits = []string{"memory_backed", "unlinked", "setuid", "setgid", "world_writable", "dir_world_writable"}
+var Traits = []string{"memory_backed", "unlinked", "setuid", "setgid", "world_writable", "dir_world_writable", "overlay_upper"}
+
+// ProcessTraits are the bits of input.process.traits.
+var ProcessTraits = []string{"container", "own_mnt_ns", "own_pid_ns", "own_user_ns"}
+
+// TargetTraits are the bits of input.target.traits.
+var TargetTraits = []string{"descendant", "other_user", "other_mnt_ns"}
+
+// Stdio are the bits of input.process.stdio.
+var Stdio = []string{"stdin_socket", "stdout_socket", "stderr_socket", "stdin_network", "stdout_network", "stderr_network"}
 
 // Capabilities are the bits of input.process.caps, as in linux/capability.h.
 var Capabilities = []string{
@@ -104,17 +137,18 @@ var Capabilities = []string{
 }
 
 var (
-	all      = []Hook{HookExec, HookFork, HookOpen}
+	all      = append(withFile, HookFork)
 	onExec   = []Hook{HookExec}
 	onFork   = []Hook{HookFork}
-	onOpen   = []Hook{HookOpen}
-	withFile = []Hook{HookExec, HookOpen}
+	onOpen   = slices.DeleteFunc(HookOpen.Hooks(), func(h Hook) bool { return h == HookPtrace })
+	onPtrace = []Hook{HookPtrace}
+	withFile = append(HookExec.Hooks(), HookOpen.Hooks()...)
 )
 
 // Fields is the input document: total, the same for every hook, zero value
 // where a field does not apply.
 var Fields = []Field{
-	{"hook", KindString, FieldNone, PartUser, TrustKernel, all, nil, "exec, fork or open."},
+	{"hook", KindEnum, FieldHook, PartObject, TrustKernel, all, hookNames, "What is judged. In bailiff.exec: exec, or mmap, when a file is mapped executable. In bailiff.open: open, or create, link, rename, unlink, truncate, when a file or its name is changed without an open, and ptrace, when a process is attached to."},
 
 	{"process.pid", KindInt, FieldNone, PartUser, TrustKernel, all, nil, "Thread group id of the acting process, initial pid namespace."},
 	{"process.exe.path", KindPath, FieldExePath, PartSubject, TrustKernel, all, nil, "Canonical path of the program that acts, taken at its exec."},
@@ -132,28 +166,38 @@ var Fields = []Field{
 	{"process.cgroup.id", KindInt, FieldCgroupID, PartSubject, TrustKernel, all, nil, "cgroup v2 id: inode of its directory."},
 	{"process.cgroup.path", KindString, FieldNone, PartUser, TrustKernel, all, nil, "Path of the cgroup below the cgroup2 mount."},
 	{"process.cgroup.processes", KindInt, FieldCgroupProcs, PartObject, TrustKernel, onFork, nil, "Processes in the cgroup before this fork, as counted by Bailiff since it started plus those it found."},
+	{"process.cgroup.forks_per_second", KindInt, FieldForkRate, PartObject, TrustKernel, onFork, nil, "Processes that were made in the cgroup within the last second, without this one. Counted from when a rule reads it."},
+	{"process.cgroup.execs_per_second", KindInt, FieldExecRate, PartObject, TrustKernel, onExec, nil, "Programs that were executed in the cgroup within the last second, without this one. Counted from when a rule reads it."},
 	{"process.ns.mnt", KindInt, FieldMntNS, PartSubject, TrustKernel, all, nil, "Inode of the mount namespace."},
 	{"process.ns.pid", KindInt, FieldPidNS, PartSubject, TrustKernel, all, nil, "Inode of the pid namespace of its children."},
 	{"process.ns.user", KindInt, FieldUserNS, PartSubject, TrustKernel, all, nil, "Inode of the user namespace."},
 	{"process.tty", KindInt, FieldTTY, PartSubject, TrustKernel, all, nil, "Controlling terminal as in /proc/pid/stat; 0 if there is none."},
+	{"process.traits", KindFlags, FieldProcessTraits, PartObject, TrustKernel, all, ProcessTraits, "Where the process lives: own_mnt_ns, own_pid_ns (for its children), own_user_ns (its namespace is not the initial one of the kernel); container (own_mnt_ns, and own_pid_ns or another root directory than that of process 1)."},
+	{"process.stdio", KindFlags, FieldStdio, PartObject, TrustKernel, onExec, Stdio, "What the new image has as descriptors 0, 1, 2 (those that are closed on exec left out): stdin_socket, stdout_socket, stderr_socket (any socket), stdin_network, stdout_network, stderr_network (a socket of another family than UNIX, and not one that listens)."},
 
-	{"file.path", KindPath, FieldPath, PartObject, TrustKernel, withFile, nil, "Canonical path of the file that is executed or opened."},
+	{"file.path", KindPath, FieldPath, PartObject, TrustKernel, withFile, nil, "Canonical path of the file that is executed, opened, mapped or changed; of the program of a process that is attached to."},
 	{"file.name", KindString, FieldName, PartObject, TrustKernel, withFile, nil, "Last component of file.path."},
+	{"file.identities", KindNames, FieldIdentities, PartObject, TrustKernel, withFile, nil, "Names from data.bailiff.identities that the file has, in the order of the alphabet. They follow it through hard links, bind mounts and renames, and go to the file that takes its place."},
 	{"file.mode", KindInt, FieldMode, PartObject, TrustKernel, withFile, nil, "st_mode: type, set-id and permission bits."},
 	{"file.uid", KindInt, FieldOwner, PartObject, TrustKernel, withFile, nil, "Owner, initial user namespace."},
 	{"file.gid", KindInt, FieldGroup, PartObject, TrustKernel, withFile, nil, "Group, initial user namespace."},
 	{"file.nlink", KindInt, FieldNlink, PartObject, TrustKernel, withFile, nil, "Number of hard links; 0 for an unlinked or never linked file."},
 	{"file.fs.magic", KindInt, FieldFsMagic, PartObject, TrustKernel, withFile, nil, "Magic number of the filesystem, as in linux/magic.h."},
 	{"file.fs.type", KindString, FieldNone, PartUser, TrustKernel, withFile, nil, "Name of the filesystem type."},
-	{"file.traits", KindFlags, FieldTraits, PartObject, TrustKernel, withFile, Traits, "What is unusual about the file: memory_backed (memfd, shared memory or a tmpfs at /dev/shm), unlinked, setuid, setgid, world_writable, dir_world_writable."},
+	{"file.traits", KindFlags, FieldTraits, PartObject, TrustKernel, withFile, Traits, "What is unusual about the file: memory_backed (memfd, shared memory or a tmpfs at /dev/shm), unlinked, setuid, setgid, world_writable, dir_world_writable, overlay_upper (in the upper layer of an overlay: not from the image, or changed since)."},
+	{"file.age", KindInt, FieldFileAge, PartObject, TrustKernel, withFile, nil, "Whole seconds since the content or an attribute of the file was changed (ctime), by the wall clock; 0 if that is in the future."},
 	{"file.dir.mode", KindInt, FieldDirMode, PartObject, TrustKernel, withFile, nil, "st_mode of the directory that holds the file."},
 	{"file.dir.uid", KindInt, FieldDirUID, PartObject, TrustKernel, withFile, nil, "Owner of the directory that holds the file."},
 
-	{"args", KindList, FieldNone, PartUser, TrustProcess, onExec, nil, "Argument vector of the new image; known after the point of no return."},
-	{"env", KindMap, FieldNone, PartUser, TrustProcess, onExec, nil, "The selected environment variables of the new image."},
+	{"file.sha256", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "SHA-256 of the content that is executed, lower-case hex; only for rules that are held (undecided: hold). The agent reads the file while the exec waits, and keeps writers out until it has begun."},
+
+	{"args", KindList, FieldArgs, PartCommit, TrustProcess, onExec, nil, "Argument vector of the new image; known after the point of no return."},
+	{"env", KindMap, FieldEnv, PartCommit, TrustProcess, onExec, nil, "The selected environment variables of the new image."},
 	{"cwd", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "Working directory of the caller, canonical."},
 	{"script", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "Canonical path of the script when file is its interpreter."},
-	{"open.flags", KindFlags, FieldOpenFlags, PartObject, TrustKernel, onOpen, OpenFlags, "How the file is opened: read, write, append, create, truncate, exclusive, directory."},
+	{"open.flags", KindFlags, FieldOpenFlags, PartObject, TrustKernel, onOpen, OpenFlags, "How the file is opened: read, write, append, create, truncate, exclusive, directory. What changes a file without an open has write, with create for a name that is made, truncate, and read for a file that gets another name."},
+	{"target.pid", KindInt, FieldNone, PartUser, TrustKernel, onPtrace, nil, "Thread group id of the process that is attached to, initial pid namespace."},
+	{"target.traits", KindFlags, FieldTargetTraits, PartObject, TrustKernel, onPtrace, TargetTraits, "How that process stands to the one that attaches: descendant (that one is above it), other_user (it has another real or effective user id), other_mnt_ns (it is in another mount namespace)."},
 	{"fork.flags", KindInt, FieldCloneFlags, PartObject, TrustKernel, onFork, nil, "Clone flags."},
 }
 

@@ -156,5 +156,8 @@ func ShareText(share uint32) string {
 	if share == 0 || share > ShareAll {
 		share = ShareAll
 	}
+	if share < ShareAll/10000 {
+		return "less than 0.01%"
+	}
 	return strconv.FormatFloat(float64(int(float64(share)*10000/ShareAll+0.5))/100, 'f', -1, 64) + "%"
 }

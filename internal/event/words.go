@@ -15,12 +15,45 @@ const (
 	HookFork      // a new process (never a thread) is about to exist
 	HookOpen      // a file is about to be opened
 	HookExit      // a process has ended; reported, never judged
+	HookMmap      // a file is about to be mapped executable; the rules on exec judge it
+	// What changes a file or its name without an open: the rules on open judge it.
+	HookCreate   // a name is about to be made, of a file of any kind but a directory
+	HookLink     // a file is about to get another name
+	HookRename   // a file or directory is about to be moved
+	HookUnlink   // a name is about to be removed
+	HookTruncate // a file is about to be cut by its name
+	HookPtrace   // a process is about to be attached to; the rules on open judge it by the program it runs
 )
 
-var hookNames = []string{"none", "exec", "fork", "open", "exit"}
+var hookNames = []string{"none", "exec", "fork", "open", "exit", "mmap", "create", "link", "rename", "unlink", "truncate", "ptrace"}
 
-// Judged lists the hooks for which a policy may have rules, in wire order.
+// Judged lists the hooks that packages of rules are named after, in wire order.
 var Judged = []Hook{HookExec, HookFork, HookOpen}
+
+// Package is the hook after which the package is named whose rules judge an act.
+func (h Hook) Package() Hook {
+	switch {
+	case h == HookMmap:
+		return HookExec
+	case h.Changes(), h == HookPtrace:
+		return HookOpen
+	}
+	return h
+}
+
+// Changes reports whether the act changes a file or its name without an open.
+func (h Hook) Changes() bool { return h >= HookCreate && h <= HookTruncate }
+
+// Hooks lists the hooks that the rules of a package judge, itself first.
+func (h Hook) Hooks() []Hook {
+	out := []Hook{h}
+	for o := range Hook(len(hookNames)) {
+		if o != h && o.Package() == h {
+			out = append(out, o)
+		}
+	}
+	return out
+}
 
 func (h Hook) String() string                { return nameOf(hookNames, h) }
 func (h Hook) MarshalText() ([]byte, error)  { return []byte(h.String()), nil }

@@ -19,7 +19,7 @@ func kindOf(k event.Kind) *cel.Type {
 	switch k {
 	case event.KindInt:
 		return cel.IntType
-	case event.KindFlags, event.KindPaths, event.KindList:
+	case event.KindFlags, event.KindPaths, event.KindList, event.KindNames:
 		return cel.ListType(cel.StringType)
 	case event.KindMap:
 		return cel.MapType(cel.StringType, cel.StringType)
@@ -42,7 +42,7 @@ func fields() (out []field) {
 		{"file.names", list}, {"fork.pid", cel.IntType}, {"exit.code", cel.IntType}, {"exit.signal", cel.IntType},
 		{"verdict", cel.StringType}, {"effect", cel.StringType}, {"source", cel.StringType}, {"mode", cel.StringType},
 		{"rule.id", cel.StringType}, {"rule.severity", cel.StringType}, {"rule.attack", list}, {"rules", list}, {"message", cel.StringType},
-		{"late", cel.BoolType}, {"undecided", cel.BoolType}, {"divergence", cel.BoolType}, {"fail_open", cel.StringType},
+		{"late", cel.BoolType}, {"undecided", cel.BoolType}, {"divergence", cel.BoolType}, {"commit", cel.BoolType}, {"fail_open", cel.StringType},
 	}...)
 }
 

@@ -45,8 +45,22 @@ func processValues() map[string]value {
 		"process.ns.pid":          func(e *event.Event) any { return int64(e.Process.PidNS) },
 		"process.ns.user":         func(e *event.Event) any { return int64(e.Process.UserNS) },
 		"process.tty":             func(e *event.Event) any { return int64(e.Process.TTY) },
+		"process.traits":          func(e *event.Event) any { return list(e.Process.Traits) },
+		"process.stdio":           func(e *event.Event) any { return list(e.Process.Stdio) },
 
 		"process.cgroup.processes": func(e *event.Event) any { return int64(e.CgroupProcs) },
+
+		"process.cgroup.forks_per_second": rate(event.HookFork),
+		"process.cgroup.execs_per_second": rate(event.HookExec),
+	}
+}
+
+func rate(h event.Hook) value {
+	return func(e *event.Event) any {
+		if e.Hook != h {
+			return int64(0)
+		}
+		return int64(e.CgroupRate)
 	}
 }
 
@@ -61,18 +75,21 @@ func fileValues() map[string]value {
 		}
 	}
 	return map[string]value{
-		"file.path":     of(func(f *event.File) any { return f.Path }),
-		"file.name":     of(func(f *event.File) any { return base(f.Path) }),
-		"file.names":    of(names),
-		"file.mode":     of(func(f *event.File) any { return int64(f.Mode) }),
-		"file.uid":      of(func(f *event.File) any { return int64(f.UID) }),
-		"file.gid":      of(func(f *event.File) any { return int64(f.GID) }),
-		"file.nlink":    of(func(f *event.File) any { return int64(f.Nlink) }),
-		"file.fs.magic": of(func(f *event.File) any { return int64(f.FsMagic) }),
-		"file.fs.type":  of(func(f *event.File) any { return f.FsType }),
-		"file.traits":   of(func(f *event.File) any { return list(f.Traits) }),
-		"file.dir.mode": of(func(f *event.File) any { return int64(f.DirMode) }),
-		"file.dir.uid":  of(func(f *event.File) any { return int64(f.DirUID) }),
+		"file.path":       of(func(f *event.File) any { return f.Path }),
+		"file.name":       of(func(f *event.File) any { return base(f.Path) }),
+		"file.names":      of(names),
+		"file.identities": of(func(f *event.File) any { return list(f.Identities) }),
+		"file.mode":       of(func(f *event.File) any { return int64(f.Mode) }),
+		"file.uid":        of(func(f *event.File) any { return int64(f.UID) }),
+		"file.gid":        of(func(f *event.File) any { return int64(f.GID) }),
+		"file.nlink":      of(func(f *event.File) any { return int64(f.Nlink) }),
+		"file.fs.magic":   of(func(f *event.File) any { return int64(f.FsMagic) }),
+		"file.fs.type":    of(func(f *event.File) any { return f.FsType }),
+		"file.traits":     of(func(f *event.File) any { return list(f.Traits) }),
+		"file.age":        func(e *event.Event) any { return int64(e.FileAge) },
+		"file.dir.mode":   of(func(f *event.File) any { return int64(f.DirMode) }),
+		"file.dir.uid":    of(func(f *event.File) any { return int64(f.DirUID) }),
+		"file.sha256":     of(func(f *event.File) any { return f.SHA256 }),
 	}
 }
 
@@ -92,6 +109,12 @@ func actValues() map[string]value {
 		}
 		return *e.Fork
 	}
+	target := func(e *event.Event) event.Target {
+		if e.Target == nil {
+			return event.Target{}
+		}
+		return *e.Target
+	}
 	exit := func(e *event.Event) event.Exit {
 		if e.Exit == nil {
 			return event.Exit{}
@@ -108,6 +131,9 @@ func actValues() map[string]value {
 		"open.flags": func(e *event.Event) any { return list(e.Open) },
 		"fork.pid":   func(e *event.Event) any { return int64(fork(e).PID) },
 		"fork.flags": func(e *event.Event) any { return int64(fork(e).Flags) },
+
+		"target.pid":    func(e *event.Event) any { return int64(target(e).PID) },
+		"target.traits": func(e *event.Event) any { return list(target(e).Traits) },
 
 		"exit.code":   func(e *event.Event) any { return int64(exit(e).Code) },
 		"exit.signal": func(e *event.Event) any { return int64(exit(e).Signal) },
@@ -137,6 +163,7 @@ func decisionValues() map[string]value {
 		"late":          func(e *event.Event) any { return e.Decision.Late },
 		"undecided":     func(e *event.Event) any { return e.Decision.Undecided },
 		"divergence":    func(e *event.Event) any { return e.Decision.Divergence },
+		"commit":        func(e *event.Event) any { return e.Decision.Commit },
 		"fail_open":     func(e *event.Event) any { return e.Decision.FailOpen },
 	}
 }

@@ -29,6 +29,7 @@ var borders = map[string]border{
 	"enforcer":             {[]string{"internal/event", "policy/ir"}, "kernel, engine and ways out are interfaces to it, so that it runs unprivileged in tests"},
 	"enforcer/gate":        {[]string{"internal/event"}, "a gate asks a question and needs no more"},
 	"internal/canary":      {[]string{"internal/event"}, "it knows the act and the stream by functions"},
+	"internal/digest":      {[]string{}, "what a file holds has nothing to do with rules"},
 	"internal/filter":      {[]string{"internal/event"}, "what people may ask of an event needs no more"},
 	"internal/redact":      {[]string{"internal/event"}, "hiding a secret needs no more than the event that it is in"},
 	"internal/spool":       {[]string{"internal/event"}, "a log of events needs no more"},

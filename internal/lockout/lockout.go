@@ -29,6 +29,12 @@ func (a Act) String() string {
 	switch e.Hook {
 	case event.HookFork:
 		return actor + " forks"
+	case event.HookMmap:
+		return fmt.Sprintf("%s maps %s executable", actor, e.File.Path)
+	case event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
+		return fmt.Sprintf("%s: %s of %s", actor, e.Hook, e.File.Path)
+	case event.HookPtrace:
+		return fmt.Sprintf("%s attaches to %s", actor, e.File.Path)
 	case event.HookOpen:
 		return fmt.Sprintf("%s opens %s (%s)", actor, e.File.Path, strings.Join(e.Open, ", "))
 	}

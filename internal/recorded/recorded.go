@@ -164,6 +164,9 @@ func Limits(e *event.Event) []string {
 		if x.EnvCut {
 			out = append(out, "env is cut")
 		}
+		if len(x.EnvAgain) > 0 {
+			out = append(out, "env holds a name more than once")
+		}
 	}
 	for _, field := range e.Redacted {
 		out = append(out, field+" has something hidden in it")

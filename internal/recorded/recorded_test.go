@@ -107,7 +107,7 @@ func TestLines(t *testing.T) {
 	if got[3].Event.Agent.Code != "started" {
 		t.Errorf("notice: %+v", got[3])
 	}
-	for _, bad := range []string{"syslog says hello\n", "{}\n", `{"hook":"rename"}` + "\n"} {
+	for _, bad := range []string{"syslog says hello\n", "{}\n", `{"hook":"teleport"}` + "\n"} {
 		if err := recorded.Lines(t.Context(), strings.NewReader(bad), nil); !errors.Is(err, recorded.ErrNotRecording) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -73,12 +75,45 @@ func (s *agentService) ReloadPolicy(ctx context.Context, r *bailiffv1.ReloadPoli
 	return &bailiffv1.ReloadPolicyResponse{PreviousRevision: previous, Revision: st.Revision, Generation: st.Generation}, nil
 }
 
-// refused says that the agent would not: nothing has changed.
+// Detailed is an error that can be shown to a person with place, mark and hint,
+// in several lines.
+type Detailed interface{ Detail() string }
+
+// maxDetail bounds what a status carries beside its message, in bytes: it
+// travels as a header, for which clients keep little room.
+const maxDetail = 3 << 10
+
+// refused says that the agent would not: nothing has changed. What the error has
+// to say to a person goes along (google.rpc.LocalizedMessage).
 func refused(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return status.FromContextError(err).Err()
 	}
-	return status.Error(codes.FailedPrecondition, utf8Of(err.Error()))
+	s := status.New(codes.FailedPrecondition, utf8Of(err.Error()))
+	var d Detailed
+	if !errors.As(err, &d) {
+		return s.Err()
+	}
+	text := utf8Of(d.Detail())
+	if len(text) > maxDetail {
+		cut := strings.LastIndexByte(text[:maxDetail], '\n') + 1
+		text = text[:cut] + "and more\n"
+	}
+	if with, werr := s.WithDetails(&errdetails.LocalizedMessage{Locale: "en", Message: text}); werr == nil {
+		s = with
+	}
+	return s.Err()
+}
+
+// DetailOf is what a refusal has to say to a person, "" if it is no more than
+// its message.
+func DetailOf(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if m, ok := d.(*errdetails.LocalizedMessage); ok {
+			return m.GetMessage()
+		}
+	}
+	return ""
 }
 
 func stamp(t time.Time) *timestamppb.Timestamp {

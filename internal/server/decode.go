@@ -13,7 +13,7 @@ func Decode(p *bailiffv1.Event) *event.Event {
 	d := decoder{escaped: p.GetEscaped()}
 	e := &event.Event{
 		Seq: p.GetSeq(), Time: p.GetTime().AsTime(), Boot: p.GetBoot(), Hook: decodeHook(p.GetHook()),
-		CgroupProcs: p.GetCgroupProcesses(), Open: d.list("open", p.GetOpen()), Decision: d.decision(p.GetDecision()),
+		CgroupProcs: p.GetCgroupProcesses(), CgroupRate: p.GetCgroupRate(), FileAge: p.GetFileAge(), Open: d.list("open", p.GetOpen()), Decision: d.decision(p.GetDecision()),
 		Redacted: p.GetRedacted(),
 	}
 	if q := p.GetProcess(); q != nil {
@@ -26,13 +26,16 @@ func Decode(p *bailiffv1.Event) *event.Event {
 	if x := p.GetExec(); x != nil {
 		e.Exec = &event.Exec{
 			ExecID: event.ExecID(x.GetExecId()), Args: d.list("exec.args", x.GetArgs()), ArgsTotal: x.GetArgsBytes(), ArgsCut: x.GetArgsTruncated(),
-			Env: d.dict("exec.env", x.GetEnv()), EnvCut: x.GetEnvTruncated(), Cwd: d.text("exec.cwd", x.GetCwd()),
+			Env: d.dict("exec.env", x.GetEnv()), EnvCut: x.GetEnvTruncated(), EnvAgain: d.list("exec.env_again", x.GetEnvAgain()), Cwd: d.text("exec.cwd", x.GetCwd()),
 			OpenedAs: d.text("exec.opened_as", x.GetOpenedAs()), Script: d.text("exec.script", x.GetScript()),
 			Interpreter: d.text("exec.interpreter", x.GetInterpreter()), Comm: d.text("exec.comm", x.GetComm()),
 		}
 	}
 	if f := p.GetFork(); f != nil {
 		e.Fork = &event.Fork{PID: f.GetPid(), ExecID: event.ExecID(f.GetExecId()), Flags: f.GetFlags()}
+	}
+	if t := p.GetTarget(); t != nil {
+		e.Target = &event.Target{PID: t.GetPid(), ExecID: event.ExecID(t.GetExecId()), Traits: d.list("target.traits", t.GetTraits())}
 	}
 	if x := p.GetExit(); x != nil {
 		e.Exit = &event.Exit{Code: uint8(x.GetCode()), Signal: uint8(x.GetSignal()), Core: x.GetCore()}
@@ -81,6 +84,7 @@ func (d decoder) process(p *bailiffv1.Process) event.Process {
 		UID: p.GetUid(), EUID: p.GetEuid(), GID: p.GetGid(), EGID: p.GetEgid(), LoginUID: p.GetLoginuid(), CapEff: p.GetCapEffective(),
 		CgroupID: p.GetCgroupId(), Cgroup: d.text("process.cgroup", p.GetCgroup()),
 		MntNS: p.GetMntNs(), PidNS: p.GetPidNs(), UserNS: p.GetUserNs(), TTY: p.GetTty(), Start: p.GetStartBoot(),
+		Traits: d.list("process.traits", p.GetTraits()), Stdio: d.list("process.stdio", p.GetStdio()),
 	}
 }
 
@@ -90,6 +94,8 @@ func (d decoder) file(field string, f *bailiffv1.File) event.File {
 		Path: d.text(field+".path", f.GetPath()), Names: d.list(field+".names", f.GetNames()), Unresolved: f.GetUnresolved(),
 		Mode: f.GetMode(), UID: f.GetUid(), GID: f.GetGid(), Nlink: f.GetNlink(), FsMagic: f.GetFsMagic(), FsType: d.text(field+".fs_type", f.GetFsType()),
 		DirMode: f.GetDirMode(), DirUID: f.GetDirUid(), Traits: d.list(field+".traits", f.GetTraits()),
+		Identities: d.list(field+".identities", f.GetIdentities()),
+		SHA256:     d.text(field+".sha256", f.GetSha256()),
 	}
 }
 
@@ -97,7 +103,7 @@ func (d decoder) decision(p *bailiffv1.Decision) event.Decision {
 	out := event.Decision{
 		Verdict: decodeVerdict(p.GetVerdict()), Effect: decodeEffect(p.GetEffect()), Source: event.Source(dec(p.GetSource())), Mode: DecodeMode(p.GetMode()),
 		Message: d.text("decision.message", p.GetMessage()), Revision: d.text("decision.revision", p.GetRevision()), Generation: p.GetGeneration(),
-		Late: p.GetLate(), Undecided: p.GetUndecided(), FailOpen: d.text("decision.fail_open", p.GetFailOpen()), Divergence: p.GetDivergence(),
+		Late: p.GetLate(), Undecided: p.GetUndecided(), FailOpen: d.text("decision.fail_open", p.GetFailOpen()), Divergence: p.GetDivergence(), Commit: p.GetCommit(),
 		ModeBy: event.ModeBy(dec(p.GetModeBy())),
 	}
 	if p.GetRule() != nil {

@@ -51,6 +51,13 @@ func AppendEvent(b []byte, e *event.Event) []byte {
 			w.flag(3, x.Core)
 		})
 	}
+	if t := e.Target; t != nil {
+		w.msg(18, func() {
+			w.num(1, uint64(t.PID))
+			w.num(2, uint64(t.ExecID))
+			w.list(3, "target.traits", t.Traits)
+		})
+	}
 	w.list(10, "open", e.Open)
 	w.num(11, e.CgroupProcs)
 	w.msg(12, func() { w.decision(&e.Decision) })
@@ -67,6 +74,8 @@ func AppendEvent(b []byte, e *event.Event) []byte {
 	for _, f := range e.Redacted {
 		w.element(15, f)
 	}
+	w.num(16, e.CgroupRate)
+	w.num(17, e.FileAge)
 	return w.b
 }
 
@@ -82,6 +91,7 @@ func (w *wire) exec(x *event.Exec) {
 	w.text(9, "exec.script", x.Script)
 	w.text(10, "exec.comm", x.Comm)
 	w.text(11, "exec.interpreter", x.Interpreter)
+	w.list(12, "exec.env_again", x.EnvAgain)
 }
 
 func (w *wire) process(p *event.Process) {
@@ -107,16 +117,18 @@ func (w *wire) process(p *event.Process) {
 	w.num(20, uint64(p.UserNS))
 	w.num(21, uint64(p.TTY))
 	w.num(22, p.Start)
+	w.list(23, "process.traits", p.Traits)
+	w.list(24, "process.stdio", p.Stdio)
 }
 
 // fileFields are the names of a file's fields in Event.escaped: a file stands
 // in three places, and names must not be put together for each event.
-type fileFields struct{ path, names, fsType, traits string }
+type fileFields struct{ path, names, fsType, traits, identities, sha256 string }
 
 var (
-	inFile   = fileFields{"file.path", "file.names", "file.fs_type", "file.traits"}
-	inExe    = fileFields{"process.exe.path", "process.exe.names", "process.exe.fs_type", "process.exe.traits"}
-	inParent = fileFields{"process.parent_exe.path", "process.parent_exe.names", "process.parent_exe.fs_type", "process.parent_exe.traits"}
+	inFile   = fileFields{"file.path", "file.names", "file.fs_type", "file.traits", "file.identities", "file.sha256"}
+	inExe    = fileFields{"process.exe.path", "process.exe.names", "process.exe.fs_type", "process.exe.traits", "process.exe.identities", "process.exe.sha256"}
+	inParent = fileFields{"process.parent_exe.path", "process.parent_exe.names", "process.parent_exe.fs_type", "process.parent_exe.traits", "process.parent_exe.identities", "process.parent_exe.sha256"}
 )
 
 func (w *wire) file(in fileFields, f *event.File) {
@@ -139,6 +151,8 @@ func (w *wire) file(in fileFields, f *event.File) {
 	w.num(11, uint64(f.DirMode))
 	w.num(12, uint64(f.DirUID))
 	w.list(13, in.traits, f.Traits)
+	w.list(14, in.identities, f.Identities)
+	w.text(20, in.sha256, f.SHA256)
 }
 
 func (w *wire) decision(d *event.Decision) {
@@ -159,6 +173,7 @@ func (w *wire) decision(d *event.Decision) {
 	w.flag(11, d.Undecided)
 	w.text(12, "decision.fail_open", d.FailOpen)
 	w.flag(13, d.Divergence)
+	w.flag(14, d.Commit)
 	w.num(20, uint64(d.ModeBy)+1)
 }
 

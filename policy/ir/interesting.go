@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -79,6 +80,7 @@ type value struct {
 	str   string
 	num   uint64
 	isStr bool
+	none  bool // of a text: there is none
 }
 
 func str(s string) value { return value{str: s, isStr: true} }
@@ -87,6 +89,12 @@ func num(n uint64) value { return value{num: n} }
 // values lists what is on either side of the condition.
 func (c *Cond) values() []value {
 	var out []value
+	if c.IsText() {
+		for _, s := range sample(c.Strs) {
+			out = append(out, str(s), str(s+"x"), str("x"+s), str("x"+s+"x"))
+		}
+		return append(out, value{none: true}, str(""))
+	}
 	switch c.Op {
 	case OpIn:
 		for _, s := range sample(c.Strs) {
@@ -116,7 +124,8 @@ func (c *Cond) values() []value {
 	case OpSame:
 		out = append(out, num(1), num(1<<32), num(1<<63-1))
 	}
-	if event.FieldByID(c.Field).Kind == event.KindInt || event.FieldByID(c.Field).Kind == event.KindFlags {
+	switch f := event.FieldByID(c.Field); {
+	case f.ID == event.FieldArgs, f.Kind == event.KindInt, f.Kind == event.KindFlags, f.Kind == event.KindEnum:
 		return append(out, num(0))
 	}
 	return append(out, str(""), str("/none/of/them"))
@@ -139,6 +148,10 @@ func sample[T any](l []T) []T {
 // changes the last component of the path, so that the key stays one that an
 // event can have.
 func (k *Key) put(c *Cond, v value) {
+	if c.Field == event.FieldArgs || c.Field == event.FieldEnv {
+		k.putText(c, v)
+		return
+	}
 	if !v.isStr {
 		k.Num[c.Field] = v.num
 		return
@@ -156,6 +169,42 @@ func (k *Key) put(c *Cond, v value) {
 		k.Str[name] = []string{BaseName(v.str)}
 	}
 }
+
+// putText sets a variable, or as many arguments as it takes.
+func (k *Key) putText(c *Cond, v value) {
+	if c.Field == event.FieldEnv {
+		if k.Env = maps.Clone(k.Env); v.none {
+			delete(k.Env, c.Var)
+		} else if k.Env == nil {
+			k.Env = map[string]string{c.Var: v.str}
+		} else {
+			k.Env[c.Var] = v.str
+		}
+		return
+	}
+	args := slices.Clone(k.Str[c.Field])
+	switch {
+	case !c.IsText():
+		n := int(min(v.num, mostArgs))
+		for len(args) < n {
+			args = append(args, "-")
+		}
+		args = args[:n]
+	case v.none:
+		args = args[:min(len(args), max(c.At-1, 0))]
+	case c.At == 0:
+		args = append(args, v.str)
+	default:
+		for len(args) < c.At {
+			args = append(args, "-")
+		}
+		args[c.At-1] = v.str
+	}
+	k.Str[c.Field], k.Num[c.Field] = args, uint64(len(args))
+}
+
+// mostArgs is how many arguments a key gets at most.
+const mostArgs = 100
 
 // nameFields are the path fields with the field of their last component.
 func nameFields() [][2]event.FieldID {

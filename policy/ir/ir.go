@@ -14,11 +14,25 @@ import (
 // Program is the lowered form of one bundle revision. It is immutable.
 type Program struct {
 	Revision string
+	// Env are the environment variables that rules name, sorted: what must be in
+	// the record of an exec.
+	Env []string
 	// Rules of a hook stand in the order in which they win: deny rules that
 	// block in every mode, that block in enforce mode, that only audit, then
-	// alert rules.
+	// alert rules. The key is a hook of event.Judged.
 	Rules map[event.Hook][]Rule
+	// Identities are the files that the policy gives names to, sorted by name.
+	Identities []Identity
 }
+
+// Identity is a name for a file, which it keeps wherever it is moved or linked.
+type Identity struct {
+	Name  string
+	Paths []string // where the file is found when the rules are installed, sorted
+}
+
+// MaxIdentities bounds the names: each is a bit of a kernel number.
+const MaxIdentities = 64
 
 // Undecided is what happens while a deferred rule has no verdict.
 type Undecided uint8
@@ -65,17 +79,22 @@ type Op uint8
 // Path fields may have several names for one object (hard links that the
 // policy names, directory aliases): a test holds if it holds for one of them.
 const (
-	OpIn      Op = iota // value is one of Strs (strings, paths) or Nums (numbers)
-	OpPrefix            // a path lies below one of Strs, directories that end in "/"
-	OpSuffix            // a name ends in one of Strs
-	OpLess              // number < Nums[0]
-	OpMaskEq            // number & Mask == Nums[0]
-	OpMaskAny           // number & Mask != 0
-	OpSame              // value == value of field Other
+	OpIn       Op = iota // value is one of Strs (strings, paths) or Nums (numbers)
+	OpPrefix             // a path lies below one of Strs, directories that end in "/"
+	OpSuffix             // a name ends in one of Strs
+	OpLess               // number < Nums[0]
+	OpMaskEq             // number & Mask == Nums[0]
+	OpMaskAny            // number & Mask != 0
+	OpSame               // value == value of field Other
+	OpContains           // a text holds one of Strs somewhere
 )
 
 // Cond is one test of one field. For FieldAncestors, OpIn and OpPrefix hold if
-// they hold for any of the ancestors.
+// they hold for any of the ancestors; for FieldIdentities, OpIn holds if the
+// file has one of these names; for FieldArgs, tests of text hold if they
+// do for any argument, or for the one at At, and tests of numbers are about the
+// number of arguments. A test of FieldEnv is about the variable Var, and does
+// not hold if there is none of that name.
 type Cond struct {
 	Field   event.FieldID
 	Op      Op
@@ -83,6 +102,8 @@ type Cond struct {
 	Nums    []uint64 // sorted, without duplicates
 	Mask    uint64
 	Other   event.FieldID // OpSame
+	At      int           // FieldArgs: index + 1; 0 for any
+	Var     string        // FieldEnv
 	Negated bool
 }
 
@@ -95,6 +116,11 @@ type Key struct {
 	// Unresolved says that the object's path is not known whole. Conditions
 	// on FieldPath then count as met whichever way they are put: fail closed.
 	Unresolved bool
+	// Env are environment variables by name. Whoever adds to it makes a copy.
+	Env map[string]string
+	// ArgsCut and EnvCut say that there may be more than is known. A test that
+	// does not hold for what is known then counts as met whichever way it is put.
+	ArgsCut, EnvCut bool
 }
 
 // Result is the answer for one key.
@@ -104,20 +130,51 @@ type Result struct {
 	Undecided []int         // rules that may hold beyond that
 }
 
-// Decide is the definition that kernel tables must agree with.
+// Decide is the definition that kernel tables must agree with. What is known
+// before the new image is in place is decided first: a clause that has to wait
+// wins only over rules of a lesser kind.
 func (p *Program) Decide(h event.Hook, k *Key) Result {
 	r := Result{Verdict: event.VerdictAllow, Rule: -1}
-	for i := range p.Rules[h] {
-		rule := &p.Rules[h][i]
-		certain, maybe := rule.Holds(k)
+	h = h.Package()
+	rules := p.Rules[h]
+	late := -1
+	for i := range rules {
+		certain, maybe := rules[i].Holds(k)
 		switch {
-		case certain && r.Rule < 0:
-			r.Rule, r.Verdict = i, rule.Verdict
-		case maybe && !certain:
+		case certain && rules[i].early(k):
+			if r.Rule < 0 {
+				r.Rule = i
+			}
+		case certain:
+			if late < 0 {
+				late = i
+			}
+		case maybe:
 			r.Undecided = append(r.Undecided, i)
 		}
 	}
+	if late >= 0 && (r.Rule < 0 || rules[late].Wins(&rules[r.Rule])) {
+		r.Rule = late
+	}
+	if r.Rule >= 0 {
+		r.Verdict = rules[r.Rule].Verdict
+	}
 	return r
+}
+
+// Judges reports whether the rule says anything about acts of a hook: unless none
+// of its clauses can hold there.
+func (r *Rule) Judges(h event.Hook) bool {
+	var k Key
+	k.Num[event.FieldHook] = uint64(h)
+	return len(r.Clauses) == 0 || slices.ContainsFunc(r.Clauses, func(c Clause) bool {
+		return !slices.ContainsFunc(c.When, func(w Cond) bool { return w.Field == event.FieldHook && !w.Holds(&k) })
+	})
+}
+
+// early: a clause holds for certain that does not wait for the new image.
+func (r *Rule) early(k *Key) bool {
+	return slices.ContainsFunc(r.Clauses, func(c Clause) bool { return !c.Maybe && !c.AtCommit() && c.Holds(k) })
 }
 
 // Holds reports whether a clause holds that stands for itself, and whether one
@@ -125,7 +182,8 @@ func (p *Program) Decide(h event.Hook, k *Key) Result {
 func (r *Rule) Holds(k *Key) (certain, maybe bool) {
 	for _, c := range r.Clauses {
 		if c.Holds(k) {
-			certain, maybe = certain || !c.Maybe, maybe || c.Maybe
+			open := c.Maybe || c.leans(k)
+			certain, maybe = certain || !open, maybe || open
 		}
 	}
 	return certain, maybe
@@ -146,7 +204,29 @@ func (c *Cond) Holds(k *Key) bool {
 	if k.Unresolved && (c.Field == event.FieldPath || c.Field == event.FieldName) {
 		return true
 	}
-	return c.test(k) != c.Negated
+	met := c.test(k)
+	return met != c.Negated || !met && c.cut(k)
+}
+
+// cut: more may be there than the test has seen.
+func (c *Cond) cut(k *Key) bool {
+	return c.IsText() && (c.Field == event.FieldArgs && k.ArgsCut || c.Field == event.FieldEnv && k.EnvCut)
+}
+
+// IsText reports whether the test is one of the text of arguments or environment.
+func (c *Cond) IsText() bool {
+	return c.Field == event.FieldEnv || c.Field == event.FieldArgs && len(c.Nums) == 0
+}
+
+// AtCommit reports whether the clause has to wait for what is known only when
+// the new image is in place: its arguments and environment.
+func (c *Clause) AtCommit() bool {
+	return slices.ContainsFunc(c.When, func(w Cond) bool { return event.FieldByID(w.Field).Part == event.PartCommit })
+}
+
+// leans: the clause holds only because something was cut.
+func (c *Clause) leans(k *Key) bool {
+	return slices.ContainsFunc(c.When, func(w Cond) bool { return w.cut(k) && !w.test(k) })
 }
 
 func (c *Cond) test(k *Key) bool {
@@ -163,15 +243,13 @@ func (c *Cond) test(k *Key) bool {
 			_, ok := slices.BinarySearch(c.Nums, n)
 			return ok
 		}
-		return anyName(k.Str[c.Field], func(s string) bool { _, ok := slices.BinarySearch(c.Strs, s); return ok })
+		return anyName(c.texts(k), func(s string) bool { _, ok := slices.BinarySearch(c.Strs, s); return ok })
 	case OpPrefix:
-		return anyName(k.Str[c.Field], func(s string) bool {
-			return slices.ContainsFunc(c.Strs, func(p string) bool { return strings.HasPrefix(s, p) })
-		})
+		return c.anyOf(k, strings.HasPrefix)
 	case OpSuffix:
-		return anyName(k.Str[c.Field], func(s string) bool {
-			return slices.ContainsFunc(c.Strs, func(p string) bool { return strings.HasSuffix(s, p) })
-		})
+		return c.anyOf(k, strings.HasSuffix)
+	case OpContains:
+		return c.anyOf(k, strings.Contains)
 	case OpSame:
 		if len(k.Str[c.Field]) > 0 || len(k.Str[c.Other]) > 0 {
 			return anyName(k.Str[c.Field], func(s string) bool { return slices.Contains(k.Str[c.Other], s) })
@@ -179,6 +257,28 @@ func (c *Cond) test(k *Key) bool {
 		return n == k.Num[c.Other]
 	}
 	return false
+}
+
+// texts are the values that a test of text is about.
+func (c *Cond) texts(k *Key) []string {
+	switch l := k.Str[c.Field]; {
+	case c.Field == event.FieldEnv:
+		if v, ok := k.Env[c.Var]; ok {
+			return []string{v}
+		}
+		return nil
+	case c.At == 0:
+		return l
+	case c.At <= len(l):
+		return l[c.At-1 : c.At]
+	}
+	return nil
+}
+
+func (c *Cond) anyOf(k *Key, test func(s, part string) bool) bool {
+	return anyName(c.texts(k), func(s string) bool {
+		return slices.ContainsFunc(c.Strs, func(p string) bool { return test(s, p) })
+	})
 }
 
 func anyName(names []string, f func(string) bool) bool { return slices.ContainsFunc(names, f) }

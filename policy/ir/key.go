@@ -26,17 +26,32 @@ func KeyOf(e *event.Event) *Key {
 	k.Num[event.FieldPidNS] = uint64(p.PidNS)
 	k.Num[event.FieldUserNS] = uint64(p.UserNS)
 	k.Num[event.FieldTTY] = uint64(p.TTY)
+	k.Num[event.FieldProcessTraits] = event.FlagMask(event.ProcessTraits, p.Traits)
+	k.Num[event.FieldHook] = uint64(e.Hook)
 	switch e.Hook {
+	case event.HookExec:
+		k.Num[event.FieldExecRate] = e.CgroupRate
+		k.Num[event.FieldStdio] = event.FlagMask(event.Stdio, p.Stdio)
+		if x := e.Exec; x != nil {
+			k.Str[event.FieldArgs], k.Num[event.FieldArgs], k.ArgsCut = x.Args, uint64(len(x.Args)), x.ArgsCut
+			k.Env, k.EnvCut = x.Env, x.EnvCut || len(x.EnvAgain) > 0
+		}
 	case event.HookFork:
 		k.Num[event.FieldCgroupProcs] = e.CgroupProcs
+		k.Num[event.FieldForkRate] = e.CgroupRate
 		if e.Fork != nil {
 			k.Num[event.FieldCloneFlags] = e.Fork.Flags
 		}
-	case event.HookOpen:
+	case event.HookPtrace:
+		if e.Target != nil {
+			k.Num[event.FieldTargetTraits] = event.FlagMask(event.TargetTraits, e.Target.Traits)
+		}
+	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
 		k.Num[event.FieldOpenFlags] = event.FlagMask(event.OpenFlags, e.Open)
 	}
 	if e.Hook != event.HookFork && e.File != nil {
 		k.object(e.File)
+		k.Num[event.FieldFileAge] = e.FileAge
 	}
 	return k
 }
@@ -50,6 +65,7 @@ func (k *Key) object(f *event.File) {
 	k.Num[event.FieldNlink] = uint64(f.Nlink)
 	k.Num[event.FieldFsMagic] = f.FsMagic
 	k.Num[event.FieldTraits] = event.FlagMask(event.Traits, f.Traits)
+	k.Str[event.FieldIdentities] = f.Identities
 	k.Num[event.FieldDirMode] = uint64(f.DirMode)
 	k.Num[event.FieldDirUID] = uint64(f.DirUID)
 }

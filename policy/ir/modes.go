@@ -14,7 +14,7 @@ func (p *Program) WithModes(modes map[string]event.Mode) *Program {
 	if len(modes) == 0 {
 		return p
 	}
-	out := &Program{Revision: p.Revision, Rules: map[event.Hook][]Rule{}}
+	out := &Program{Revision: p.Revision, Env: p.Env, Rules: map[event.Hook][]Rule{}}
 	for h, rules := range p.Rules {
 		rules = slices.Clone(rules)
 		for i := range rules {
@@ -27,6 +27,9 @@ func (p *Program) WithModes(modes map[string]event.Mode) *Program {
 	}
 	return out
 }
+
+// Wins reports whether the rule is of a kind that wins over that of the other.
+func (r *Rule) Wins(other *Rule) bool { return rank(r) < rank(other) }
 
 // rank is the order in which rules win.
 func rank(r *Rule) int {

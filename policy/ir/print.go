@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,12 +72,27 @@ func (c *Clause) String() string {
 func (c *Cond) String() string {
 	f := event.FieldByID(c.Field)
 	name := f.Path
+	if c.Field == event.FieldArgs && len(c.Nums) > 0 {
+		name = "count(args)"
+	} else if c.IsText() {
+		return c.text(name)
+	}
 	switch c.Op {
 	case OpIn:
+		if f.Kind == event.KindEnum {
+			names := Cond{}
+			for _, n := range c.Nums {
+				names.Strs = append(names.Strs, f.Bits[n])
+			}
+			if len(names.Strs) == 1 {
+				return fmt.Sprintf("%s %s %q", name, pick(c.Negated, "!=", "=="), names.Strs[0])
+			}
+			return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "not in", "in"), names.set())
+		}
 		if len(c.Nums) == 1 {
 			return fmt.Sprintf("%s %s %d", name, pick(c.Negated, "!=", "=="), c.Nums[0])
 		}
-		if len(c.Strs) == 1 && f.Kind != event.KindPaths {
+		if len(c.Strs) == 1 && f.Kind != event.KindPaths && f.Kind != event.KindNames {
 			return fmt.Sprintf("%s %s %q", name, pick(c.Negated, "!=", "=="), c.Strs[0])
 		}
 		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "not in", "in"), c.set())
@@ -96,6 +112,36 @@ func (c *Cond) String() string {
 		return fmt.Sprintf("%s & %#x %s 0", name, c.Mask, pick(c.Negated, "==", "!="))
 	case OpSame:
 		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "!=", "=="), event.FieldByID(c.Other).Path)
+	}
+	return fmt.Sprintf("%s op(%d)", name, c.Op)
+}
+
+// text writes a test of arguments or of a variable.
+func (c *Cond) text(name string) string {
+	switch {
+	case c.Field == event.FieldEnv:
+		name += "." + c.Var
+	case c.At > 0:
+		name += fmt.Sprintf("[%d]", c.At-1)
+	default:
+		name = pick(c.Negated, "none of ", "some of ") + name
+	}
+	no := c.Negated && (c.Field == event.FieldEnv || c.At > 0)
+	switch c.Op {
+	case OpIn:
+		if len(c.Strs) == 1 {
+			return fmt.Sprintf("%s %s %q", name, pick(no, "not ==", "=="), c.Strs[0])
+		}
+		return fmt.Sprintf("%s %s %s", name, pick(no, "not in", "in"), c.set())
+	case OpPrefix:
+		if slices.Contains(c.Strs, "") {
+			return fmt.Sprintf("%s %s", name, pick(no, "not there", "there"))
+		}
+		return fmt.Sprintf("%s %s %s", name, pick(no, "not beginning with", "beginning with"), c.set())
+	case OpSuffix:
+		return fmt.Sprintf("%s %s %s", name, pick(no, "not ending in", "ending in"), c.set())
+	case OpContains:
+		return fmt.Sprintf("%s %s %s", name, pick(no, "without", "with"), c.set())
 	}
 	return fmt.Sprintf("%s op(%d)", name, c.Op)
 }

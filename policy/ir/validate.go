@@ -14,6 +14,9 @@ import (
 // directory, values that are not sorted. A program made by package lower never
 // has one; a backend may check before it builds tables.
 func (p *Program) Validate() error {
+	if len(p.Identities) > MaxIdentities {
+		return fmt.Errorf("validate identities: %d names, at most %d", len(p.Identities), MaxIdentities)
+	}
 	for _, h := range event.Judged {
 		for i := range p.Rules[h] {
 			r := &p.Rules[h][i]
@@ -37,12 +40,15 @@ func (c *Cond) validate(h event.Hook) error {
 	if f.ID == event.FieldNone || f.Part == event.PartUser {
 		return fmt.Errorf("field %d is not in the kernel", c.Field)
 	}
-	if !slices.Contains(f.Hooks, h) {
+	if !f.In(h) {
 		return fmt.Errorf("%s does not apply to %s", f.Path, h)
 	}
 	bad := func(what string) error { return fmt.Errorf("%s: %s", c.String(), what) }
 	if !sortedUnique(c.Strs) || !sortedUnique(c.Nums) {
 		return bad("values are not sorted")
+	}
+	if f.Part == event.PartCommit && c.IsText() {
+		return c.validateText(bad)
 	}
 	isPath := f.Kind == event.KindPath || f.Kind == event.KindPaths
 	switch c.Op {
@@ -61,7 +67,7 @@ func (c *Cond) validate(h event.Hook) error {
 			return bad("wants short ends of a name")
 		}
 	case OpLess:
-		if f.Kind != event.KindInt || len(c.Nums) != 1 || c.Nums[0] == 0 || c.Nums[0] >= 1<<63 {
+		if f.Kind != event.KindInt && c.Field != event.FieldArgs || len(c.Nums) != 1 || c.Nums[0] == 0 || c.Nums[0] >= 1<<63 {
 			return bad("wants one bound within the range of numbers")
 		}
 	case OpMaskEq:
@@ -83,9 +89,24 @@ func (c *Cond) validate(h event.Hook) error {
 	return nil
 }
 
+func (c *Cond) validateText(bad func(string) error) error {
+	switch c.Op {
+	case OpIn, OpPrefix, OpSuffix, OpContains:
+	default:
+		return bad("is no test of text")
+	}
+	switch {
+	case len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool { return strings.Contains(s, "\x00") }):
+		return bad("wants strings without NUL")
+	case c.Field == event.FieldEnv && (c.Var == "" || strings.ContainsAny(c.Var, "=\x00")) || c.Field == event.FieldArgs && (c.Var != "" || c.At < 0):
+		return bad("wants the name of a variable or the index of an argument")
+	}
+	return nil
+}
+
 func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) error {
 	switch {
-	case f.Kind == event.KindInt:
+	case f.Kind == event.KindInt || c.Field == event.FieldArgs:
 		if len(c.Strs) > 0 || len(c.Nums) == 0 || c.Nums[len(c.Nums)-1] >= 1<<63 {
 			return bad("wants numbers")
 		}
@@ -94,6 +115,14 @@ func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) er
 			return !strings.HasPrefix(s, "/") || path.Clean(s) != s
 		}) {
 			return bad("wants clean absolute paths")
+		}
+	case f.Kind == event.KindNames:
+		if len(c.Nums) > 0 || len(c.Strs) == 0 {
+			return bad("wants names of files")
+		}
+	case f.Kind == event.KindEnum:
+		if len(c.Strs) > 0 || len(c.Nums) == 0 || c.Nums[len(c.Nums)-1] >= uint64(len(f.Bits)) {
+			return bad("wants numbers of names")
 		}
 	case f.Kind == event.KindString:
 		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool { return strings.Contains(s, "/") }) {

@@ -16,7 +16,8 @@ import (
 type lowerer struct {
 	Source
 	target Target
-	big    []*ast.Term // data documents that are not unrolled
+	big    []*ast.Term     // data documents that are not unrolled
+	vars   map[string]bool // environment variables that rules name
 	zero   map[string]ast.Value
 }
 
@@ -102,12 +103,17 @@ func (t *translator) body(b ast.Body) formula {
 		}
 	}
 	var rest []int
+	var out []formula
 	for i, e := range b {
-		if !t.isPureDefinition(e, uses) {
+		needs, ok := t.isPureDefinition(e, uses)
+		if !ok {
 			rest = append(rest, i)
+			continue
+		}
+		for _, x := range needs {
+			out = append(out, t.there(e, x))
 		}
 	}
-	var out []formula
 	for _, group := range joined(rest, vars) {
 		if len(group) == 1 {
 			out = append(out, t.expr(b[group[0]]))
@@ -180,20 +186,23 @@ func (t *translator) fix(b ast.Body) ast.Body {
 	return out
 }
 
-// constants lists what is constant on each hook, by hook and reference.
+// constants lists what is constant in each package, by hook and reference.
 func constants(fields []event.Field) map[string]ast.Value {
 	out := map[string]ast.Value{}
 	for _, h := range event.Judged {
-		out[h.String()+" input.hook"] = ast.String(h.String())
+		hooks := h.Hooks()
+		if len(hooks) == 1 {
+			out[h.String()+" input.hook"] = ast.String(h.String())
+		}
 		for _, f := range fields {
-			if slices.Contains(f.Hooks, h) {
+			if f.In(h) {
 				continue
 			}
 			var v ast.Value = ast.String("")
 			switch f.Kind {
 			case event.KindInt:
 				v = ast.Number("0")
-			case event.KindFlags, event.KindPaths, event.KindList:
+			case event.KindFlags, event.KindPaths, event.KindList, event.KindNames:
 				v = ast.NewArray()
 			case event.KindMap:
 				v = ast.NewObject()
@@ -278,35 +287,41 @@ func totalBuiltin(name string) bool {
 	return false
 }
 
-// isPureDefinition: the statement always succeeds, once, and nothing else
-// reads what it binds, such as the message of a head.
-func (t *translator) isPureDefinition(e *ast.Expr, uses map[ast.Var]int) bool {
+// isPureDefinition: the statement succeeds, once, where the texts that it needs
+// are there, and nothing else reads what it binds, such as the message of a head.
+func (t *translator) isPureDefinition(e *ast.Expr, uses map[ast.Var]int) (needs []textRef, ok bool) {
 	if e.Negated || len(e.With) > 0 || !e.IsCall() {
-		return false
+		return nil, false
 	}
+	total := func(x *ast.Term) bool { return t.total(x, &needs) }
 	args := e.Operands()
 	unread := func(x *ast.Term) bool {
 		v, ok := x.Value.(ast.Var)
 		return ok && uses[v] == 1
 	}
 	if e.IsEquality() {
-		return unread(args[0]) && t.total(args[1]) || unread(args[1]) && t.total(args[0])
+		return needs, unread(args[0]) && total(args[1]) || unread(args[1]) && total(args[0])
 	}
 	bi, ok := ast.BuiltinMap[e.Operator().String()]
 	if !ok || len(args) != bi.Decl.Arity()+1 || !totalBuiltin(bi.Name) || !unread(args[len(args)-1]) {
-		return false
+		return nil, false
 	}
-	return !slices.ContainsFunc(args[:len(args)-1], func(a *ast.Term) bool { return !t.total(a) })
+	return needs, !slices.ContainsFunc(args[:len(args)-1], func(a *ast.Term) bool { return !total(a) })
 }
 
-// total: the term is defined for every document.
-func (t *translator) total(x *ast.Term) bool {
+// total: the term is defined for every document in which the texts are there
+// that it adds to needs.
+func (t *translator) total(x *ast.Term, needs *[]textRef) bool {
 	ok := true
-	each := func(a *ast.Term) { ok = ok && t.total(a) }
+	each := func(a *ast.Term) { ok = ok && t.total(a, needs) }
 	switch v := x.Value.(type) {
 	case ast.Var:
 		return false
 	case ast.Ref:
+		if x, ok := t.text(v); ok && x.one() {
+			*needs = append(*needs, x)
+			return true
+		}
 		_, isField := t.field(v)
 		return isField
 	case ast.Call:

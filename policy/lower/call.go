@@ -74,18 +74,24 @@ func (t *translator) member(e *ast.Expr, x, coll *ast.Term) formula {
 
 // memberOfConstant: a field, or an element of a list of paths, in a constant collection.
 func (t *translator) memberOfConstant(e *ast.Expr, x *ast.Term, coll ast.Value) (formula, bool) {
+	v := &valueSet{}
+	if x, ok := t.text(x.Value); ok {
+		if !v.addMembers(coll) {
+			return constant(false), true
+		}
+		return t.textIs(e, ir.OpIn, x, v.strs...), true
+	}
 	f, ok := t.field(x.Value)
 	if !ok {
 		if f, ok = t.element(x.Value); !ok || f.Kind != event.KindPaths {
 			return nil, false
 		}
 	}
-	v := &valueSet{}
 	if !v.addMembers(coll) {
 		return constant(false), true
 	}
 	switch f.Kind {
-	case event.KindString, event.KindPath, event.KindPaths:
+	case event.KindString, event.KindPath, event.KindPaths, event.KindEnum:
 		return t.strings(e, ir.OpIn, f, v.strs...), true
 	case event.KindInt:
 		if !t.target.holds(f, ir.OpIn) {
@@ -100,7 +106,7 @@ func (t *translator) memberOfConstant(e *ast.Expr, x *ast.Term, coll ast.Value) 
 func (t *translator) constantIn(e *ast.Expr, x ast.Value, f event.Field) formula {
 	s, ok := x.(ast.String)
 	switch f.Kind {
-	case event.KindString, event.KindPath, event.KindInt:
+	case event.KindString, event.KindPath, event.KindInt, event.KindEnum:
 		return constant(false) // not a collection
 	case event.KindFlags:
 		if !ok {
@@ -112,6 +118,11 @@ func (t *translator) constantIn(e *ast.Expr, x ast.Value, f event.Field) formula
 			return constant(false)
 		}
 		return t.strings(e, ir.OpIn, f, string(s))
+	case event.KindList:
+		if !ok {
+			return constant(false)
+		}
+		return t.textIs(e, ir.OpIn, textRef{field: f}, string(s))
 	}
 	return t.notHeld(e, f)
 }
@@ -122,7 +133,11 @@ func (t *translator) flag(e *ast.Expr, f event.Field, name string) uint64 {
 	m := event.FlagMask(f.Bits, []string{name})
 	if m == 0 {
 		t.report(CodeUnknownFlag, Error, e.Location, fmt.Sprintf("input.%s never holds %q", f.Path, name))
-		t.found.list[len(t.found.list)-1].Hint = "it holds any of: " + strings.Join(f.Bits, ", ")
+		hint := "it holds any of: " + strings.Join(f.Bits, ", ")
+		if f.ID == event.FieldIdentities {
+			hint = "say in data.bailiff.identities which files have this name; there are: " + strings.Join(f.Bits, ", ")
+		}
+		t.found.list[len(t.found.list)-1].Hint = hint
 	}
 	return m
 }
@@ -138,7 +153,7 @@ func (t *translator) textTest(e *ast.Expr, name string, args []*ast.Term) formul
 	case "endswith", "strings.any_suffix_match":
 		op = ir.OpSuffix
 	case "contains":
-		op = opContains
+		op = ir.OpContains
 	case "glob.match":
 		subject, pattern = 2, 0
 	case "regex.match":
@@ -146,8 +161,16 @@ func (t *translator) textTest(e *ast.Expr, name string, args []*ast.Term) formul
 	default:
 		return nil
 	}
+	x, isText := t.text(args[subject].Value)
 	f, ok := t.field(args[subject].Value)
-	if !ok {
+	switch {
+	case ok && f.Kind == event.KindList && strings.HasPrefix(name, "strings."):
+		x, isText = textRef{field: f}, true // any of the arguments
+	case ok && f.Kind == event.KindList, ok && f.Kind == event.KindMap:
+		return nil
+	case isText:
+		f = x.field
+	case !ok:
 		if f, ok = t.element(args[subject].Value); !ok || f.Kind != event.KindPaths {
 			return nil
 		}
@@ -160,6 +183,9 @@ func (t *translator) textTest(e *ast.Expr, name string, args []*ast.Term) formul
 	}
 	switch name {
 	case "glob.match", "regex.match":
+		if isText {
+			return t.unknown(CodeText, "the kernel has no form of "+name+" for arguments and variables", e, e.Location)
+		}
 		p, ok := args[pattern].Value.(ast.String)
 		if !ok {
 			return nil
@@ -174,6 +200,9 @@ func (t *translator) textTest(e *ast.Expr, name string, args []*ast.Term) formul
 		v.strs = []string{string(s)}
 	} else if !v.addMembers(args[pattern].Value) || v.others {
 		return nil
+	}
+	if isText {
+		return t.textIs(e, op, x, v.strs...)
 	}
 	return t.strings(e, op, f, v.strs...)
 }

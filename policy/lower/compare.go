@@ -84,6 +84,9 @@ func (t *translator) compareConstant(e *ast.Expr, op string, a *ast.Term, b ast.
 	if f, ok := t.field(a.Value); ok {
 		return t.compareField(e, op, f, b)
 	}
+	if x, ok := t.text(a.Value); ok {
+		return t.compareText(e, op, x, b)
+	}
 	if f, ok := t.element(a.Value); ok && f.Kind == event.KindPaths && op == "eq" {
 		if s, ok := b.(ast.String); ok {
 			return t.strings(e, ir.OpIn, f, string(s))
@@ -105,7 +108,7 @@ func (t *translator) compareConstant(e *ast.Expr, op string, a *ast.Term, b ast.
 // by Rego's order of types, whatever the value.
 func (t *translator) compareField(e *ast.Expr, op string, f event.Field, b ast.Value) formula {
 	switch f.Kind {
-	case event.KindString, event.KindPath:
+	case event.KindString, event.KindPath, event.KindEnum:
 		s, ok := b.(ast.String)
 		switch {
 		case !ok:
@@ -211,6 +214,9 @@ func (t *translator) compareCall(op string, c ast.Call, b ast.Value) formula {
 		}
 		return nil
 	}
+	if r.String() == "object.get" {
+		return t.compareGet(op, c, b)
+	}
 	n, ok := b.(ast.Number)
 	if !ok {
 		return nil
@@ -219,6 +225,9 @@ func (t *translator) compareCall(op string, c ast.Call, b ast.Value) formula {
 	case "bits.and":
 		return t.compareBits(op, c, n)
 	case "count":
+		if f, ok := t.field(c[len(c)-1].Value); ok && t.target.holds(f, ir.OpLess) && f.Kind == event.KindList {
+			return compareNumber(op, f, n)
+		}
 		return t.compareCount(op, c, n)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package lower
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -169,6 +168,9 @@ func (t *translator) truthy(x *ast.Term, e *ast.Expr) formula {
 	if f, ok := t.solve(ast.Body{positiveCopy(e)}); ok {
 		return f
 	}
+	if x, ok := t.text(r); ok {
+		return t.there(e, x)
+	}
 	if f, ok := t.element(r); ok {
 		return t.notEmpty(f, e)
 	}
@@ -178,7 +180,7 @@ func (t *translator) truthy(x *ast.Term, e *ast.Expr) formula {
 // notEmpty: some element of the list exists.
 func (t *translator) notEmpty(f event.Field, e *ast.Expr) formula {
 	switch {
-	case !slices.Contains(f.Hooks, t.hook):
+	case !f.In(t.hook):
 		return constant(false)
 	case f.Kind == event.KindFlags:
 		return maskAny(f, 1<<len(f.Bits)-1)
@@ -258,6 +260,9 @@ func (t *translator) defined(x *ast.Term, e *ast.Expr) []formula {
 
 // definedInput: a place below a list or map field may be missing.
 func (t *translator) definedInput(r ast.Ref, e *ast.Expr) formula {
+	if x, ok := t.text(r); ok && x.one() {
+		return t.there(e, x)
+	}
 	if p := r.ConstantPrefix(); len(p) == len(r) {
 		for _, f := range t.target.Fields {
 			if strings.HasPrefix(f.Path, dotted(r)+".") {

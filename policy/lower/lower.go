@@ -3,6 +3,7 @@ package lower
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,8 +19,9 @@ func Lower(ctx context.Context, src Source, rules []Rule, t Target) (*ir.Program
 	if err != nil {
 		return nil, nil, err
 	}
-	l := &lowerer{Source: src, target: t, big: big, zero: constants(t.Fields)}
-	p := &ir.Program{Rules: map[event.Hook][]ir.Rule{}}
+	t.Fields = withNames(t.Fields, src.Identities)
+	l := &lowerer{Source: src, target: t, big: big, vars: map[string]bool{}, zero: constants(t.Fields)}
+	p := &ir.Program{Rules: map[event.Hook][]ir.Rule{}, Identities: src.Identities}
 	total := map[event.Hook]int{}
 	var all []Deferred
 	for _, r := range rules {
@@ -35,6 +37,7 @@ func Lower(ctx context.Context, src Source, rules []Rule, t Target) (*ir.Program
 		p.Rules[r.Hook] = append(p.Rules[r.Hook], lowered)
 		all = append(all, deferred...)
 	}
+	p.Env = slices.Sorted(maps.Keys(l.vars))
 	if err := p.Validate(); err != nil {
 		return nil, nil, err // a fault of this package, caught before it reaches a kernel
 	}
@@ -51,7 +54,9 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 		Ref: r.Ref, Verdict: r.Verdict, Audit: r.Audit, Kill: r.Kill, Undecided: r.Undecided,
 		Clauses: clauses(f, l.target.Limits.ClausesPerRule),
 	}
-	unknown := notAtGate(&out)
+	l.byName(out.Clauses)
+	out.Clauses = judged(&r, out.Clauses)
+	unknown := reads(&out, append([]string{"input"}, event.NotAtGate...))
 	out.Hold = r.Hold && len(unknown) == 0
 	class := ClassOf(&out)
 	deferred := append(t.found.list, parts(f)...)
@@ -67,6 +72,9 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 	if r.Hold && !out.Hold {
 		deferred = append(deferred, whole(&r, CodeNotHeld, Warn, fmt.Sprintf("no exec can be held for it: %s not known when the file is opened", are(unknown))))
 	}
+	if only := reads(&out, event.OnlyAtGate); len(only) > 0 && !out.Held() {
+		deferred = append(deferred, whole(&r, CodeOnlyHeld, Error, fmt.Sprintf("%s known only while an exec is held, and none is for this rule", are(only))))
+	}
 	if r.Verdict == event.VerdictDeny && t.untrusted(r.Rego.Body) {
 		deferred = append(deferred, whole(&r, CodeUntrusted, Warn, "the rule rests only on what the process itself can write"))
 	}
@@ -76,13 +84,84 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 	return out, deduplicate(deferred), nil
 }
 
-// notAtGate lists what user space needs for a rule and has not when an exec is
-// held.
-func notAtGate(r *ir.Rule) []string {
+// judged limits clauses to the hooks that the rule judges. One on exec that does
+// not say so judges mappings only if every clause names the file: what names
+// only who acts, or says which files are allowed, would hold for every library.
+// One that reads arguments says nothing about mappings, which have none.
+func judged(r *Rule, clauses []ir.Clause) []ir.Clause {
+	hooks := r.Hooks
+	if len(hooks) == 0 && r.Hook == event.HookExec && slices.ContainsFunc(clauses, func(c ir.Clause) bool { return !ofMapping(&c) }) {
+		hooks = []event.Hook{event.HookExec}
+	}
+	if len(hooks) == 0 || slices.Contains(hooks, event.HookMmap) {
+		clauses = withoutTexts(clauses)
+	}
+	if len(hooks) == 0 || len(hooks) == len(r.Hook.Hooks()) {
+		return clauses
+	}
+	only := ir.Cond{Field: event.FieldHook, Op: ir.OpIn}
+	for _, h := range hooks {
+		only.Nums = append(only.Nums, uint64(h))
+	}
+	slices.Sort(only.Nums)
+	for i := range clauses {
+		if !slices.ContainsFunc(clauses[i].When, func(w ir.Cond) bool { return w.Field == only.Field && slices.Equal(w.Nums, only.Nums) && !w.Negated }) {
+			clauses[i].When = append(slices.Clip(clauses[i].When), only)
+		}
+	}
+	return clauses
+}
+
+// withoutTexts splits clauses that wait for the new image: a mapping has none, and
+// is judged as if it had neither arguments nor environment.
+func withoutTexts(clauses []ir.Clause) []ir.Clause {
+	is := func(h event.Hook) ir.Cond {
+		return ir.Cond{Field: event.FieldHook, Op: ir.OpIn, Nums: []uint64{uint64(h)}}
+	}
+	var mapped []ir.Clause
+	for i, c := range clauses {
+		if !c.AtCommit() {
+			continue
+		}
+		ofImage := func(w ir.Cond) bool { return event.FieldByID(w.Field).Part == event.PartCommit }
+		if !slices.ContainsFunc(c.When, func(w ir.Cond) bool { return ofImage(w) && !w.Holds(&ir.Key{}) }) {
+			m := c
+			m.When = append(slices.DeleteFunc(slices.Clone(c.When), ofImage), is(event.HookMmap))
+			mapped = append(mapped, m)
+		}
+		clauses[i].When = append(slices.Clip(c.When), is(event.HookExec))
+	}
+	return append(clauses, mapped...)
+}
+
+// ofMapping: the clause holds only for files with certain names, and reads
+// nothing that only an exec has.
+func ofMapping(c *ir.Clause) bool {
+	named := false
+	var reads []event.Field
+	for _, w := range c.When {
+		named = named || !w.Negated && (w.Field == event.FieldPath || w.Field == event.FieldName || w.Field == event.FieldIdentities)
+		reads = append(reads, event.FieldByID(w.Field))
+	}
+	for _, path := range c.Reads {
+		if f, ok := event.FieldByPath(path); ok {
+			reads = append(reads, f)
+		}
+	}
+	return named && !slices.ContainsFunc(reads, func(f event.Field) bool { return !slices.Contains(f.Hooks, event.HookMmap) })
+}
+
+// reads lists those of the fields that user space needs for a rule.
+func reads(r *ir.Rule, fields []string) []string {
 	var out []string
 	for i := range r.Clauses {
-		for _, f := range r.Clauses[i].Reads {
-			if f == "input" || slices.Contains(event.NotAtGate, f) {
+		// Whole clauses too: one that finds no room in the kernel is asked about.
+		all := slices.Clone(r.Clauses[i].Reads)
+		for _, c := range r.Clauses[i].When {
+			all = append(all, event.FieldByID(c.Field).Path)
+		}
+		for _, f := range all {
+			if slices.Contains(fields, f) {
 				out = append(out, f)
 			}
 		}

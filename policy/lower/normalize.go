@@ -127,7 +127,7 @@ func neither(c *ir.Clause, x ir.Cond) bool {
 	}
 	for i := range c.When {
 		y := c.When[i]
-		if y.Field != x.Field || y.Op != x.Op || !y.Negated || !widen(&y, &x) {
+		if !alike(&x, &y) || !y.Negated || !widen(&y, &x) {
 			continue
 		}
 		c.When[i] = y
@@ -136,10 +136,15 @@ func neither(c *ir.Clause, x ir.Cond) bool {
 	return false
 }
 
+// alike: the same kind of test of the same thing.
+func alike(x, y *ir.Cond) bool {
+	return x.Field == y.Field && x.Op == y.Op && x.At == y.At && x.Var == y.Var
+}
+
 // widen adds the values of y to those of x, for tests that hold for any of them.
 func widen(x, y *ir.Cond) bool {
 	switch x.Op {
-	case ir.OpIn, ir.OpPrefix, ir.OpSuffix:
+	case ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains:
 		if (len(x.Nums) == 0) != (len(y.Nums) == 0) {
 			return false
 		}
@@ -158,7 +163,7 @@ func widen(x, y *ir.Cond) bool {
 func narrow(c *ir.Clause) bool {
 	for i := range c.When {
 		x := &c.When[i]
-		if x.Op != ir.OpIn || x.Negated || x.Field == event.FieldAncestors {
+		if x.Op != ir.OpIn || x.Negated || x.Field == event.FieldAncestors || x.Field == event.FieldArgs || x.Field == event.FieldEnv {
 			continue
 		}
 		for j := 0; j < len(c.When); j++ {
@@ -217,7 +222,7 @@ func contradiction(c *ir.Clause) bool {
 }
 
 func same(a, b *ir.Cond) bool {
-	return a.Field == b.Field && a.Op == b.Op && a.Negated == b.Negated && a.Mask == b.Mask && a.Other == b.Other &&
+	return alike(a, b) && a.Negated == b.Negated && a.Mask == b.Mask && a.Other == b.Other &&
 		slices.Equal(a.Nums, b.Nums) && slices.Equal(a.Strs, b.Strs)
 }
 
@@ -297,7 +302,7 @@ func merge(a, b *ir.Clause) (ir.Clause, bool) {
 		}
 	}
 	x := a.When[diff]
-	if x.Field != other.Field || x.Op != other.Op || x.Negated || other.Negated {
+	if !alike(&x, &other) || x.Negated || other.Negated {
 		return ir.Clause{}, false
 	}
 	if !widen(&x, &other) {

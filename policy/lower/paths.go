@@ -12,15 +12,16 @@ import (
 	"example.com/bailiff/policy/ir"
 )
 
-// opContains is a test that no kernel form exists for.
-const opContains = ir.Op(255)
-
 // strings translates a test of a string field, or of some element of a list of
 // paths, against constants: it holds if it does for one of them.
 func (t *translator) strings(e *ast.Expr, op ir.Op, f event.Field, vals ...string) formula {
 	switch {
 	case f.ID == event.FieldNone || f.Part == event.PartUser:
 		return t.notHeld(e, f)
+	case f.Kind == event.KindEnum:
+		return t.enum(e, op, f, vals)
+	case f.Kind == event.KindList:
+		return t.textIs(e, op, textRef{field: f}, vals...)
 	case f.Kind == event.KindString:
 		return t.name(e, op, f, vals)
 	case f.Kind == event.KindPaths && op != ir.OpIn && slices.Contains(vals, ""):
@@ -35,6 +36,33 @@ func (t *translator) strings(e *ast.Expr, op ir.Op, f event.Field, vals ...strin
 		return t.suffixes(e, f, vals)
 	}
 	return t.unknown(CodeContains, "text in the middle of a path has no kernel form", e, e.Location)
+}
+
+// enum tries each name of the closed set that the field can have here.
+func (t *translator) enum(e *ast.Expr, op ir.Op, f event.Field, vals []string) formula {
+	meets := map[ir.Op]func(s, v string) bool{
+		ir.OpIn: func(s, v string) bool { return s == v }, ir.OpPrefix: strings.HasPrefix, ir.OpSuffix: strings.HasSuffix, ir.OpContains: strings.Contains,
+	}[op]
+	var can, met []uint64
+	for i, name := range f.Bits {
+		if f.ID == event.FieldHook && event.Hook(i).Package() != t.hook {
+			continue
+		}
+		can = append(can, uint64(i))
+		if slices.ContainsFunc(vals, func(v string) bool { return meets(name, v) }) {
+			met = append(met, uint64(i))
+		}
+	}
+	for _, v := range vals {
+		if op == ir.OpIn && !slices.Contains(f.Bits, v) {
+			t.report(CodeUnknownFlag, Error, e.Location, fmt.Sprintf("input.%s is never %q", f.Path, v))
+			t.found.list[len(t.found.list)-1].Hint = "it is one of: " + strings.Join(f.Bits, ", ")
+		}
+	}
+	if len(met) == len(can) {
+		return constant(true)
+	}
+	return inNums(f, met...)
 }
 
 // name: the last component of a path. It holds no slash.

@@ -113,11 +113,14 @@ func (r *reader) input(ref ast.Ref) {
 		n++
 	}
 	path := dotted(ref[:n])
+	if name, ok := strings.CutPrefix(path, "env."); ok && n == 3 && r.t.vars != nil && slices.Contains(event.Judged, r.t.hook) {
+		r.t.vars[name] = true
+	}
 	found := false
 	for _, f := range r.t.target.Fields {
 		if f.Path == path || strings.HasPrefix(path, f.Path+".") || strings.HasPrefix(f.Path, path+".") && path != "" {
 			found = true
-			if r.constant || slices.Contains(f.Hooks, r.t.hook) && f.Path != "hook" {
+			if r.constant || f.In(r.t.hook) && f.Path != "hook" {
 				r.fields[f.Path] = true
 			}
 		}

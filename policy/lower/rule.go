@@ -7,6 +7,8 @@
 package lower
 
 import (
+	"slices"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
 
@@ -19,6 +21,8 @@ type Source struct {
 	Compiler *ast.Compiler
 	Store    storage.Store
 	Txn      storage.Transaction // open for reading
+	// Identities are what data.bailiff.identities says, sorted by name.
+	Identities []ir.Identity
 }
 
 // Rule is one Rego rule to lower, with what its annotations say.
@@ -30,8 +34,9 @@ type Rule struct {
 	Audit     bool
 	Kill      bool
 	Undecided ir.Undecided
-	Hold      bool // an exec waits at the gate for the answer; Undecided is what happens without one
-	Always    bool // the author says that it may hold for every act
+	Hold      bool         // an exec waits at the gate for the answer; Undecided is what happens without one
+	Always    bool         // the author says that it may hold for every act
+	Hooks     []event.Hook // that it judges; none: see judged
 }
 
 // Class says how much of a rule the kernel decides.
@@ -44,9 +49,10 @@ const (
 	ClassNever                    // it can never hold
 	ClassAlways                   // it holds for every act
 	ClassHeld                     // the kernel excludes what it can; for the rest the act waits for OPA
+	ClassCommit                   // all of it, some only when the new image is in place, before its first instruction
 )
 
-var classNames = []string{"kernel", "prefiltered", "full", "never", "always", "held"}
+var classNames = []string{"kernel", "prefiltered", "full", "never", "always", "held", "commit"}
 
 // String returns the class as `bailiff explain` writes it.
 func (c Class) String() string { return classNames[c] }
@@ -62,16 +68,20 @@ func ClassOf(r *ir.Rule) Class {
 	class := ClassKernel
 	for i := range r.Clauses {
 		c := &r.Clauses[i]
+		// Which hook it is says nothing about the act.
+		every := !slices.ContainsFunc(c.When, func(w ir.Cond) bool { return w.Field != event.FieldHook })
 		switch {
-		case len(c.When) == 0 && !c.Maybe:
+		case every && !c.Maybe:
 			return ClassAlways
-		case len(c.When) == 0:
+		case every:
 			class = ClassFull
-		case c.Maybe && class == ClassKernel:
+		case c.Maybe && class != ClassFull:
 			class = ClassPrefiltered
+		case c.AtCommit() && class == ClassKernel:
+			class = ClassCommit
 		}
 	}
-	if r.Held() && class != ClassKernel {
+	if r.Held() && class != ClassKernel && class != ClassCommit {
 		return ClassHeld
 	}
 	return class

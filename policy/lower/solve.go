@@ -3,7 +3,6 @@ package lower
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -23,7 +22,7 @@ func (t *translator) solve(b ast.Body) (formula, bool) {
 	if !ok {
 		return nil, false
 	}
-	if !slices.Contains(p.field.Hooks, t.hook) {
+	if !p.field.In(t.hook) {
 		return constant(false), true // an element of a list that is empty on this hook
 	}
 	if p.field.Kind == event.KindFlags {
@@ -111,9 +110,9 @@ func (t *translator) solvable(b ast.Body) (*problem, bool) {
 	}
 	_, isField := t.field(p.ref)
 	switch p.field.Kind {
-	case event.KindString, event.KindPath, event.KindInt:
+	case event.KindString, event.KindPath, event.KindInt, event.KindEnum:
 		return p, isField
-	case event.KindPaths, event.KindFlags:
+	case event.KindPaths, event.KindFlags, event.KindList:
 		// The element's variable must say nothing but "some element".
 		return p, !isField && t.onlyIn(b, p)
 	}

@@ -20,6 +20,8 @@ type Limits struct {
 	ClausesPerRule int // more: the rule is over-approximated
 	ClausesPerHook int // more: the bundle is refused
 	SuffixBytes    int // longest suffix of a name
+	TextBytes      int // values of one test of a text, together
+	ArgIndex       int // arguments that can be told apart by their index
 	Residuals      int // alternatives that partial evaluation may leave of one rule
 	BigData        int // entries above which a data document is not unrolled
 }
@@ -34,8 +36,12 @@ func DefaultTarget() Target {
 			event.KindString: {ir.OpIn, ir.OpSuffix},
 			event.KindInt:    {ir.OpIn, ir.OpLess, ir.OpMaskEq, ir.OpMaskAny, ir.OpSame},
 			event.KindFlags:  {ir.OpMaskAny},
+			event.KindNames:  {ir.OpIn},
+			event.KindEnum:   {ir.OpIn},
+			event.KindList:   {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpLess},
+			event.KindMap:    {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains},
 		},
-		Limits: Limits{ClausesPerRule: 64, ClausesPerHook: 4096, SuffixBytes: 24, Residuals: 256, BigData: 256},
+		Limits: Limits{ClausesPerRule: 64, ClausesPerHook: 4096, SuffixBytes: 24, TextBytes: 2048, ArgIndex: 15, Residuals: 256, BigData: 256},
 	}
 }
 

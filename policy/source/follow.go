@@ -71,6 +71,7 @@ func (f *follower) came(ctx context.Context, a *arrival, etag string, err error)
 	if ctx.Err() != nil {
 		return nil
 	}
+	defer f.s.loading(0)()
 	delta := a != nil && a.archive.Delta
 	var c *Candidate
 	switch {

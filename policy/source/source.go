@@ -25,14 +25,14 @@ type Options struct {
 
 	// AllowRollback accepts one bundle that is older than the kept one.
 	AllowRollback bool
-	// Try, if not nil, loads the bundle somewhere else before it is loaded
-	// here, so that what exhausts a process does not exhaust this one. The
-	// archives are the bundle and the deltas on top of it. It says whether
-	// that was done.
-	Try func(ctx context.Context, archives [][]byte) (bool, error)
-	// Loading, if not nil, is called before a bundle is compiled here, with
-	// the size of its files, unpacked, in bytes.
-	Loading func(bytes int64)
+	// Try, if not nil, begins to load the bundle in another process. The archives
+	// are the bundle and the deltas on top of it. end stops what still runs,
+	// and waits for that.
+	Try func(ctx context.Context, archives [][]byte) (ahead policy.Ahead, end func())
+	// Loading, if not nil, is called when a bundle is about to be loaded here:
+	// with 0, and with the size of its files, unpacked, in bytes, when that is
+	// known. What it returns is called when that has come to an end.
+	Loading func(bytes int64) (end func())
 	// CompileTime bounds how long loading one bundle may take, all in all;
 	// default 30 s.
 	CompileTime time.Duration
@@ -236,24 +236,15 @@ func (s *Source) candidate(ctx context.Context, a *policy.Archive, archives [][]
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.CompileTime)
 	defer cancel()
-	err := func() error {
-		compile := a.Compile
-		if s.o.Try != nil {
-			done, err := s.o.Try(ctx, archives)
-			if err != nil {
-				return err
-			}
-			if done {
-				compile = a.CompileChecked
-			}
-		}
-		if s.o.Loading != nil {
-			s.o.Loading(a.Size())
-		}
-		var err error
-		c.Policy, c.Report, err = compile(ctx)
-		return err
-	}()
+	defer s.loading(a.Size())()
+	var err error
+	if s.o.Try != nil {
+		ahead, end := s.o.Try(ctx, archives)
+		defer end()
+		c.Policy, c.Report, err = a.CompileAfter(ctx, ahead)
+	} else {
+		c.Policy, c.Report, err = a.Compile(ctx)
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, policy.Errors{{Code: policy.CodeUnbounded, Why: fmt.Sprintf("the bundle is not loaded after %v", s.o.CompileTime),
 			Hint: "simplify the rules (`bailiff check` shows how long each step takes), or allow more time: policy.limits.compile_time"}}
@@ -262,6 +253,13 @@ func (s *Source) candidate(ctx context.Context, a *policy.Archive, archives [][]
 		return nil, err
 	}
 	return c, nil
+}
+
+func (s *Source) loading(bytes int64) (end func()) {
+	if s.o.Loading == nil {
+		return func() {}
+	}
+	return s.o.Loading(bytes)
 }
 
 // admit refuses what is older than what is in force. Serials are compared, not

@@ -73,8 +73,16 @@ func (r *record) event() {
 			types = []string{"start"}
 		case event.HookExit:
 			types = []string{"end"}
-		case event.HookOpen:
+		case event.HookOpen, event.HookMmap:
 			category, types = "file", []string{"access"}
+		case event.HookCreate, event.HookLink:
+			category, types = "file", []string{"creation"}
+		case event.HookUnlink:
+			category, types = "file", []string{"deletion"}
+		case event.HookPtrace:
+			types = []string{"access"}
+		case event.HookRename, event.HookTruncate:
+			category, types = "file", []string{"change"}
 		}
 		d := &r.e.Decision
 		if d.Verdict >= event.VerdictAlert {

@@ -38,7 +38,7 @@ var fields = strings.Fields(`
 var allowed = map[string][]string{
 	"kind":     {"event", "alert", "pipeline_error"},
 	"category": {"process", "file", "configuration", "host"},
-	"type":     {"start", "end", "access", "denied", "allowed", "info", "change"},
+	"type":     {"start", "end", "access", "denied", "allowed", "info", "change", "creation", "deletion"},
 	"outcome":  {"success", "failure", "unknown"},
 }
 

@@ -27,6 +27,7 @@ func (r *record) own() {
 	r.Flag("undecided", d.Undecided)
 	r.Opt("fail_open", d.FailOpen)
 	r.Flag("divergence", d.Divergence)
+	r.Flag("commit", d.Commit)
 	r.Uint("boot_ns", e.Boot)
 	r.Str("exec_id", p.ExecID.String())
 	r.Opt("actor", p.Exe.Path)
@@ -34,9 +35,13 @@ func (r *record) own() {
 	r.Opt("cgroup", p.Cgroup)
 	r.Str("cgroup_id", strconv.FormatUint(p.CgroupID, 10))
 	r.Opt("comm", p.Comm)
+	r.Strs("process_traits", p.Traits)
+	r.Strs("stdio", p.Stdio)
 	r.Strs("open", e.Open)
 	if e.File != nil {
 		r.Strs("traits", e.File.Traits)
+		r.Strs("identities", e.File.Identities)
+		r.Opt("sha256", e.File.SHA256)
 		r.Flag("path_unresolved", e.File.Unresolved)
 	}
 	if x := e.Exec; x != nil {
@@ -45,12 +50,20 @@ func (r *record) own() {
 		r.Opt("script", x.Script)
 		r.Opt("interpreter", x.Interpreter)
 		r.Flag("args_truncated", x.ArgsCut)
+		r.Strs("env_again", x.EnvAgain)
 	}
 	if f := e.Fork; f != nil {
 		r.Int("child_pid", int64(f.PID))
 		if f.ExecID != 0 {
 			r.Str("child_entity_id", r.it.Run.Boot+"/"+f.ExecID.String())
 		}
+	}
+	if t := e.Target; t != nil {
+		r.Int("target_pid", int64(t.PID))
+		if t.ExecID != 0 {
+			r.Str("target_entity_id", r.it.Run.Boot+"/"+t.ExecID.String())
+		}
+		r.Strs("target_traits", t.Traits)
 	}
 	if x := e.Exit; x != nil && x.Signal > 0 {
 		r.Int("signal", int64(x.Signal))

@@ -20,6 +20,20 @@ const (
 	launchExec = 3
 )
 
+// fileActs are the acts on files: activity_id, its name, and what was done.
+var fileActs = map[event.Hook]struct {
+	id         int
+	name, verb string
+}{
+	event.HookOpen:     {14, "Open", "opened"},
+	event.HookMmap:     {99, "Other", "mapped for execution"},
+	event.HookCreate:   {1, "Create", "made"},
+	event.HookLink:     {99, "Other", "linked"},
+	event.HookRename:   {5, "Rename", "moved"},
+	event.HookUnlink:   {4, "Delete", "removed"},
+	event.HookTruncate: {3, "Update", "truncated"},
+}
+
 // act writes what a process did.
 func (r *record) act() {
 	switch r.e.Hook {
@@ -31,8 +45,11 @@ func (r *record) act() {
 		if x := r.e.Exit; x != nil {
 			r.Int("exit_code", int64(x.Code))
 		}
-	case event.HookOpen:
-		r.head(classFile, 14, fileClass, "Open")
+	case event.HookPtrace:
+		r.head(classProcess, 3, className, "Open")
+	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
+		f := fileActs[r.e.Hook]
+		r.head(classFile, f.id, fileClass, f.name)
 	default:
 		r.head(classProcess, 1, className, "Launch")
 		r.launch(launchExec, "Exec")
@@ -49,9 +66,11 @@ func (r *record) act() {
 	switch r.e.Hook {
 	case event.HookFork:
 		r.forked()
+	case event.HookPtrace:
+		r.target()
 	case event.HookExit:
 		r.process("process", &r.e.Process, true)
-	case event.HookOpen:
+	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
 		r.file("file", r.e.File)
 	default:
 		r.executed()
@@ -111,14 +130,16 @@ func (r *record) message() string {
 	}
 	b.WriteString(e.Process.Exe.Path)
 	switch {
+	case e.Hook == event.HookPtrace:
+		b.WriteString(" attached to " + e.File.Path)
 	case e.Hook == event.HookFork:
 		b.WriteString(" forked")
 	case e.Hook == event.HookExit && e.Exit != nil && e.Exit.Signal > 0:
 		b.WriteString(" ended by signal " + strconv.Itoa(int(e.Exit.Signal)))
 	case e.Hook == event.HookExit && e.Exit != nil:
 		b.WriteString(" ended with status " + strconv.Itoa(int(e.Exit.Code)))
-	case e.File != nil && e.Hook == event.HookOpen:
-		b.WriteString(" opened " + e.File.Path)
+	case e.File != nil && fileActs[e.Hook].verb != "":
+		b.WriteString(" " + fileActs[e.Hook].verb + " " + e.File.Path)
 	case e.File != nil:
 		b.WriteString(" executed " + e.File.Path)
 	}
@@ -153,6 +174,7 @@ func (r *record) unmapped() {
 	r.Flag("undecided", d.Undecided)
 	r.Opt("fail_open", d.FailOpen)
 	r.Flag("divergence", d.Divergence)
+	r.Flag("commit", d.Commit)
 	r.End()
 	r.Opt("cgroup", p.Cgroup)
 	r.Str("cgroup_id", strconv.FormatUint(p.CgroupID, 10))
@@ -163,10 +185,14 @@ func (r *record) unmapped() {
 	r.Uint("pid", uint64(p.PidNS))
 	r.Uint("user", uint64(p.UserNS))
 	r.End()
+	r.Strs("process_traits", p.Traits)
+	r.Strs("stdio", p.Stdio)
 	r.Strs("open", e.Open)
 	if e.File != nil {
 		r.Opt("fs_type", e.File.FsType)
 		r.Strs("traits", e.File.Traits)
+		r.Strs("identities", e.File.Identities)
+		r.Opt("sha256", e.File.SHA256)
 		if len(e.File.Names) > 1 {
 			r.Strs("names", e.File.Names)
 		}
@@ -181,6 +207,9 @@ func (r *record) unmapped() {
 	if x := e.Exit; x != nil && x.Signal > 0 {
 		r.Int("signal", int64(x.Signal))
 		r.Flag("core", x.Core)
+	}
+	if t := e.Target; t != nil {
+		r.Strs("target_traits", t.Traits)
 	}
 	if f := e.Fork; f != nil {
 		r.Str("clone_flags", strconv.FormatUint(f.Flags, 16))

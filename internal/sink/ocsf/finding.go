@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"example.com/bailiff/internal/event"
 )
 
 const (
@@ -59,8 +57,8 @@ func (r *record) finding(of string) {
 	r.Object("")
 	r.Str("uid", of)
 	class := classProcess*100 + 1
-	if r.e.Hook == event.HookOpen {
-		class = classFile*100 + 14
+	if f, ok := fileActs[r.e.Hook]; ok {
+		class = classFile*100 + f.id
 	}
 	r.Int("type_uid", int64(class))
 	r.End()

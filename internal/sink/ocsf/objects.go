@@ -148,6 +148,16 @@ func (r *record) executed() {
 	r.End()
 }
 
+// target writes the process that is attached to.
+func (r *record) target() {
+	t := r.e.Target
+	r.Object("process")
+	r.Int("pid", int64(t.PID))
+	r.Opt("uid", r.uid(t.ExecID))
+	r.image(r.e.File)
+	r.End()
+}
+
 // forked writes the new process of a fork. One that was refused has no pid: it
 // goes by the name of the event.
 func (r *record) forked() {

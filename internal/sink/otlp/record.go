@@ -44,15 +44,15 @@ func logRecord(r *sink.Record, noBody bool) *logs.LogRecord {
 	return out
 }
 
-// eventName is bailiff.process.exec, bailiff.file.open, bailiff.agent.CODE...
+// eventName is bailiff.process.exec, bailiff.file.open, bailiff.file.mmap, bailiff.agent.CODE...
 func eventName(it *sink.Item) string {
 	switch {
 	case it.Gap != nil:
 		return "bailiff.agent.gap"
 	case it.Event.Agent != nil:
 		return "bailiff.agent." + valid(it.Event.Agent.Code)
-	case it.Event.Hook == event.HookOpen:
-		return "bailiff.file.open"
+	case it.Event.File != nil && it.Event.Hook != event.HookExec:
+		return "bailiff.file." + it.Event.Hook.String()
 	}
 	return "bailiff.process." + it.Event.Hook.String()
 }

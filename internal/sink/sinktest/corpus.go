@@ -74,6 +74,12 @@ func Events() []Named {
 	diverged := by(event.VerdictAllow, 0, event.ModeEnforce, nil)
 	diverged.Divergence = true
 	add("open-diverged", &event.Event{Hook: event.HookOpen, File: &event.File{Path: "/etc", Mode: 0o40755, Unresolved: true}, Decision: diverged})
+	add("mmap-refused", &event.Event{Hook: event.HookMmap, File: file("/tmp/evil.so"), Decision: by(event.VerdictDeny, event.EffectRefused, event.ModeEnforce, plain)})
+	for _, h := range []event.Hook{event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate} {
+		add(h.String()+"-refused", &event.Event{Hook: h, File: file("/etc/shadow"), Open: []string{"write"},
+			Decision: by(event.VerdictDeny, event.EffectRefused, event.ModeEnforce, plain)})
+	}
+	add("ptrace", &event.Event{Hook: event.HookPtrace, File: file("/usr/sbin/sshd"), Target: &event.Target{PID: 700, ExecID: 0x2bc0, Traits: []string{"other_user"}}, Decision: alert})
 	add("fork", &event.Event{Hook: event.HookFork, Fork: &event.Fork{PID: 8001, ExecID: 0x1f1f, Flags: 0x1200011}})
 	add("fork-refused", &event.Event{Hook: event.HookFork, Fork: &event.Fork{}, Decision: by(event.VerdictDeny, event.EffectRefused, event.ModeEnforce, plain)})
 	add("exit", &event.Event{Hook: event.HookExit, Exit: &event.Exit{Code: 3}})

@@ -36,17 +36,32 @@ const (
 	Hook_HOOK_FORK        Hook = 3 // a new process is about to exist
 	Hook_HOOK_OPEN        Hook = 4 // a file is about to be opened
 	Hook_HOOK_EXIT        Hook = 5 // a process has ended; never judged
+	Hook_HOOK_MMAP        Hook = 6 // a file is about to be mapped executable; judged by the rules on exec
+	// A file or its name is changed without an open; judged by the rules on open.
+	Hook_HOOK_CREATE   Hook = 7
+	Hook_HOOK_LINK     Hook = 8
+	Hook_HOOK_RENAME   Hook = 9
+	Hook_HOOK_UNLINK   Hook = 10
+	Hook_HOOK_TRUNCATE Hook = 11
+	Hook_HOOK_PTRACE   Hook = 12 // a process is about to be attached to; judged by the rules on open
 )
 
 // Enum value maps for Hook.
 var (
 	Hook_name = map[int32]string{
-		0: "HOOK_UNSPECIFIED",
-		1: "HOOK_NONE",
-		2: "HOOK_EXEC",
-		3: "HOOK_FORK",
-		4: "HOOK_OPEN",
-		5: "HOOK_EXIT",
+		0:  "HOOK_UNSPECIFIED",
+		1:  "HOOK_NONE",
+		2:  "HOOK_EXEC",
+		3:  "HOOK_FORK",
+		4:  "HOOK_OPEN",
+		5:  "HOOK_EXIT",
+		6:  "HOOK_MMAP",
+		7:  "HOOK_CREATE",
+		8:  "HOOK_LINK",
+		9:  "HOOK_RENAME",
+		10: "HOOK_UNLINK",
+		11: "HOOK_TRUNCATE",
+		12: "HOOK_PTRACE",
 	}
 	Hook_value = map[string]int32{
 		"HOOK_UNSPECIFIED": 0,
@@ -55,6 +70,13 @@ var (
 		"HOOK_FORK":        3,
 		"HOOK_OPEN":        4,
 		"HOOK_EXIT":        5,
+		"HOOK_MMAP":        6,
+		"HOOK_CREATE":      7,
+		"HOOK_LINK":        8,
+		"HOOK_RENAME":      9,
+		"HOOK_UNLINK":      10,
+		"HOOK_TRUNCATE":    11,
+		"HOOK_PTRACE":      12,
 	}
 )
 
@@ -442,6 +464,8 @@ type File struct {
 	DirMode       uint32                 `protobuf:"varint,11,opt,name=dir_mode,json=dirMode,proto3" json:"dir_mode,omitempty"` // of the directory it was found in
 	DirUid        uint32                 `protobuf:"varint,12,opt,name=dir_uid,json=dirUid,proto3" json:"dir_uid,omitempty"`
 	Traits        []string               `protobuf:"bytes,13,rep,name=traits,proto3" json:"traits,omitempty"`
+	Identities    []string               `protobuf:"bytes,14,rep,name=identities,proto3" json:"identities,omitempty"` // names that the policy gives this file, sorted
+	Sha256        string                 `protobuf:"bytes,20,opt,name=sha256,proto3" json:"sha256,omitempty"`         // of the content, lower-case hex, as the gate judged it; empty if no rule asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +591,20 @@ func (x *File) GetTraits() []string {
 	return nil
 }
 
+func (x *File) GetIdentities() []string {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *File) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 // Process is one process image: the one that acts, for an exec the old one.
 type Process struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -592,6 +630,8 @@ type Process struct {
 	UserNs        uint32                 `protobuf:"varint,20,opt,name=user_ns,json=userNs,proto3" json:"user_ns,omitempty"`
 	Tty           uint32                 `protobuf:"varint,21,opt,name=tty,proto3" json:"tty,omitempty"`                              // tty_nr; 0: none
 	StartBoot     uint64                 `protobuf:"varint,22,opt,name=start_boot,json=startBoot,proto3" json:"start_boot,omitempty"` // nanoseconds after boot
+	Traits        []string               `protobuf:"bytes,23,rep,name=traits,proto3" json:"traits,omitempty"`                         // where it lives: container, own_mnt_ns, ...
+	Stdio         []string               `protobuf:"bytes,24,rep,name=stdio,proto3" json:"stdio,omitempty"`                           // exec: which of the descriptors 0, 1, 2 are sockets
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -780,6 +820,20 @@ func (x *Process) GetStartBoot() uint64 {
 	return 0
 }
 
+func (x *Process) GetTraits() []string {
+	if x != nil {
+		return x.Traits
+	}
+	return nil
+}
+
+func (x *Process) GetStdio() []string {
+	if x != nil {
+		return x.Stdio
+	}
+	return nil
+}
+
 // Exec is what only a successful exec has: all of it written by the caller.
 type Exec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -793,7 +847,8 @@ type Exec struct {
 	OpenedAs      string                 `protobuf:"bytes,8,opt,name=opened_as,json=openedAs,proto3" json:"opened_as,omitempty"` // the string given to execve
 	Script        string                 `protobuf:"bytes,9,opt,name=script,proto3" json:"script,omitempty"`                     // when file is its interpreter
 	Comm          string                 `protobuf:"bytes,10,opt,name=comm,proto3" json:"comm,omitempty"`
-	Interpreter   string                 `protobuf:"bytes,11,opt,name=interpreter,proto3" json:"interpreter,omitempty"` // what runs, when file is a script: the verdict was about the script
+	EnvAgain      []string               `protobuf:"bytes,12,rep,name=env_again,json=envAgain,proto3" json:"env_again,omitempty"` // selected names that occur more than once; env has the first value
+	Interpreter   string                 `protobuf:"bytes,11,opt,name=interpreter,proto3" json:"interpreter,omitempty"`           // what runs, when file is a script: the verdict was about the script
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -898,11 +953,79 @@ func (x *Exec) GetComm() string {
 	return ""
 }
 
+func (x *Exec) GetEnvAgain() []string {
+	if x != nil {
+		return x.EnvAgain
+	}
+	return nil
+}
+
 func (x *Exec) GetInterpreter() string {
 	if x != nil {
 		return x.Interpreter
 	}
 	return ""
+}
+
+// Target is a process that another one attaches to; the file is its program.
+type Target struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pid           int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`                     // thread group id, initial pid namespace
+	ExecId        uint64                 `protobuf:"varint,2,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"` // 0: not known
+	Traits        []string               `protobuf:"bytes,3,rep,name=traits,proto3" json:"traits,omitempty"`                // descendant, other_user, other_mnt_ns
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Target) Reset() {
+	*x = Target{}
+	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Target) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Target) ProtoMessage() {}
+
+func (x *Target) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Target.ProtoReflect.Descriptor instead.
+func (*Target) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Target) GetPid() int32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Target) GetExecId() uint64 {
+	if x != nil {
+		return x.ExecId
+	}
+	return 0
+}
+
+func (x *Target) GetTraits() []string {
+	if x != nil {
+		return x.Traits
+	}
+	return nil
 }
 
 // Fork is the new process of a fork.
@@ -917,7 +1040,7 @@ type Fork struct {
 
 func (x *Fork) Reset() {
 	*x = Fork{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1052,7 @@ func (x *Fork) String() string {
 func (*Fork) ProtoMessage() {}
 
 func (x *Fork) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1065,7 @@ func (x *Fork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fork.ProtoReflect.Descriptor instead.
 func (*Fork) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Fork) GetPid() int32 {
@@ -978,7 +1101,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[5]
+	mi := &file_bailiff_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1113,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[5]
+	mi := &file_bailiff_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1126,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Exit) GetCode() uint32 {
@@ -1043,7 +1166,7 @@ type RuleRef struct {
 
 func (x *RuleRef) Reset() {
 	*x = RuleRef{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[6]
+	mi := &file_bailiff_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1178,7 @@ func (x *RuleRef) String() string {
 func (*RuleRef) ProtoMessage() {}
 
 func (x *RuleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[6]
+	mi := &file_bailiff_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1191,7 @@ func (x *RuleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleRef.ProtoReflect.Descriptor instead.
 func (*RuleRef) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RuleRef) GetId() string {
@@ -1136,6 +1259,7 @@ type Decision struct {
 	Undecided     bool                   `protobuf:"varint,11,opt,name=undecided,proto3" json:"undecided,omitempty"`                                // a deferred rule had no verdict at the time of the act
 	FailOpen      string                 `protobuf:"bytes,12,opt,name=fail_open,json=failOpen,proto3" json:"fail_open,omitempty"`                   // why an act passed though it could not be judged
 	Divergence    bool                   `protobuf:"varint,13,opt,name=divergence,proto3" json:"divergence,omitempty"`                              // OPA disagrees with the kernel
+	Commit        bool                   `protobuf:"varint,14,opt,name=commit,proto3" json:"commit,omitempty"`                                      // decided when the new image was in place, before its first instruction: one that was killed has run none
 	ModeBy        ModeBy                 `protobuf:"varint,20,opt,name=mode_by,json=modeBy,proto3,enum=bailiff.v1.ModeBy" json:"mode_by,omitempty"` // who said which mode held for this act
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1143,7 +1267,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[7]
+	mi := &file_bailiff_v1_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1279,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[7]
+	mi := &file_bailiff_v1_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1292,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{7}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Decision) GetVerdict() Verdict {
@@ -1262,6 +1386,13 @@ func (x *Decision) GetDivergence() bool {
 	return false
 }
 
+func (x *Decision) GetCommit() bool {
+	if x != nil {
+		return x.Commit
+	}
+	return false
+}
+
 func (x *Decision) GetModeBy() ModeBy {
 	if x != nil {
 		return x.ModeBy
@@ -1282,7 +1413,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[8]
+	mi := &file_bailiff_v1_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1425,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[8]
+	mi := &file_bailiff_v1_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1438,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Notice) GetCode() string {
@@ -1354,13 +1485,16 @@ type Event struct {
 	// Fields in which a secret was hidden before anybody kept or sent it, as
 	// paths below this message ("exec.args"): "[redacted]" stands in its place.
 	Redacted      []string `protobuf:"bytes,15,rep,name=redacted,proto3" json:"redacted,omitempty"`
+	CgroupRate    uint64   `protobuf:"varint,16,opt,name=cgroup_rate,json=cgroupRate,proto3" json:"cgroup_rate,omitempty"` // forks, or execs, in the cgroup within the last second
+	FileAge       uint64   `protobuf:"varint,17,opt,name=file_age,json=fileAge,proto3" json:"file_age,omitempty"`          // seconds since file was changed
+	Target        *Target  `protobuf:"bytes,18,opt,name=target,proto3" json:"target,omitempty"`                            // ptrace
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[9]
+	mi := &file_bailiff_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1506,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[9]
+	mi := &file_bailiff_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1519,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1493,6 +1627,27 @@ func (x *Event) GetRedacted() []string {
 	return nil
 }
 
+func (x *Event) GetCgroupRate() uint64 {
+	if x != nil {
+		return x.CgroupRate
+	}
+	return 0
+}
+
+func (x *Event) GetFileAge() uint64 {
+	if x != nil {
+		return x.FileAge
+	}
+	return 0
+}
+
+func (x *Event) GetTarget() *Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
 var File_bailiff_v1_event_proto protoreflect.FileDescriptor
 
 const file_bailiff_v1_event_proto_rawDesc = "" +
@@ -1502,7 +1657,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x06FileID\x12\x10\n" +
 	"\x03dev\x18\x01 \x01(\rR\x03dev\x12\x10\n" +
 	"\x03gen\x18\x02 \x01(\rR\x03gen\x12\x10\n" +
-	"\x03ino\x18\x03 \x01(\x04R\x03ino\"\xc2\x02\n" +
+	"\x03ino\x18\x03 \x01(\x04R\x03ino\"\xfa\x02\n" +
 	"\x04File\x12\"\n" +
 	"\x02id\x18\x01 \x01(\v2\x12.bailiff.v1.FileIDR\x02id\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
@@ -1519,7 +1674,11 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	" \x01(\tR\x06fsType\x12\x19\n" +
 	"\bdir_mode\x18\v \x01(\rR\adirMode\x12\x17\n" +
 	"\adir_uid\x18\f \x01(\rR\x06dirUid\x12\x16\n" +
-	"\x06traits\x18\r \x03(\tR\x06traits\"\xc1\x04\n" +
+	"\x06traits\x18\r \x03(\tR\x06traits\x12\x1e\n" +
+	"\n" +
+	"identities\x18\x0e \x03(\tR\n" +
+	"identities\x12\x16\n" +
+	"\x06sha256\x18\x14 \x01(\tR\x06sha256\"\xef\x04\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x10\n" +
 	"\x03tid\x18\x02 \x01(\x05R\x03tid\x12\x12\n" +
@@ -1545,7 +1704,9 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\auser_ns\x18\x14 \x01(\rR\x06userNs\x12\x10\n" +
 	"\x03tty\x18\x15 \x01(\rR\x03tty\x12\x1d\n" +
 	"\n" +
-	"start_boot\x18\x16 \x01(\x04R\tstartBoot\"\x80\x03\n" +
+	"start_boot\x18\x16 \x01(\x04R\tstartBoot\x12\x16\n" +
+	"\x06traits\x18\x17 \x03(\tR\x06traits\x12\x14\n" +
+	"\x05stdio\x18\x18 \x03(\tR\x05stdio\"\x9d\x03\n" +
 	"\x04Exec\x12\x17\n" +
 	"\aexec_id\x18\x01 \x01(\x04R\x06execId\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1d\n" +
@@ -1558,11 +1719,16 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\topened_as\x18\b \x01(\tR\bopenedAs\x12\x16\n" +
 	"\x06script\x18\t \x01(\tR\x06script\x12\x12\n" +
 	"\x04comm\x18\n" +
-	" \x01(\tR\x04comm\x12 \n" +
+	" \x01(\tR\x04comm\x12\x1b\n" +
+	"\tenv_again\x18\f \x03(\tR\benvAgain\x12 \n" +
 	"\vinterpreter\x18\v \x01(\tR\vinterpreter\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"K\n" +
+	"\x06Target\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x17\n" +
+	"\aexec_id\x18\x02 \x01(\x04R\x06execId\x12\x16\n" +
+	"\x06traits\x18\x03 \x03(\tR\x06traits\"G\n" +
 	"\x04Fork\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x17\n" +
 	"\aexec_id\x18\x02 \x01(\x04R\x06execId\x12\x14\n" +
@@ -1578,7 +1744,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x04line\x18\x04 \x01(\x05R\x04line\x12\x14\n" +
 	"\x05title\x18\x05 \x01(\tR\x05title\x12\x1a\n" +
 	"\bseverity\x18\x06 \x01(\tR\bseverity\x12\x16\n" +
-	"\x06attack\x18\a \x03(\tR\x06attack\"\xff\x03\n" +
+	"\x06attack\x18\a \x03(\tR\x06attack\"\x97\x04\n" +
 	"\bDecision\x12-\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x13.bailiff.v1.VerdictR\averdict\x12*\n" +
 	"\x06effect\x18\x02 \x01(\x0e2\x12.bailiff.v1.EffectR\x06effect\x12*\n" +
@@ -1597,7 +1763,8 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\tfail_open\x18\f \x01(\tR\bfailOpen\x12\x1e\n" +
 	"\n" +
 	"divergence\x18\r \x01(\bR\n" +
-	"divergence\x12+\n" +
+	"divergence\x12\x16\n" +
+	"\x06commit\x18\x0e \x01(\bR\x06commit\x12+\n" +
 	"\amode_by\x18\x14 \x01(\x0e2\x12.bailiff.v1.ModeByR\x06modeBy\"\xa3\x01\n" +
 	"\x06Notice\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
@@ -1605,7 +1772,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x06fields\x18\x03 \x03(\v2\x1e.bailiff.v1.Notice.FieldsEntryR\x06fields\x1a9\n" +
 	"\vFieldsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x05\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -1622,14 +1789,26 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\bdecision\x18\f \x01(\v2\x14.bailiff.v1.DecisionR\bdecision\x12(\n" +
 	"\x05agent\x18\r \x01(\v2\x12.bailiff.v1.NoticeR\x05agent\x12\x18\n" +
 	"\aescaped\x18\x0e \x03(\tR\aescaped\x12\x1a\n" +
-	"\bredacted\x18\x0f \x03(\tR\bredacted*g\n" +
+	"\bredacted\x18\x0f \x03(\tR\bredacted\x12\x1f\n" +
+	"\vcgroup_rate\x18\x10 \x01(\x04R\n" +
+	"cgroupRate\x12\x19\n" +
+	"\bfile_age\x18\x11 \x01(\x04R\afileAge\x12*\n" +
+	"\x06target\x18\x12 \x01(\v2\x12.bailiff.v1.TargetR\x06target*\xdc\x01\n" +
 	"\x04Hook\x12\x14\n" +
 	"\x10HOOK_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tHOOK_NONE\x10\x01\x12\r\n" +
 	"\tHOOK_EXEC\x10\x02\x12\r\n" +
 	"\tHOOK_FORK\x10\x03\x12\r\n" +
 	"\tHOOK_OPEN\x10\x04\x12\r\n" +
-	"\tHOOK_EXIT\x10\x05*l\n" +
+	"\tHOOK_EXIT\x10\x05\x12\r\n" +
+	"\tHOOK_MMAP\x10\x06\x12\x0f\n" +
+	"\vHOOK_CREATE\x10\a\x12\r\n" +
+	"\tHOOK_LINK\x10\b\x12\x0f\n" +
+	"\vHOOK_RENAME\x10\t\x12\x0f\n" +
+	"\vHOOK_UNLINK\x10\n" +
+	"\x12\x11\n" +
+	"\rHOOK_TRUNCATE\x10\v\x12\x0f\n" +
+	"\vHOOK_PTRACE\x10\f*l\n" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fVERDICT_NONE\x10\x01\x12\x11\n" +
@@ -1675,7 +1854,7 @@ func file_bailiff_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_bailiff_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_bailiff_v1_event_proto_goTypes = []any{
 	(Hook)(0),                     // 0: bailiff.v1.Hook
 	(Verdict)(0),                  // 1: bailiff.v1.Verdict
@@ -1687,43 +1866,45 @@ var file_bailiff_v1_event_proto_goTypes = []any{
 	(*File)(nil),                  // 7: bailiff.v1.File
 	(*Process)(nil),               // 8: bailiff.v1.Process
 	(*Exec)(nil),                  // 9: bailiff.v1.Exec
-	(*Fork)(nil),                  // 10: bailiff.v1.Fork
-	(*Exit)(nil),                  // 11: bailiff.v1.Exit
-	(*RuleRef)(nil),               // 12: bailiff.v1.RuleRef
-	(*Decision)(nil),              // 13: bailiff.v1.Decision
-	(*Notice)(nil),                // 14: bailiff.v1.Notice
-	(*Event)(nil),                 // 15: bailiff.v1.Event
-	nil,                           // 16: bailiff.v1.Exec.EnvEntry
-	nil,                           // 17: bailiff.v1.Notice.FieldsEntry
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*Target)(nil),                // 10: bailiff.v1.Target
+	(*Fork)(nil),                  // 11: bailiff.v1.Fork
+	(*Exit)(nil),                  // 12: bailiff.v1.Exit
+	(*RuleRef)(nil),               // 13: bailiff.v1.RuleRef
+	(*Decision)(nil),              // 14: bailiff.v1.Decision
+	(*Notice)(nil),                // 15: bailiff.v1.Notice
+	(*Event)(nil),                 // 16: bailiff.v1.Event
+	nil,                           // 17: bailiff.v1.Exec.EnvEntry
+	nil,                           // 18: bailiff.v1.Notice.FieldsEntry
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_bailiff_v1_event_proto_depIdxs = []int32{
 	6,  // 0: bailiff.v1.File.id:type_name -> bailiff.v1.FileID
 	7,  // 1: bailiff.v1.Process.exe:type_name -> bailiff.v1.File
 	7,  // 2: bailiff.v1.Process.parent_exe:type_name -> bailiff.v1.File
-	16, // 3: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
+	17, // 3: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
 	1,  // 4: bailiff.v1.Decision.verdict:type_name -> bailiff.v1.Verdict
 	2,  // 5: bailiff.v1.Decision.effect:type_name -> bailiff.v1.Effect
 	3,  // 6: bailiff.v1.Decision.source:type_name -> bailiff.v1.Source
 	4,  // 7: bailiff.v1.Decision.mode:type_name -> bailiff.v1.Mode
-	12, // 8: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
-	12, // 9: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
+	13, // 8: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
+	13, // 9: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
 	5,  // 10: bailiff.v1.Decision.mode_by:type_name -> bailiff.v1.ModeBy
-	17, // 11: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
-	18, // 12: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
+	18, // 11: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
+	19, // 12: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
 	0,  // 13: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
 	8,  // 14: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
 	7,  // 15: bailiff.v1.Event.file:type_name -> bailiff.v1.File
 	9,  // 16: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
-	10, // 17: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
-	11, // 18: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
-	13, // 19: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
-	14, // 20: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	11, // 17: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
+	12, // 18: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
+	14, // 19: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
+	15, // 20: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
+	10, // 21: bailiff.v1.Event.target:type_name -> bailiff.v1.Target
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_bailiff_v1_event_proto_init() }
@@ -1737,7 +1918,7 @@ func file_bailiff_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bailiff_v1_event_proto_rawDesc), len(file_bailiff_v1_event_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2,9 +2,8 @@ package bailiff.exec
 
 # What the rules on executing share.
 
-# In a container, as far as the pid namespace tells: containers that share the
-# host's are not recognised, and sandboxes that have their own are taken for one.
-in_container if input.process.ns.pid != data.host_pid_namespace
+# Sandboxes that have mounts and processes of their own count too.
+in_container if "container" in input.process.traits
 
 below_manager if input.process.exe.path in data.package_managers
 

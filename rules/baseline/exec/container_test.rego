@@ -3,17 +3,17 @@ package bailiff.exec_container_test
 import data.bailiff.exec.alert
 import data.bailiff.exec.deny
 
-act(exe, name, ns, loginuid) := {
+act(exe, name, where, loginuid) := {
 	"process": {
 		"exe": {"path": exe, "name": exe}, "ancestors": [],
-		"uid": 0, "loginuid": loginuid, "ns": {"pid": ns, "user": 4026531837},
+		"uid": 0, "loginuid": loginuid, "traits": where,
 	},
 	"file": {"path": concat("/", ["/usr/bin", name]), "name": name, "traits": []},
 }
 
-host := 4026531836
+host := []
 
-inside := 4026532500
+inside := ["container", "own_mnt_ns", "own_pid_ns"]
 
 unset := 4294967295
 
@@ -45,7 +45,7 @@ test_nsenter_in_container if denied(act("bash", "nsenter", inside, unset))
 test_nsenter_on_host if not denied(act("bash", "nsenter", host, 0))
 
 test_unshare_in_user_namespace if {
-	count(deny) == 0 with input as object.union(act("bash", "unshare", inside, unset), {"process": {"ns": {"user": 4026532600}}})
+	count(deny) == 0 with input as act("bash", "unshare", ["container", "own_mnt_ns", "own_user_ns"], unset)
 }
 
 test_nsenter_exception if {

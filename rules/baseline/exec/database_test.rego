@@ -3,7 +3,7 @@ package bailiff.exec_database_test
 import data.bailiff.exec.alert
 
 act(exe, path) := {
-	"process": {"exe": {"path": exe}, "ancestors": [], "uid": 105, "loginuid": 0, "ns": {"pid": 4026531836, "user": 4026531837}},
+	"process": {"exe": {"path": exe}, "ancestors": [], "uid": 105, "loginuid": 0, "traits": []},
 	"file": {"path": path, "name": "x", "traits": []},
 }
 

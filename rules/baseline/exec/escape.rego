@@ -11,7 +11,7 @@ package bailiff.exec
 deny contains {"message": message} if {
 	input.file.name in data.escape_tools
 	in_container
-	input.process.ns.user == data.host_user_namespace
+	not "own_user_ns" in input.process.traits
 	not input.process.exe.name in data.exceptions.container_escape_tools.exe_name
 	message := sprintf("%s ran %s in a container", [input.process.exe.path, input.file.path])
 }
@@ -25,7 +25,7 @@ deny contains {"message": message} if {
 alert contains {"message": message} if {
 	input.file.name == "mount"
 	in_container
-	input.process.ns.user == data.host_user_namespace
+	not "own_user_ns" in input.process.traits
 	not input.process.exe.name in data.exceptions.container_mount.exe_name
 	message := sprintf("%s ran %s in a container", [input.process.exe.path, input.file.path])
 }

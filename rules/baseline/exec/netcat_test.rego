@@ -3,7 +3,7 @@ package bailiff.exec_netcat_test
 import data.bailiff.exec.alert
 
 act(name, args) := {
-	"process": {"exe": {"path": "/usr/bin/bash"}, "ancestors": [], "uid": 0, "loginuid": 0, "ns": {"pid": 4026531836, "user": 4026531837}},
+	"process": {"exe": {"path": "/usr/bin/bash"}, "ancestors": [], "uid": 0, "loginuid": 0, "traits": []},
 	"file": {"path": concat("/", ["/usr/bin", name]), "name": name, "traits": []},
 	"args": args,
 }

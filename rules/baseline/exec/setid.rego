@@ -11,7 +11,7 @@ package bailiff.exec
 deny contains {"message": message} if {
 	set_id
 	not in_container
-	input.process.ns.user == data.host_user_namespace
+	not "own_user_ns" in input.process.traits
 	misplaced
 	not setid_directory
 	not input.file.path in data.exceptions.suid_unlisted.file

@@ -2,12 +2,12 @@ package bailiff.exec_setid_test
 
 import data.bailiff.exec.deny
 
-act(path, traits, dir_uid, pid_ns) := {
-	"process": {"exe": {"path": "/usr/bin/bash", "name": "bash"}, "ancestors": [], "ns": {"pid": pid_ns, "user": 4026531837}},
+act(path, traits, dir_uid, where) := {
+	"process": {"exe": {"path": "/usr/bin/bash", "name": "bash"}, "ancestors": [], "traits": where},
 	"file": {"path": path, "name": "x", "traits": traits, "dir": {"uid": dir_uid}},
 }
 
-host := 4026531836
+host := []
 
 fires(input_document) if {
 	count(deny) > 0 with input as input_document
@@ -23,7 +23,9 @@ test_sudo if not fires(act("/usr/bin/sudo", ["setuid"], 0, host))
 
 test_plain_program if not fires(act("/srv/x", [], 1000, host))
 
-test_container if not fires(act("/usr/bin/su", ["setuid"], 1000, 4026532500))
+test_container if not fires(act("/usr/bin/su", ["setuid"], 1000, ["container", "own_mnt_ns", "own_pid_ns"]))
+
+test_user_namespace if not fires(act("/srv/x", ["setuid"], 0, ["own_user_ns"]))
 
 test_snap if not fires(act("/snap/core22/1/usr/bin/sudo", ["setuid"], 0, host))
 

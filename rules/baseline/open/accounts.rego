@@ -6,8 +6,7 @@ package bailiff.open
 #   passwd, group, their shadows, subuid and sudoers are written by the account
 #   tools, by what visudo and vipw run, by package managers and by configuration
 #   management. Anything else is denied, an editor on /etc/sudoers too: use
-#   visudo. A file that is written elsewhere and renamed into place (sed -i) is
-#   not seen.
+#   visudo. A file that is moved into place (sed -i) counts.
 # custom: {id: account-sudo-tamper, severity: critical, attack: [T1136.001, T1548.003]}
 deny contains {"message": message} if {
 	for_writing

@@ -26,3 +26,14 @@ test_exception if {
 	count(deny) == 0 with input as act("/opt/x", "/etc/bailiff/rules/a.rego", ["write"])
 		with data.exceptions.agent_tamper.exe as ["/opt/x"]
 }
+
+attach(exe, path) := object.union(act(exe, path, []), {"hook": "ptrace", "target": {"pid": 700, "traits": []}})
+
+test_attach if fires(attach("/usr/bin/gdb", "/usr/bin/bailiff"))
+
+test_attach_elsewhere if not fires(attach("/usr/bin/gdb", "/usr/sbin/nginx"))
+
+test_attach_exception if {
+	count(deny) == 0 with input as attach("/usr/bin/gdb", "/usr/bin/bailiff")
+		with data.exceptions.agent_attach.exe as ["/usr/bin/gdb"]
+}

@@ -6,8 +6,7 @@ package bailiff.open
 #   PAM, nsswitch, sshd and sssd decide who gets in. Package managers,
 #   configuration management and the tools in the exceptions may write there; an
 #   administrator's editor may not, unless it is an exception. PAM modules below
-#   /usr/lib are covered by system-binary-tamper. A file that is renamed into
-#   place is not seen.
+#   /usr/lib are covered by system-binary-tamper.
 # custom: {id: auth-stack-tamper, severity: critical, attack: [T1556.003]}
 deny contains {"message": message} if {
 	for_writing

@@ -6,7 +6,7 @@ package bailiff.open
 #   A file named authorized_keys, wherever it is, is opened for writing by
 #   something other than sshd or configuration management. ssh-copy-id is a
 #   shell on the other side, so it is reported. Another AuthorizedKeysFile in
-#   sshd_config, and a file that is renamed into place, are not seen.
+#   sshd_config is not seen.
 # custom: {id: authorized-keys-write, severity: high, attack: [T1098.004]}
 alert contains {"message": message} if {
 	for_writing

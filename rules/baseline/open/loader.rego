@@ -6,8 +6,7 @@ package bailiff.open
 #   ld.so.preload, ld.so.conf and the cache decide which libraries every program
 #   loads. ldconfig, package managers and configuration management may write
 #   there; an administrator's editor may not, unless it is an exception. The
-#   loader itself is covered by system-binary-tamper. A file that is renamed into
-#   place is not seen.
+#   loader itself is covered by system-binary-tamper.
 # custom: {id: loader-tamper, severity: critical, attack: [T1574.006]}
 deny contains {"message": message} if {
 	for_writing

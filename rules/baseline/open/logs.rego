@@ -3,8 +3,8 @@ package bailiff.open
 # METADATA
 # title: Audit log or journal opened for writing
 # description: |
-#   Only auditd, journald and their tools write the audit log and the journal.
-#   Removing or renaming the files is not seen.
+#   Only auditd, journald and their tools write, move or remove the audit log
+#   and the journal.
 # custom: {id: audit-log-wipe, severity: critical, attack: [T1070.002]}
 deny contains {"message": message} if {
 	for_writing
@@ -20,20 +20,24 @@ deny contains {"message": message} if {
 # METADATA
 # title: Log or shell history emptied
 # description: |
-#   A well-known log below /var/log is truncated by something other than
-#   logging and rotation, or a file with the name of a shell's history by
-#   something other than a shell. A shell that empties its own history does what
-#   shells do at each exit, so it is not reported. Removing the files is not
-#   seen, and with the tracepoint backend neither is truncating them.
+#   A well-known log below /var/log is truncated, moved or removed by something
+#   other than logging and rotation, or a file with the name of a shell's history
+#   by something other than a shell. A shell that empties its own history does
+#   what shells do at each exit, so it is not reported. With the tracepoint
+#   backend none of this is seen.
 # custom: {id: log-and-history-wipe, severity: high, attack: [T1070.002, T1070.003]}
 alert contains {"message": message} if {
-	"truncate" in input.open.flags
+	emptied
 	log_or_history
 	not input.process.exe.path in data.exceptions.log_and_history_wipe.exe
 	not input.file.path in data.exceptions.log_and_history_wipe.file
 	not below_manager
-	message := sprintf("%s emptied %s", [input.process.exe.path, input.file.path])
+	message := sprintf("%s emptied, moved or removed %s", [input.process.exe.path, input.file.path])
 }
+
+emptied if "truncate" in input.open.flags
+
+emptied if input.hook in {"unlink", "rename"}
 
 log_or_history if {
 	startswith(input.file.path, "/var/log/")

@@ -55,3 +55,17 @@ test_log_exception if {
 	count(alert) == 0 with input as auth_log("/opt/x", [], ["write", "truncate"])
 		with data.exceptions.log_and_history_wipe.exe as ["/opt/x"]
 }
+
+test_log_removed if told(object.union(auth_log("/usr/bin/rm", [], ["write"]), {"hook": "unlink"}))
+
+test_log_moved if told(object.union(auth_log("/usr/bin/mv", [], ["write"]), {"hook": "rename"}))
+
+test_log_written if not told(object.union(auth_log("/usr/bin/logger", [], ["write"]), {"hook": "open"}))
+
+test_log_rotated if not told(object.union(auth_log("/usr/sbin/logrotate", [], ["write"]), {"hook": "rename"}))
+
+history_changed(exe, hook) := object.union(act(exe, [], "/root/.bash_history", ".bash_history", ["write"]), {"hook": hook})
+
+test_history_removed if told(history_changed("/usr/bin/rm", "unlink"))
+
+test_history_moved if told(history_changed("/usr/bin/mv", "rename"))

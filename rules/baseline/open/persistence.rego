@@ -6,10 +6,11 @@ package bailiff.open
 #   Jobs of cron and at, systemd units, boot scripts, profiles and udev rules
 #   are opened for writing by something other than their own tools, package
 #   managers and configuration management. Dot files of users are not covered.
-#   Symbolic links and files that are renamed into place are not seen.
+#   Symbolic links count, and files that are moved into place.
 # custom: {id: persistence-write, severity: medium, attack: [T1053.003, T1543.002, T1037.004]}
 alert contains {"message": message} if {
 	for_writing
+	not input.hook == "unlink"
 	starts_by_itself
 	not below_manager
 	not below_systemctl

@@ -30,3 +30,7 @@ test_exception if {
 	count(alert) == 0 with input as act("/opt/x", [], "/etc/cron.d/x", ["write"])
 		with data.exceptions.persistence_write.exe as ["/opt/x"]
 }
+
+test_symlink if fires(object.union(act("/usr/bin/ln", [], "/etc/systemd/system/x.service", ["write", "create"]), {"hook": "create"}))
+
+test_removed if not fires(object.union(act("/usr/bin/rm", [], "/etc/cron.d/x", ["write"]), {"hook": "unlink"}))

@@ -8,7 +8,7 @@ package bailiff.open
 #   block device is known by its type, whatever its name. Storage drivers that
 #   run in containers bring their own tools: they need exceptions. dd is not
 #   listed on purpose.
-# custom: {id: raw-disk-write, severity: critical, attack: [T1561, T1006]}
+# custom: {id: raw-disk-write, severity: critical, attack: [T1561, T1006], hooks: [open]}
 deny contains {"message": message} if {
 	for_writing
 

@@ -7,7 +7,7 @@ package bailiff.open
 #   and /proc/PID/mem for writing (one's own too) are for firmware tools and
 #   debuggers. Devices are known by their name: one that was made under another
 #   name with mknod is not recognised, the device number is not a field yet.
-# custom: {id: raw-memory-device, severity: critical, attack: [T1003.007, T1055.009]}
+# custom: {id: raw-memory-device, severity: critical, attack: [T1003.007, T1055.009], hooks: [open]}
 deny contains {"message": message} if {
 	raw_memory
 	not input.process.exe.path in data.memory_readers

@@ -49,9 +49,9 @@ alert contains {"message": message} if {
 	message := sprintf("%s ran %s in a container, with a terminal", [input.process.exe.path, input.file.path])
 }
 
-# In a container, as far as the pid namespace tells, that has no exception.
+# In a container that has no exception.
 packs_containers_judged if {
-	input.process.ns.pid != data.packs.containers.host_pid_namespace
+	"container" in input.process.traits
 	not input.process.exe.name in data.packs.containers.exceptions.exe_name
 	not input.file.name in data.packs.containers.exceptions.file_name
 	not input.process.cgroup.id in data.packs.containers.exceptions.cgroups

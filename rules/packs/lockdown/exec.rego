@@ -13,7 +13,7 @@ package bailiff.exec
 # custom: {id: lockdown, severity: high, attack: [T1204, T1105]}
 deny contains {"message": message} if {
 	not data.packs.lockdown.programs[input.file.path]
-	input.process.ns.pid == data.packs.lockdown.host_pid_namespace
+	not "container" in input.process.traits
 	not packs_lockdown_directory
 	not input.file.path in data.packs.lockdown.exceptions.file
 	not input.process.exe.path in data.packs.lockdown.exceptions.exe

@@ -2,9 +2,9 @@ package packs_lockdown_test
 
 import data.bailiff.exec
 
-run(path, exe, above, ns) := {"process": {"exe": {"path": exe}, "ancestors": above, "ns": {"pid": ns}}, "file": {"path": path}}
+run(path, exe, above, where) := {"process": {"exe": {"path": exe}, "ancestors": above, "traits": where}, "file": {"path": path}}
 
-host := 4026531836
+host := []
 
 shipped := {"/usr/bin/id": "coreutils", "/usr/bin/dash": "dash"}
 
@@ -12,7 +12,7 @@ test_not_shipped if count(exec.deny) == 1 with input as run("/tmp/x", "/usr/bin/
 
 test_shipped if count(exec.deny) == 0 with input as run("/usr/bin/id", "/usr/bin/dash", [], host) with data.packs.lockdown.programs as shipped
 
-test_container if count(exec.deny) == 0 with input as run("/tmp/x", "/usr/bin/dash", [], 1) with data.packs.lockdown.programs as shipped
+test_container if count(exec.deny) == 0 with input as run("/tmp/x", "/usr/bin/dash", [], ["container"]) with data.packs.lockdown.programs as shipped
 
 test_directory if {
 	count(exec.deny) == 0 with input as run("/opt/app/bin/x", "/usr/bin/dash", [], host)

@@ -17,13 +17,12 @@ deny contains {"message": message} if {
 # title: Program told to join a mining pool
 # description: |
 #   A program outside of the system directories is started with the address of a
-#   mining pool or with the options of a miner. The kernel picks programs by
-#   place; the arguments are read by OPA after the start, so this never blocks.
-#   A miner that reads its settings from a file is not seen.
+#   mining pool or with the options of a miner. The kernel reads the arguments
+#   when the new program is in place. A miner that reads its settings from a file
+#   is not seen.
 # custom: {id: miner-pool-arguments, severity: high, attack: [T1496]}
 alert contains {"message": message} if {
-	some place in data.packs.miners.places
-	startswith(input.file.path, place)
+	strings.any_prefix_match(input.file.path, data.packs.miners.places)
 	miner_argument
 	not input.process.exe.path in data.packs.miners.exceptions.exe
 	not input.file.path in data.packs.miners.exceptions.file
@@ -32,5 +31,19 @@ alert contains {"message": message} if {
 
 miner_argument if {
 	some arg in input.args
-	regex.match(`(stratum[0-9]?\+(tcp|ssl|tls|udp|http)://|--donate-level|--randomx-|--nicehash|--coin[= ]|xmr\.pool|\.nanopool\.org|minexmr|moneroocean)`, arg)
+	some word in miner_words
+	contains(arg, word)
+}
+
+miner_words contains word if {
+	some word in [
+		"--donate-level", "--randomx-", "--nicehash", "--coin=", "--coin ",
+		"xmr.pool", ".nanopool.org", "minexmr", "moneroocean",
+	]
+}
+
+miner_words contains address if {
+	some version in ["", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+	some transport in ["tcp", "ssl", "tls", "udp", "http"]
+	address := sprintf("stratum%s+%s://", [version, transport])
 }

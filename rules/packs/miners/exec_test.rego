@@ -17,6 +17,14 @@ test_pool_address if {
 	count(exec.alert) == 1 with input as run("/tmp/work", "work", ["work", "-o", "stratum+tcp://pool.example:3333"])
 }
 
+test_pool_address_of_a_version if {
+	count(exec.alert) == 1 with input as run("/tmp/work", "work", ["work", "-o=stratum2+ssl://pool.example:3333"])
+}
+
+test_pool_of_no_version if {
+	count(exec.alert) == 0 with input as run("/tmp/work", "work", ["work", "stratum+x://pool.example"])
+}
+
 test_donate_option if count(exec.alert) == 1 with input as run("/home/u/w", "w", ["w", "--donate-level=1"])
 
 test_system_program_is_not_asked if {

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Facts of a process or a file that may change at any time: read at the decision, when a
+ * rule reads them. */
+#ifndef BAILIFF_FACTS_H
+#define BAILIFF_FACTS_H
+
+#define SECOND 1000000000ULL
+
+/* When the content or an attribute was changed last: ns of the wall clock. */
+static __always_inline __u64 changed_at(struct inode *inode)
+{
+	struct inode___611 *n = (void *)inode;
+	struct inode___66 *m = (void *)inode;
+	struct inode___61 *o = (void *)inode;
+
+	if (bpf_core_field_exists(n->i_ctime_sec))
+		return BPF_CORE_READ(n, i_ctime_sec) * SECOND +
+		       (BPF_CORE_READ(n, i_ctime_nsec) & 0x7fffffff);
+	if (bpf_core_field_exists(m->__i_ctime))
+		return BPF_CORE_READ(m, __i_ctime.tv_sec) * SECOND +
+		       BPF_CORE_READ(m, __i_ctime.tv_nsec);
+	return BPF_CORE_READ(o, i_ctime.tv_sec) * SECOND + BPF_CORE_READ(o, i_ctime.tv_nsec);
+}
+
+/* Whole seconds since then, 136 years at most; boot is the time now. */
+static __always_inline __u32 file_age(struct inode *inode, __u64 boot)
+{
+	__s64 age = boot + settings.wall - changed_at(inode);
+	__u64 seconds = age > 0 ? (__u64)age / SECOND : 0;
+
+	return seconds < 0xfffffffe ? seconds : 0xfffffffe;
+}
+
+/* The bits of input.process.traits, in the order of event.ProcessTraits. A
+ * container that shares the pid namespace of the host has a root of its own. */
+static __always_inline __u32 process_traits(struct task_struct *t)
+{
+	struct task_struct *init = (void *)initial.init;
+	struct nsproxy *ns = t->nsproxy;
+	__u32 traits = 0;
+
+	if ((__u64)ns->mnt_ns != initial.mnt_ns)
+		traits |= 2;
+	if (ns->pid_ns_for_children->level)
+		traits |= 4;
+	if (t->cred->user_ns->level)
+		traits |= 8;
+	if (traits & 2 &&
+	    (traits & 4 || t->fs->root.dentry != BPF_CORE_READ(init, fs, root.dentry)))
+		traits |= 1;
+	return traits;
+}
+
+/* The same of a thread that the program has as a number. */
+static __always_inline __u32 far_traits(struct task_struct *t)
+{
+	struct task_struct *init = (void *)initial.init;
+	struct nsproxy *ns = BPF_CORE_READ(t, nsproxy);
+	__u32 traits = 0;
+
+	if ((__u64)BPF_CORE_READ(ns, mnt_ns) != initial.mnt_ns)
+		traits |= 2;
+	if (BPF_CORE_READ(ns, pid_ns_for_children, level))
+		traits |= 4;
+	if (BPF_CORE_READ(t, cred, user_ns, level))
+		traits |= 8;
+	if (traits & 2 && (traits & 4 || BPF_CORE_READ(t, fs, root.dentry) !=
+						 BPF_CORE_READ(init, fs, root.dentry)))
+		traits |= 1;
+	return traits;
+}
+
+/* The bits of input.process.stdio, in the order of event.Stdio: what a thread
+ * hands to the image that it executes. */
+static __always_inline __u32 stdio_of(struct task_struct *t)
+{
+	struct fdtable *fdt = BPF_CORE_READ(t, files, fdt);
+	struct file *f, **fds = BPF_CORE_READ(fdt, fd);
+	unsigned long closed = 0;
+	__u32 bits = 0;
+
+	bpf_probe_read_kernel(&closed, sizeof(closed), BPF_CORE_READ(fdt, close_on_exec));
+	for (int i = 0; i < 3; i++) {
+		struct inode *inode;
+		struct socket *sock;
+		struct sock *sk;
+
+		if (closed >> i & 1 || bpf_probe_read_kernel(&f, sizeof(f), fds + i) || !f)
+			continue;
+		inode = BPF_CORE_READ(f, f_inode);
+		/* A named socket that is opened as a path is a file. */
+		if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFSOCK ||
+		    BPF_CORE_READ(inode, i_sb, s_magic) != SOCKFS_MAGIC)
+			continue;
+		bits |= 1 << i;
+		sock = BPF_CORE_READ(f, private_data);
+		sk = BPF_CORE_READ(sock, sk);
+		if (BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX &&
+		    BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+			bits |= 8 << i;
+	}
+	return bits;
+}
+
+__noinline __u32 stdio_bits(void)
+{
+	return stdio_of(bpf_get_current_task_btf());
+}
+
+#endif

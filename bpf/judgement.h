@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A verdict on its way from where it is taken to where it is told.
+ */
+#ifndef BAILIFF_JUDGEMENT_H
+#define BAILIFF_JUDGEMENT_H
+
+/* A verdict on one act, and what follows from it. */
+struct judgement {
+	__u32 generation;
+	__u32 clause;
+	__u16 flags; /* RECORD_* */
+	__u8 verdict;
+	__u8 source;
+	__u8 mode;
+	__u8 blocks; /* deny, and the mode and the rule say that it is acted upon */
+	__u8 kills;
+	__u8 hook;   /* of the record */
+	__u8 effect; /* what was done */
+	__u8 mode_by;
+	__u8 pad[2];
+	__u32 bindings; /* as in a record */
+};
+
+/* A verdict taken before an exec, to be told when the exec has succeeded. */
+struct pending {
+	struct judgement j;
+	__u32 valid;
+	__u32 script_exe; /* exe id of a script that was judged before its interpreter
+                     */
+	__u32 last_exe;	  /* exe id of the file judged last */
+	__u32 judged_exe; /* exe id of the file that the verdict is about */
+	__u32 rate;	  /* of object_ref, when it was judged */
+	__u32 age;
+	struct wire_file file; /* its facts when it was judged */
+	__u32 bindings;	       /* of all its rounds, though nobody needs to hear of them */
+	__u32 pad;
+};
+
+#endif
