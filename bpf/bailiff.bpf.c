@@ -214,6 +214,18 @@ int BPF_PROG(mod_ptrace, struct task_struct *child, unsigned int mode, int ret)
 	REFUSE_IF(ptrace_check(child, mode));
 }
 
+SEC("lsm/file_receive")
+int BPF_PROG(lsm_receive, struct file *file, int ret)
+{
+	REFUSE_IF(receive_check(file));
+}
+
+SEC("fmod_ret/security_file_receive")
+int BPF_PROG(mod_receive, struct file *file, int ret)
+{
+	REFUSE_IF(receive_check(file));
+}
+
 /* sys_exit_open, openat, openat2, creat, open_by_handle_at: attached with the
  * tracepoint backend while there are rules on opens. O_CREAT and its like are
  * gone from the flags by then. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What changes a file or its name without an open: create (mknod, symlink, and
- * the first half of an open that makes a file), link, rename, unlink, truncate.
+ * the first half of an open that makes a file), link, rename, unlink, truncate;
+ * and what gives a file without one: receive.
  * Judged by the rules on open, as the open for writing would be. The hooks on
  * paths see the calls of programs, not what overlayfs does on their behalf below.
  * Attached only while some rule judges them (bpf/more.go).
@@ -25,7 +26,7 @@ __noinline int change_judged(struct object_ref *o, __u32 hook, __u32 quiet)
 	struct proc *p;
 
 	p = leader ? bpf_task_storage_get(&procs, leader, 0, 0) : NULL;
-	if (!o || !p || hook < HOOK_CREATE || hook > HOOK_PTRACE)
+	if (!o || !p || hook < HOOK_CREATE || hook > HOOK_RECEIVE)
 		return 0;
 	if (!judge(&j, t, p, o, NULL, NULL, hook) || (quiet && !j.blocks))
 		return 0;
@@ -71,6 +72,23 @@ static __always_inline int rename_check(struct dentry *from, struct dentry *to)
 {
 	return change_check(from, HOOK_RENAME, HOW_WRITE, 0) ||
 	       change_check(to, HOOK_RENAME, HOW_WRITE | HOW_CREATE, 0);
+}
+
+/* The superblock is the kernel's own: sockets, pipes, memory. No open leads there. */
+#define SB_NOUSER 0x80000000
+
+/* A descriptor comes from another process: SCM_RIGHTS, pidfd_getfd, a seccomp
+ * supervisor. The caller is who gets it. Judged as the open that gave it. */
+static __always_inline int receive_check(struct file *f)
+{
+	struct dentry *d;
+
+	if (!settings.generation || is_null(f))
+		return 0;
+	d = f->f_path.dentry;
+	if (d->d_sb->s_flags & SB_NOUSER)
+		return 0;
+	return change_check(d, HOOK_RECEIVE, open_flags(f), 0);
 }
 
 #endif

@@ -82,7 +82,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		d.unknown.Add(1)
 		r.File.Unresolved = 1
 	}
-	if r.Hook == 0 || r.Hook > uint8(event.HookPtrace) {
+	if r.Hook == 0 || r.Hook > uint8(event.HookReceive) {
 		return nil, fmt.Errorf("decode record: unknown hook %d", r.Hook)
 	}
 	g := d.generation(r.Generation)
@@ -112,7 +112,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		}
 	case event.HookMmap:
 		ev.File = d.file(&r.File, path, g)
-	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
+	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
 		ev.File = d.file(&r.File, path, g)
 		ev.Open = event.FlagNames(event.OpenFlags, uint64(r.OpenFlags))
 	case event.HookPtrace:

@@ -38,19 +38,15 @@ static __always_inline void copy_comm(char *to, struct task_struct *t)
 	*(__u64 *)&to[8] = *(__u64 *)&t->comm[8];
 }
 
-static __always_inline void fill_subject(struct wire_subject *w, struct task_struct *t,
-					 struct proc *p)
+/* What a record says of the current thread. */
+__noinline int fill_thread(struct wire_subject *w)
 {
+	struct task_struct *t = bpf_get_current_task_btf();
 	const struct cred *c = t->cred;
+	struct nsproxy *ns = t->nsproxy;
 
-	w->exec_id = p->exec_id;
-	w->parent_exec_id = p->parent_exec_id;
-	w->start = p->start;
-	w->cgroup = p->cgroup;
-	w->exe_id = p->exe_id;
-	w->parent_exe_id = p->parent_exe_id;
-	w->ancestors = p->ancestors;
-	__builtin_memcpy(w->ancestor, p->ancestor, sizeof(w->ancestor));
+	if (!w)
+		return 0;
 	w->caps = effective_caps(c);
 	w->pid = t->tgid;
 	w->tid = t->pid;
@@ -60,12 +56,26 @@ static __always_inline void fill_subject(struct wire_subject *w, struct task_str
 	w->gid = c->gid.val;
 	w->egid = c->egid.val;
 	w->loginuid = loginuid_of(t);
-	w->tty = tty_of(t);
-	w->mnt_ns = t->nsproxy->mnt_ns->ns.inum;
-	w->pid_ns = t->nsproxy->pid_ns_for_children->ns.inum;
+	w->mnt_ns = ns->mnt_ns->ns.inum;
+	w->pid_ns = ns->pid_ns_for_children->ns.inum;
 	w->user_ns = c->user_ns->ns.inum;
-	w->traits = process_traits(t);
 	copy_comm(w->comm, t);
+	w->tty = tty_of(t);
+	w->traits = process_traits();
+	return 0;
+}
+
+static __always_inline void fill_subject(struct wire_subject *w, struct proc *p)
+{
+	w->exec_id = p->exec_id;
+	w->parent_exec_id = p->parent_exec_id;
+	w->start = p->start;
+	w->cgroup = p->cgroup;
+	w->exe_id = p->exe_id;
+	w->parent_exe_id = p->parent_exe_id;
+	w->ancestors = p->ancestors;
+	__builtin_memcpy(w->ancestor, p->ancestor, sizeof(w->ancestor));
+	fill_thread(w);
 }
 
 static __always_inline void fill_decision(struct record *r, const struct judgement *j)
@@ -88,7 +98,7 @@ static __always_inline void fill_act(struct record *r, struct proc *p, const str
 	__builtin_memset(r, 0, sizeof(*r));
 	r->time = bpf_ktime_get_boot_ns();
 	r->hook = j->hook;
-	fill_subject(&r->subject, bpf_get_current_task_btf(), p);
+	fill_subject(&r->subject, p);
 	fill_decision(r, j);
 	r->open_flags = o->open_flags;
 	r->fork_flags = o->clone_flags;

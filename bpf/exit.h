@@ -16,7 +16,7 @@ static __noinline int emit_exit(struct proc *p)
 	__builtin_memset(r, 0, sizeof(*r));
 	r->time = bpf_ktime_get_boot_ns();
 	r->hook = HOOK_EXIT;
-	fill_subject(&r->subject, t, p);
+	fill_subject(&r->subject, p);
 	code = t->signal->group_exit_code;
 	r->exit_code = code ? code : t->exit_code;
 	count(COUNT_EXIT);

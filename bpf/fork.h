@@ -43,7 +43,6 @@ static __always_inline int fork_check(__u64 clone_flags)
 static __noinline int emit_fork(struct proc *p, struct judgement *j, struct object_ref *o,
 				struct proc *c)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
 	struct record *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 
 	if (!r) {
@@ -53,7 +52,7 @@ static __noinline int emit_fork(struct proc *p, struct judgement *j, struct obje
 	__builtin_memset(r, 0, sizeof(*r));
 	r->time = bpf_ktime_get_boot_ns();
 	r->hook = HOOK_FORK;
-	fill_subject(&r->subject, t, p);
+	fill_subject(&r->subject, p);
 	fill_decision(r, j);
 	r->child = o->child;
 	r->new_exec_id = c->exec_id;
@@ -97,6 +96,7 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 	c->exec_id = new_exec_id();
 	c->parent_exec_id = p->exec_id;
 	c->start = child->start_boottime;
+	c->cgroup = cgroup_of(child); /* before ways part: see process_traits */
 	c->parent_exe_id = p->exe_id;
 	push_ancestor(c, p->exe_id);
 	c->flags &= ~(PROC_SEEDED | PROC_COUNTED | PROC_ORPHANED);
@@ -104,7 +104,6 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 	if (parent->tgid == 1 || parent->tgid == settings.agent)
 		c->flags &= ~PROC_RESCUE;
 	take_pass(child);
-	c->cgroup = cgroup_of(child);
 	if (under_scope(child))
 		c->flags |= PROC_SCOPE;
 	count_proc(c);

@@ -219,7 +219,7 @@ __noinline __u64 object_number(struct object_ref *o, __u32 field)
 	case FIELD_PROCESS_CGROUP_PROCESSES: return o->procs;
 	case FIELD_PROCESS_CGROUP_FORKS_PER_SECOND:
 	case FIELD_PROCESS_CGROUP_EXECS_PER_SECOND: return o->rate;
-	case FIELD_PROCESS_TRAITS: return process_traits(bpf_get_current_task_btf());
+	case FIELD_PROCESS_TRAITS: return process_traits();
 	case FIELD_PROCESS_STDIO: return o->hook == HOOK_EXEC ? stdio_bits() : 0;
 	case FIELD_FILE_IDENTITIES: return o->idents;
 	}

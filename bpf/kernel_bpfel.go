@@ -13,6 +13,13 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type kernelBegun struct {
+	_       structs.HostLayout
+	MntNs   uint64
+	Init    uint64
+	Renames uint64
+}
+
 type kernelBound struct {
 	_    structs.HostLayout
 	From uint64
@@ -96,15 +103,17 @@ const (
 	kernelCounterCOUNT_UNLINK              kernelCounter = 28
 	kernelCounterCOUNT_TRUNCATE            kernelCounter = 29
 	kernelCounterCOUNT_PTRACE              kernelCounter = 30
-	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 31
-	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 32
-	kernelCounterCOUNT_DROP_LINK           kernelCounter = 33
-	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 34
-	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 35
-	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 36
-	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 37
-	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 38
-	kernelCounterCOUNT_MAX                 kernelCounter = 39
+	kernelCounterCOUNT_RECEIVE             kernelCounter = 31
+	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 32
+	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 33
+	kernelCounterCOUNT_DROP_LINK           kernelCounter = 34
+	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 35
+	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 36
+	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 37
+	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 38
+	kernelCounterCOUNT_DROP_RECEIVE        kernelCounter = 39
+	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 40
+	kernelCounterCOUNT_MAX                 kernelCounter = 41
 )
 
 type kernelDim struct {
@@ -554,6 +563,7 @@ const (
 	kernelProgLsmMprotect    = "lsm_mprotect"
 	kernelProgLsmOpen        = "lsm_open"
 	kernelProgLsmPtrace      = "lsm_ptrace"
+	kernelProgLsmReceive     = "lsm_receive"
 	kernelProgLsmRename      = "lsm_rename"
 	kernelProgLsmSymlink     = "lsm_symlink"
 	kernelProgLsmTruncate    = "lsm_truncate"
@@ -566,6 +576,7 @@ const (
 	kernelProgModMprotect    = "mod_mprotect"
 	kernelProgModOpen        = "mod_open"
 	kernelProgModPtrace      = "mod_ptrace"
+	kernelProgModReceive     = "mod_receive"
 	kernelProgModRename      = "mod_rename"
 	kernelProgModSymlink     = "mod_symlink"
 	kernelProgModTruncate    = "mod_truncate"
@@ -646,6 +657,7 @@ type kernelProgramSpecs struct {
 	LsmMprotect  *ebpf.ProgramSpec `ebpf:"lsm_mprotect"`
 	LsmOpen      *ebpf.ProgramSpec `ebpf:"lsm_open"`
 	LsmPtrace    *ebpf.ProgramSpec `ebpf:"lsm_ptrace"`
+	LsmReceive   *ebpf.ProgramSpec `ebpf:"lsm_receive"`
 	LsmRename    *ebpf.ProgramSpec `ebpf:"lsm_rename"`
 	LsmSymlink   *ebpf.ProgramSpec `ebpf:"lsm_symlink"`
 	LsmTruncate  *ebpf.ProgramSpec `ebpf:"lsm_truncate"`
@@ -658,6 +670,7 @@ type kernelProgramSpecs struct {
 	ModMprotect  *ebpf.ProgramSpec `ebpf:"mod_mprotect"`
 	ModOpen      *ebpf.ProgramSpec `ebpf:"mod_open"`
 	ModPtrace    *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
+	ModReceive   *ebpf.ProgramSpec `ebpf:"mod_receive"`
 	ModRename    *ebpf.ProgramSpec `ebpf:"mod_rename"`
 	ModSymlink   *ebpf.ProgramSpec `ebpf:"mod_symlink"`
 	ModTruncate  *ebpf.ProgramSpec `ebpf:"mod_truncate"`
@@ -857,6 +870,7 @@ type kernelPrograms struct {
 	LsmMprotect  *ebpf.Program `ebpf:"lsm_mprotect"`
 	LsmOpen      *ebpf.Program `ebpf:"lsm_open"`
 	LsmPtrace    *ebpf.Program `ebpf:"lsm_ptrace"`
+	LsmReceive   *ebpf.Program `ebpf:"lsm_receive"`
 	LsmRename    *ebpf.Program `ebpf:"lsm_rename"`
 	LsmSymlink   *ebpf.Program `ebpf:"lsm_symlink"`
 	LsmTruncate  *ebpf.Program `ebpf:"lsm_truncate"`
@@ -869,6 +883,7 @@ type kernelPrograms struct {
 	ModMprotect  *ebpf.Program `ebpf:"mod_mprotect"`
 	ModOpen      *ebpf.Program `ebpf:"mod_open"`
 	ModPtrace    *ebpf.Program `ebpf:"mod_ptrace"`
+	ModReceive   *ebpf.Program `ebpf:"mod_receive"`
 	ModRename    *ebpf.Program `ebpf:"mod_rename"`
 	ModSymlink   *ebpf.Program `ebpf:"mod_symlink"`
 	ModTruncate  *ebpf.Program `ebpf:"mod_truncate"`
@@ -899,6 +914,7 @@ func (p *kernelPrograms) Close() error {
 		p.LsmMprotect,
 		p.LsmOpen,
 		p.LsmPtrace,
+		p.LsmReceive,
 		p.LsmRename,
 		p.LsmSymlink,
 		p.LsmTruncate,
@@ -911,6 +927,7 @@ func (p *kernelPrograms) Close() error {
 		p.ModMprotect,
 		p.ModOpen,
 		p.ModPtrace,
+		p.ModReceive,
 		p.ModRename,
 		p.ModSymlink,
 		p.ModTruncate,

@@ -50,12 +50,8 @@ func (k *Kernel) load() error {
 		inner.Name = name
 		k.inner[name] = inner
 	}
-	var hidden bool
-	if k.coll, hidden, err = newCollection(spec, ebpf.CollectionOptions{}); err != nil {
+	if k.coll, err = ebpf.NewCollection(spec); err != nil {
 		return err
-	}
-	if hidden {
-		k.log.Warn("the kernel hides its addresses: opens cost more than they need to", "remedy", probeAddresses().Remedy)
 	}
 	if k.reader, err = ringbuf.NewReader(k.coll.Maps["events"]); err != nil {
 		return fmt.Errorf("open ring buffer: %w", err)
@@ -110,6 +106,11 @@ func (k *Kernel) configure() error {
 	}
 	if ret, err := k.coll.Programs["find_initial"].Run(&ebpf.RunOptions{}); err != nil || ret != 0 {
 		return fmt.Errorf("find the first process: %w", cmp.Or(err, error(unix.ESRCH)))
+	}
+	if at, err := k.countOfRenames(); err != nil {
+		return err
+	} else if shown, err := addressesShown(); at == 0 && err == nil && !shown {
+		k.log.Warn("the kernel hides its addresses: opens cost more than they need to", "remedy", probeAddresses().Remedy)
 	}
 	if len(k.opt.Scope) > len(c.Scope) {
 		return fmt.Errorf("set scope: %d cgroups, at most %d", len(k.opt.Scope), len(c.Scope))

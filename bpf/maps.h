@@ -18,9 +18,10 @@ volatile __u32 last_exe;
 
 /* What the kernel began with, found by find_initial at load. Addresses of what
  * never goes away, to compare with and to read from. */
-volatile struct {
+volatile struct begun {
 	__u64 mnt_ns;
 	__u64 init; /* process 1 */
+	__u64 renames; /* rename_lock, whose first member is a sequence; 0: the kernel hides its addresses */
 } initial;
 
 /* Free passes: processes that no rule on opens concerns, by thread group id.

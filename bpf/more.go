@@ -20,16 +20,16 @@ import (
 var moreHooks = map[string]map[event.Hook][]string{
 	BackendLSM: {event.HookMmap: {"lsm_mmap", "lsm_mprotect"}, event.HookCreate: {"lsm_mknod", "lsm_symlink"},
 		event.HookLink: {"lsm_link"}, event.HookRename: {"lsm_rename"}, event.HookUnlink: {"lsm_unlink"}, event.HookTruncate: {"lsm_truncate"},
-		event.HookPtrace: {"lsm_ptrace"}},
+		event.HookPtrace: {"lsm_ptrace"}, event.HookReceive: {"lsm_receive"}},
 	BackendModifyReturn: {event.HookMmap: {"mod_mmap", "mod_mprotect"}, event.HookCreate: {"mod_mknod", "mod_symlink"},
 		event.HookLink: {"mod_link"}, event.HookRename: {"mod_rename"}, event.HookUnlink: {"mod_unlink"}, event.HookTruncate: {"mod_truncate"},
-		event.HookPtrace: {"mod_ptrace"}},
+		event.HookPtrace: {"mod_ptrace"}, event.HookReceive: {"mod_receive"}},
 }
 
 // moreActs make each program of a hook run once. There is none for ptrace: it takes
 // another process that the agent may attach to, and it need not have one.
 var moreActs = map[event.Hook]func() error{event.HookMmap: mapOnce, event.HookCreate: changeOnce, event.HookLink: changeOnce,
-	event.HookRename: changeOnce, event.HookUnlink: changeOnce, event.HookTruncate: changeOnce}
+	event.HookRename: changeOnce, event.HookUnlink: changeOnce, event.HookTruncate: changeOnce, event.HookReceive: receiveOnce}
 
 // more is one such hook: loaded when a generation that needs it is staged,
 // attached before that one is active.
@@ -103,7 +103,7 @@ func (k *Kernel) loadPrograms(names []string) (map[string]*ebpf.Program, error) 
 	if err != nil {
 		return nil, err
 	}
-	coll, _, err := newCollection(spec, ebpf.CollectionOptions{MapReplacements: k.coll.Maps})
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.coll.Maps})
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +189,38 @@ func changeOnce() error {
 		}
 	}
 	return errors.Join(err, os.RemoveAll(dir))
+}
+
+// receiveOnce sends itself a file.
+func receiveOnce() error {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("send a file: %w", err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(int(f.Fd())), nil, 0); err != nil {
+		return fmt.Errorf("send a file: %w", err)
+	}
+	control := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(pair[1], make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("receive a file: %w", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) == 0 {
+		return err // a rule may refuse it: the program ran
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	return err
 }
 
 // mapOnce maps a file executable, and makes a mapping of it so.

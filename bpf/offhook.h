@@ -84,6 +84,9 @@ static long up_step(__u64 i, struct up_walk *w)
 	return 0;
 }
 
+/* Looked up by the kernel itself: user space would read all its symbols. */
+static const char rename_lock[] = "rename_lock";
+
 /* Where the caller's ancestors end: at process 1, whose parent is the kernel's
  * first task, in the first namespaces. -1 if that is not where they end. */
 /* clang-format off */
@@ -93,6 +96,7 @@ int find_initial(void *ctx)
 {
 	struct up_walk w = {.t = bpf_get_current_task_btf()};
 	struct task_struct *t, *up;
+	__u64 renames = 0;
 
 	bpf_loop(1024, up_step, &w, 0);
 	up = w.t->real_parent;
@@ -102,6 +106,8 @@ int find_initial(void *ctx)
 		return -1;
 	initial.mnt_ns = (__u64)BPF_CORE_READ(up, nsproxy, mnt_ns);
 	initial.init = (__u64)t;
+	if (!bpf_kallsyms_lookup_name(rename_lock, sizeof(rename_lock), 0, &renames))
+		initial.renames = renames;
 	return 0;
 }
 

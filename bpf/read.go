@@ -54,8 +54,8 @@ var counterNames = []string{
 	"seen_exec", "seen_fork", "seen_open", "denied", "killed",
 	"fail_open_context", "fail_open_undecided", "fail_closed_path", "fail_closed_exe",
 	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut", "held_changed", "held_unanswered",
-	"events_mmap", "events_create", "events_link", "events_rename", "events_unlink", "events_truncate", "events_ptrace",
-	"drop_ring_full_mmap", "drop_ring_full_create", "drop_ring_full_link", "drop_ring_full_rename", "drop_ring_full_unlink", "drop_ring_full_truncate", "drop_ring_full_ptrace",
+	"events_mmap", "events_create", "events_link", "events_rename", "events_unlink", "events_truncate", "events_ptrace", "events_receive",
+	"drop_ring_full_mmap", "drop_ring_full_create", "drop_ring_full_link", "drop_ring_full_rename", "drop_ring_full_unlink", "drop_ring_full_truncate", "drop_ring_full_ptrace", "drop_ring_full_receive",
 	"fail_closed_text",
 }
 

@@ -9,9 +9,6 @@
 #ifndef BAILIFF_SEEN_H
 #define BAILIFF_SEEN_H
 
-/* Its first member is the sequence. Absent: nothing is kept, every open walks. */
-extern void rename_lock __ksym __weak;
-
 #define SEEN_DIRS DIR_SLOTS
 /* Each word is mixed with the entry's own random number: should two writers mix
  * their entries, no word of one fits the other's number. */
@@ -34,10 +31,12 @@ struct seen_at {
 	__u32 known; /* 0: the sequence cannot be read */
 };
 
+/* Where the kernel hides its addresses nothing is kept, every open walks. */
 static __always_inline void seen_renames(struct seen_at *at)
 {
-	at->known = &rename_lock &&
-		    !bpf_probe_read_kernel(&at->renames, sizeof(at->renames), &rename_lock);
+	void *lock = (void *)initial.renames;
+
+	at->known = lock && !bpf_probe_read_kernel(&at->renames, sizeof(at->renames), lock);
 }
 
 static __always_inline void seen_place(struct seen_at *at, struct inode *dir, __u32 generation)

@@ -278,11 +278,11 @@ static __always_inline void seed(struct task_struct *leader)
 		return;
 	}
 	p->start = leader->start_boottime;
-	p->exe_id = exe_of(leader, &inode);
 	p->cgroup = cgroup_of(leader);
+	w.up = leader->real_parent;
+	p->exe_id = exe_of(leader, &inode);
 	p->flags = PROC_SEEDED | (under_scope(leader) ? PROC_SCOPE : 0) |
 		   (is_rescue(leader, inode) ? PROC_RESCUE : 0);
-	w.up = leader->real_parent;
 	w.p = p;
 	bpf_loop(8, seed_step, &w, 0);
 	p->parent_exec_id = BPF_CORE_READ(leader, real_parent, start_boottime) << 8 | 0xff;

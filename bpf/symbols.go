@@ -3,43 +3,20 @@ package bpf
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
-
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 )
 
-// optional are variables of the kernel that programs read if they can find
-// them (extern ... __ksym __weak).
-var optional = []string{"rename_lock"}
-
-// newCollection loads programs and maps. Where the kernel shows nobody its
-// addresses (kernel.kptr_restrict=2), or not this process (no CAP_SYSLOG), what
-// is optional counts as absent: that costs time, never a verdict. hidden says
-// that it was so.
-func newCollection(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (coll *ebpf.Collection, hidden bool, err error) {
-	coll, err = ebpf.NewCollectionWithOptions(spec, opts)
-	if !errors.Is(err, ebpf.ErrRestrictedKernel) {
-		return coll, false, err
+// countOfRenames says where the kernel's count of renames is, 0 if that could not be
+// found: the kernel shows nobody its addresses (kernel.kptr_restrict=2), or not
+// this process (no CAP_SYSLOG), or only those of functions. That costs time,
+// never a verdict.
+func (k *Kernel) countOfRenames() (uint64, error) {
+	var b kernelBegun
+	if err := k.coll.Variables["initial"].Get(&b); err != nil {
+		return 0, fmt.Errorf("read what the kernel began with: %w", err)
 	}
-	for _, p := range spec.Programs {
-		for _, name := range optional {
-			withoutSymbol(p.Instructions, name)
-		}
-	}
-	coll, err = ebpf.NewCollectionWithOptions(spec, opts)
-	return coll, true, err
-}
-
-// withoutSymbol makes the address of a variable of the kernel zero.
-func withoutSymbol(insns asm.Instructions, name string) {
-	for i := range insns {
-		if ins := &insns[i]; ins.OpCode.IsDWordLoad() && ins.Reference() == name {
-			*ins = asm.LoadImm(ins.Dst, 0, asm.DWord).WithSymbol(ins.Symbol()).WithSource(ins.Source())
-		}
-	}
+	return b.Renames, nil
 }
 
 // probeAddresses asks whether the kernel shows its addresses.

@@ -45,6 +45,7 @@ enum hook {
 	HOOK_UNLINK,
 	HOOK_TRUNCATE,
 	HOOK_PTRACE,
+	HOOK_RECEIVE,
 };
 #define NUM_JUDGED 3 /* exec, fork, open: packages of rules; index is hook - 1 */
 /* Rules on arguments and environment are a row of tables of their own, after
@@ -474,6 +475,7 @@ enum counter {
 	COUNT_UNLINK,
 	COUNT_TRUNCATE,
 	COUNT_PTRACE,
+	COUNT_RECEIVE,
 	COUNT_DROP_MMAP,
 	COUNT_DROP_CREATE,
 	COUNT_DROP_LINK,
@@ -481,6 +483,7 @@ enum counter {
 	COUNT_DROP_UNLINK,
 	COUNT_DROP_TRUNCATE,
 	COUNT_DROP_PTRACE,
+	COUNT_DROP_RECEIVE,
 	COUNT_FAIL_CLOSED_TEXT, /* arguments or environment not seen whole: tests counted as met */
 	COUNT_MAX,
 };

@@ -19,7 +19,7 @@ func EventOf(h event.Hook, input map[string]any) (*event.Event, error) {
 	switch h {
 	case event.HookExec:
 		e.File, e.Exec = &event.File{}, &event.Exec{}
-	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
+	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
 		e.File = &event.File{}
 	case event.HookPtrace:
 		e.File, e.Target = &event.File{}, &event.Target{}

@@ -25,6 +25,7 @@ func steps() map[string]func(args []string) (string, error) {
 		"deep":    stepOpenDeep,
 		"uring":   stepOpenByRing,
 		"map":     stepMap,
+		"receive": stepReceive,
 		"mapanon": stepMapAnon,
 		"hammer":  stepHammer,
 		"flood":   stepFlood,
@@ -153,6 +154,46 @@ func stepOpenDeep(args []string) (string, error) {
 		}
 	}
 	return stepOpen([]string{dirs[len(dirs)-1]})
+}
+
+// stepReceive opens args[0] the way that args[1] names, r or w, sends the descriptor
+// to itself, becomes the user args[2] and takes it. EPERM if none arrives: the
+// kernel cuts the message short and gives no reason.
+func stepReceive(args []string) (string, error) {
+	var fd int
+	var err error
+	switch args[1] {
+	case "socket":
+		fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	case "memory":
+		fd, err = unix.MemfdCreate("sent", unix.MFD_CLOEXEC)
+	case "w":
+		fd, err = unix.Open(args[0], unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	default:
+		fd, err = unix.Open(args[0], unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return "", fmt.Errorf("open what is sent: %v", err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(fd), nil, 0)
+	}
+	if err == nil {
+		_, err = stepSetUID(args[2:])
+	}
+	if err != nil {
+		return "", fmt.Errorf("send: %v", err)
+	}
+	control := make([]byte, unix.CmsgSpace(4))
+	_, n, flags, _, err := unix.Recvmsg(pair[1], make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return "", fmt.Errorf("receive: %v", err)
+	}
+	if n == 0 && flags&unix.MSG_CTRUNC != 0 {
+		return "", unix.EPERM
+	}
+	return "", nil
 }
 
 // stepMap maps args[0] the way that args[1] names: x, executable at once; rx, for

@@ -148,7 +148,7 @@ var (
 // Fields is the input document: total, the same for every hook, zero value
 // where a field does not apply.
 var Fields = []Field{
-	{"hook", KindEnum, FieldHook, PartObject, TrustKernel, all, hookNames, "What is judged. In bailiff.exec: exec, or mmap, when a file is mapped executable. In bailiff.open: open, or create, link, rename, unlink, truncate, when a file or its name is changed without an open, and ptrace, when a process is attached to."},
+	{"hook", KindEnum, FieldHook, PartObject, TrustKernel, all, hookNames, "What is judged. In bailiff.exec: exec, or mmap, when a file is mapped executable. In bailiff.open: open, or create, link, rename, unlink, truncate, when a file or its name is changed without an open, receive, when an open file is taken from another process, and ptrace, when a process is attached to."},
 
 	{"process.pid", KindInt, FieldNone, PartUser, TrustKernel, all, nil, "Thread group id of the acting process, initial pid namespace."},
 	{"process.exe.path", KindPath, FieldExePath, PartSubject, TrustKernel, all, nil, "Canonical path of the program that acts, taken at its exec."},

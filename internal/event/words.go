@@ -23,9 +23,10 @@ const (
 	HookUnlink   // a name is about to be removed
 	HookTruncate // a file is about to be cut by its name
 	HookPtrace   // a process is about to be attached to; the rules on open judge it by the program it runs
+	HookReceive  // a descriptor is about to be taken from another process; the rules on open judge it
 )
 
-var hookNames = []string{"none", "exec", "fork", "open", "exit", "mmap", "create", "link", "rename", "unlink", "truncate", "ptrace"}
+var hookNames = []string{"none", "exec", "fork", "open", "exit", "mmap", "create", "link", "rename", "unlink", "truncate", "ptrace", "receive"}
 
 // Judged lists the hooks that packages of rules are named after, in wire order.
 var Judged = []Hook{HookExec, HookFork, HookOpen}
@@ -35,7 +36,7 @@ func (h Hook) Package() Hook {
 	switch {
 	case h == HookMmap:
 		return HookExec
-	case h.Changes(), h == HookPtrace:
+	case h.Changes(), h == HookPtrace, h == HookReceive:
 		return HookOpen
 	}
 	return h

@@ -35,6 +35,8 @@ func (a Act) String() string {
 		return fmt.Sprintf("%s: %s of %s", actor, e.Hook, e.File.Path)
 	case event.HookPtrace:
 		return fmt.Sprintf("%s attaches to %s", actor, e.File.Path)
+	case event.HookReceive:
+		return fmt.Sprintf("%s is given %s (%s)", actor, e.File.Path, strings.Join(e.Open, ", "))
 	case event.HookOpen:
 		return fmt.Sprintf("%s opens %s (%s)", actor, e.File.Path, strings.Join(e.Open, ", "))
 	}

@@ -73,7 +73,7 @@ func (r *record) event() {
 			types = []string{"start"}
 		case event.HookExit:
 			types = []string{"end"}
-		case event.HookOpen, event.HookMmap:
+		case event.HookOpen, event.HookMmap, event.HookReceive:
 			category, types = "file", []string{"access"}
 		case event.HookCreate, event.HookLink:
 			category, types = "file", []string{"creation"}

@@ -32,6 +32,7 @@ var fileActs = map[event.Hook]struct {
 	event.HookRename:   {5, "Rename", "moved"},
 	event.HookUnlink:   {4, "Delete", "removed"},
 	event.HookTruncate: {3, "Update", "truncated"},
+	event.HookReceive:  {99, "Other", "received"},
 }
 
 // act writes what a process did.
@@ -47,7 +48,7 @@ func (r *record) act() {
 		}
 	case event.HookPtrace:
 		r.head(classProcess, 3, className, "Open")
-	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
+	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
 		f := fileActs[r.e.Hook]
 		r.head(classFile, f.id, fileClass, f.name)
 	default:
@@ -70,7 +71,7 @@ func (r *record) act() {
 		r.target()
 	case event.HookExit:
 		r.process("process", &r.e.Process, true)
-	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
+	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
 		r.file("file", r.e.File)
 	default:
 		r.executed()

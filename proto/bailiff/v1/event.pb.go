@@ -44,6 +44,7 @@ const (
 	Hook_HOOK_UNLINK   Hook = 10
 	Hook_HOOK_TRUNCATE Hook = 11
 	Hook_HOOK_PTRACE   Hook = 12 // a process is about to be attached to; judged by the rules on open
+	Hook_HOOK_RECEIVE  Hook = 13 // an open file is about to be taken from another process; judged by the rules on open
 )
 
 // Enum value maps for Hook.
@@ -62,6 +63,7 @@ var (
 		10: "HOOK_UNLINK",
 		11: "HOOK_TRUNCATE",
 		12: "HOOK_PTRACE",
+		13: "HOOK_RECEIVE",
 	}
 	Hook_value = map[string]int32{
 		"HOOK_UNSPECIFIED": 0,
@@ -77,6 +79,7 @@ var (
 		"HOOK_UNLINK":      10,
 		"HOOK_TRUNCATE":    11,
 		"HOOK_PTRACE":      12,
+		"HOOK_RECEIVE":     13,
 	}
 )
 
@@ -1793,7 +1796,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\vcgroup_rate\x18\x10 \x01(\x04R\n" +
 	"cgroupRate\x12\x19\n" +
 	"\bfile_age\x18\x11 \x01(\x04R\afileAge\x12*\n" +
-	"\x06target\x18\x12 \x01(\v2\x12.bailiff.v1.TargetR\x06target*\xdc\x01\n" +
+	"\x06target\x18\x12 \x01(\v2\x12.bailiff.v1.TargetR\x06target*\xee\x01\n" +
 	"\x04Hook\x12\x14\n" +
 	"\x10HOOK_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tHOOK_NONE\x10\x01\x12\r\n" +
@@ -1808,7 +1811,8 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\vHOOK_UNLINK\x10\n" +
 	"\x12\x11\n" +
 	"\rHOOK_TRUNCATE\x10\v\x12\x0f\n" +
-	"\vHOOK_PTRACE\x10\f*l\n" +
+	"\vHOOK_PTRACE\x10\f\x12\x10\n" +
+	"\fHOOK_RECEIVE\x10\r*l\n" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fVERDICT_NONE\x10\x01\x12\x11\n" +
