@@ -87,60 +87,82 @@ func (k *Kernel) AtGate(gen event.Generation, fd int, tid int32) (ev *event.Even
 	if g == nil || g.number != uint32(gen) {
 		return nil, nil, fmt.Errorf("describe exec: generation %d is not active", gen)
 	}
+	slot := <-k.gate.slots
+	defer func() { k.gate.slots <- slot }()
+	touched, err := k.gate.look(slot, g, fd, tid)
+	if err != nil || !touched {
+		return nil, nil, err
+	}
+	r := &slot.r
+	r.Hook = uint8(event.HookExec)
+	h := &heldHandle{ticket: kernelTicketKey{ExecId: r.Subject.ExecId, Generation: g.number, File: r.File.Id}}
+	h.key.of = slot.x.Of
+	if parts := g.tables.conf[event.HookExec-1].HeldKey; parts&keyNone == 0 {
+		if vk := verdictKey(r, parts, slot.path(), k.config.Secret); vk != nil {
+			h.keyed, h.key.key = true, *vk
+			key = h.key
+		}
+	}
+	ev, h.bound = k.gate.event(slot, g)
+	ev.Process.Stdio = stdioNames[slot.x.Stdio%uint32(len(stdioNames))]
+	ev.Handle = h
+	return ev, key, nil
+}
+
+// look describes in the slot a file that the caller has open as fd, and thread tid,
+// that acts on it; false if no rule may touch that.
+func (g *gateSide) look(slot *gateSlot, gen *generation, fd int, tid int32) (bool, error) {
 	pid := tid
 	pidfd, err := unix.PidfdOpen(int(tid), 0)
 	if err != nil { // it does not lead its process
 		if pid, err = leaderOf(tid); err != nil {
-			return nil, nil, err
+			return false, err
 		}
 		if pidfd, err = unix.PidfdOpen(int(pid), 0); err != nil {
-			return nil, nil, fmt.Errorf("open process %d: %w", pid, err)
+			return false, fmt.Errorf("open process %d: %w", pid, err)
 		}
 	}
 	defer unix.Close(pidfd)
-	slot := <-k.gate.slots
-	defer func() { k.gate.slots <- slot }()
 	p, x, r := &slot.proc, &slot.x, &slot.r
-	if err := k.coll.Maps["procs"].Lookup(uint32(pidfd), p); err != nil {
-		return nil, nil, fmt.Errorf("read context of process %d: %w", pid, err)
+	if err := g.k.coll.Maps["procs"].Lookup(uint32(pidfd), p); err != nil {
+		return false, fmt.Errorf("read context of process %d: %w", pid, err)
 	}
 	if p.Flags&procScope == 0 || p.Flags&procRescue != 0 {
-		return nil, nil, nil
+		return false, nil
 	}
-	if err := k.gate.examine(x, kernelExamineOf{Fd: uint32(fd), Slot: slot.number, Pidfd: uint32(pidfd), Tid: uint32(tid)}); err != nil {
-		return nil, nil, err
+	if err := g.examine(x, kernelExamineOf{Fd: uint32(fd), Slot: slot.number, Pidfd: uint32(pidfd), Tid: uint32(tid)}); err != nil {
+		return false, err
 	}
 	if x.Who.Tid != uint32(tid) {
-		return nil, nil, fmt.Errorf("look at thread %d: it is not among those of process %d", tid, pid)
+		return false, fmt.Errorf("look at thread %d: it is not among those of process %d", tid, pid)
 	}
 	r.Subject = x.Who
 	s := &r.Subject
 	s.ExecId, s.ParentExecId, s.Start, s.Cgroup = p.ExecId, p.ParentExecId, p.Start, p.Cgroup
 	s.ExeId, s.ParentExeId, s.Ancestors, s.Ancestor = p.ExeId, p.ParentExeId, p.Ancestors, p.Ancestor
-	r.Hook, r.Generation, r.File = uint8(event.HookExec), g.number, x.File
-	path := rawChars(x.Path[:min(int(x.File.PathLen), len(x.Path))])
+	r.Generation, r.File = gen.number, x.File
+	return true, nil
+}
 
-	h := &heldHandle{ticket: kernelTicketKey{ExecId: r.Subject.ExecId, Generation: g.number, File: x.File.Id}}
-	h.key.of = x.Of
-	if parts := g.tables.conf[event.HookExec-1].HeldKey; parts&keyNone == 0 {
-		if vk := verdictKey(r, parts, path, k.config.Secret); vk != nil {
-			h.keyed, h.key.key = true, *vk
-			key = h.key
-		}
-	}
-	d := <-k.gate.free
-	defer func() { k.gate.free <- d }()
+// path is the file's.
+func (s *gateSlot) path() []byte {
+	return rawChars(s.x.Path[:min(int(s.x.File.PathLen), len(s.x.Path))])
+}
+
+// event is what look found, as an act of the hook that the record names; and the
+// binding that gave the file its names.
+func (g *gateSide) event(slot *gateSlot, gen *generation) (ev *event.Event, bound uint32) {
+	d := <-g.free
+	defer func() { g.free <- d }()
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
-	ev = &event.Event{Hook: event.HookExec, Boot: uint64(now.Nano()), Time: time.Now(), Handle: h}
-	d.bind(g, 0)
-	h.bound = d.bound.from
-	ev.Process = d.process(&r.Subject, g)
-	ev.Process.Stdio = stdioNames[x.Stdio%uint32(len(stdioNames))]
-	ev.FileAge = x.Age
-	ev.File = d.file(&x.File, path, g)
-	ev.Decision = event.Decision{Generation: g.number}
-	return ev, key, nil
+	ev = &event.Event{Hook: event.Hook(slot.r.Hook), Boot: uint64(now.Nano()), Time: time.Now()}
+	d.bind(gen, 0)
+	ev.Process = d.process(&slot.r.Subject, gen)
+	ev.FileAge = slot.x.Age
+	ev.File = d.file(&slot.x.File, slot.path(), gen)
+	ev.Decision = event.Decision{Generation: gen.number}
+	return ev, d.bound.from
 }
 
 // RememberHeld stores a verdict about an act at the gate where the hook will

@@ -44,6 +44,7 @@ func (e *Enforcer) SetPolicy(ctx context.Context, p Policy) error {
 	e.log.Info("policy changed", "revision", in.revision, "generation", uint32(in.gen),
 		"lowered", in.rules.Lowered, "prefiltered", in.rules.Prefiltered, "deferred", in.rules.Deferred)
 	e.notice(NoticePolicyChange, text, fields)
+	e.surveyAfter()
 	e.Clear(CondPolicyStale)
 	if old != nil {
 		e.unfreed = append(e.unfreed, old.gen)

@@ -52,6 +52,7 @@ func (e *Enforcer) ChangeModes(ctx context.Context, c ModeChange) (old event.Mod
 	}
 	e.log.Info("mode changed", "text", text, "by", c.By)
 	e.notice(NoticeModeChange, text, fields)
+	e.surveyAfter()
 	e.tellStepped()
 	return old, nil
 }

@@ -84,7 +84,8 @@ type Enforcer struct {
 	gens     map[Generation]*installed
 	genOrder []Generation
 
-	steps *stepper
+	steps   *stepper
+	surveys chan struct{} // asks for one
 
 	poll pollState // the poller's own
 }
@@ -129,6 +130,7 @@ func New(o Options) (*Enforcer, error) {
 		recheck:  make(chan *task, o.Queue),
 		gens:     map[Generation]*installed{},
 		steps:    newStepper(o.StepDown),
+		surveys:  make(chan struct{}, 1),
 	}
 	modes := o.Modes.Clone()
 	e.modes.Store(&modes)

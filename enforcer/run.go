@@ -48,6 +48,7 @@ func (e *Enforcer) Run(ctx context.Context) error {
 	defer stopPolling()
 	poller.Go(func() { e.pollCounters(polling) })
 	poller.Go(func() { e.stepDown(polling) })
+	poller.Go(func() { e.surveyor(polling) })
 
 	err := e.read(ctx)
 	stopPolling()

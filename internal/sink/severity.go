@@ -82,7 +82,7 @@ func noticeSeverity(e *event.Event) Severity {
 			return High // nothing is blocked from here on
 		}
 		return Low
-	case "fail-open", "late-kill":
+	case "fail-open", "late-kill", "already-open":
 		return High
 	case "condition-raised":
 		if s, ok := severityNames[n.Fields["severity"]]; ok {

@@ -127,6 +127,7 @@ func notices() []event.Notice {
 		n("call-refused", "ReloadPolicy", "by", "cn:reader", "from", "10.0.0.7:4711", "method", "ReloadPolicy"),
 		n("condition-raised", "events cannot be kept", "code", "spool-failing", "severity", "medium", "remedy", "make room"),
 		n("condition-cleared", "events cannot be kept", "code", "spool-failing", "severity", "medium", "lasted", "3s"),
+		n("already-open", "/usr/sbin/sshd (77) has /etc/shadow open already", "pid", "77", "rule", "r", "path", "/etc/shadow"),
 		n("late-kill", "killed late", "pid", "77", "rule", "r"),
 		n("spool-loss", "the agent died", "lost", "3", "at_least", "false"),
 		n("events-dropped", "events were lost", "ring_full_exec", "12"),

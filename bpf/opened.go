@@ -1,0 +1,126 @@
+package bpf
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/event"
+)
+
+// Opened describes the files that each process which rules may touch has open, as
+// if it opened them now: f is called with a process's acts, none if it has no file
+// open, until it returns false. What no open leads to (sockets, pipes, memory) is
+// left out. Processes and descriptors that end meanwhile are passed over.
+func (k *Kernel) Opened(ctx context.Context, gen event.Generation, f func([]*event.Event) bool) error {
+	g := k.active.Load()
+	if g == nil || g.number != uint32(gen) {
+		return fmt.Errorf("look at open files: generation %d is not active", gen)
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return fmt.Errorf("look at open files: %w", err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.ParseInt(e.Name(), 10, 32)
+		if err != nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("look at open files: %w", ctx.Err())
+		}
+		if acts := k.openedBy(g, int32(pid)); !f(acts) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (k *Kernel) openedBy(g *generation, pid int32) (acts []*event.Event) {
+	dir := "/proc/" + strconv.Itoa(int(pid))
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil
+	}
+	defer root.Close() // it stays with this process, whoever gets its number
+	fds, err := fs.ReadDir(root.FS(), "fd")
+	if err != nil {
+		return nil
+	}
+	for _, e := range fds {
+		flags, ok := openedHow(root, e.Name())
+		if !ok {
+			continue
+		}
+		if link, err := root.Readlink("fd/" + e.Name()); err != nil || !strings.HasPrefix(link, "/") || strings.HasPrefix(link, "/memfd:") {
+			continue
+		}
+		ev, in := k.openedAs(g, dir+"/fd/"+e.Name(), pid)
+		if !in {
+			return nil
+		}
+		if ev != nil {
+			ev.Open = event.FlagNames(event.OpenFlags, flags)
+			acts = append(acts, ev)
+		}
+	}
+	return acts
+}
+
+// openedAs describes one descriptor; false if no rule may touch the process.
+func (k *Kernel) openedAs(g *generation, name string, pid int32) (*event.Event, bool) {
+	// No open that any driver or hook would see.
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, true
+	}
+	defer unix.Close(fd)
+	slot := <-k.gate.slots
+	defer func() { k.gate.slots <- slot }()
+	touched, err := k.gate.look(slot, g, fd, pid)
+	if err != nil {
+		return nil, true
+	}
+	if !touched {
+		return nil, false
+	}
+	slot.r.Hook = uint8(event.HookOpen)
+	ev, _ := k.gate.event(slot, g)
+	return ev, true
+}
+
+// openedHow reads the flags of a descriptor, in the bits of event.OpenFlags; false
+// if it is one that gives no access.
+func openedHow(proc *os.Root, fd string) (uint64, bool) {
+	b, err := proc.ReadFile("fdinfo/" + fd)
+	if err != nil {
+		return 0, false
+	}
+	_, rest, _ := bytes.Cut(b, []byte("flags:\t"))
+	line, _, _ := bytes.Cut(rest, []byte{'\n'})
+	flags, err := strconv.ParseUint(string(line), 8, 64)
+	if err != nil || flags&unix.O_PATH != 0 {
+		return 0, false
+	}
+	var names []string
+	switch flags & unix.O_ACCMODE {
+	case unix.O_RDONLY:
+		names = []string{"read"}
+	case unix.O_WRONLY:
+		names = []string{"write"}
+	case unix.O_RDWR:
+		names = []string{"read", "write"}
+	}
+	for name, bit := range map[string]uint64{"append": unix.O_APPEND, "directory": unix.O_DIRECTORY} {
+		if flags&bit != 0 {
+			names = append(names, name)
+		}
+	}
+	return event.FlagMask(event.OpenFlags, names), true
+}

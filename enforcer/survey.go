@@ -1,0 +1,150 @@
+package enforcer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
+)
+
+// Notices of a survey. Enforcement begins with what is opened from then on; what
+// is open already stays so, and is told.
+const (
+	NoticeAlreadyOpen = "already-open" // a file that the rules in force would refuse to open
+	NoticeSurvey      = "open-survey"  // all processes have been looked at
+)
+
+// mostTold bounds the findings of one survey that are told one by one.
+const mostTold = 200
+
+// surveyShare: the survey rests so many times as long as it works.
+const surveyShare = 4
+
+// Surveyor is a Kernel that can describe what is open already.
+type Surveyor interface {
+	// Opened calls f for each process with the files that it has open, as acts,
+	// until f returns false.
+	Opened(ctx context.Context, g Generation, f func([]*event.Event) bool) error
+}
+
+// surveyAfter asks for a survey after a change, if acts may be blocked by now.
+func (e *Enforcer) surveyAfter() {
+	if _, ok := e.Kernel.(Surveyor); !ok || !e.Modes().Enforces() {
+		return
+	}
+	select {
+	case e.surveys <- struct{}{}:
+	default: // one is asked for, and has not begun
+	}
+}
+
+// surveyor makes the surveys that are asked for.
+func (e *Enforcer) surveyor(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.surveys:
+			e.survey(ctx, e.Kernel.(Surveyor))
+		}
+	}
+}
+
+// finding is what is told once of a process image.
+type finding struct {
+	image      event.ExecID
+	path, rule string
+}
+
+// survey judges what is open as if it were opened now. A policy that is replaced
+// meanwhile is not told of any further: its successor has a survey of its own.
+func (e *Enforcer) survey(ctx context.Context, s Surveyor) {
+	in := e.active.Load()
+	if in == nil || len(in.program.Rules[event.HookOpen]) == 0 {
+		return
+	}
+	start := e.Now()
+	processes, files := 0, 0
+	seen := map[finding]bool{}
+	err := s.Opened(ctx, in.gen, func(acts []*event.Event) bool {
+		began := time.Now()
+		if len(acts) > 0 {
+			processes++
+		}
+		for _, ev := range acts {
+			files++
+			e.surveyed(ctx, in, ev, seen)
+		}
+		// The survey is in no hurry, and others are.
+		select {
+		case <-ctx.Done():
+		case <-time.After(surveyShare * time.Since(began)):
+		}
+		return ctx.Err() == nil && e.active.Load() == in
+	})
+	if ctx.Err() != nil || e.active.Load() != in {
+		return
+	}
+	if err != nil {
+		e.log.Error("what is open already is not known", "error", err)
+		return
+	}
+	text := "nothing is open that the rules in force refuse to open"
+	if len(seen) > 0 {
+		text = fmt.Sprintf("%d files are open that the rules in force refuse to open", len(seen))
+	}
+	e.notice(NoticeSurvey, text, map[string]string{"processes": strconv.Itoa(processes), "files": strconv.Itoa(files),
+		"refused": strconv.Itoa(len(seen)), "told": strconv.Itoa(min(len(seen), mostTold)), "took": e.Now().Sub(start).Round(time.Millisecond).String()})
+}
+
+// surveyed tells of one file that is open if it would be refused.
+func (e *Enforcer) surveyed(ctx context.Context, in *installed, ev *event.Event, seen map[finding]bool) {
+	rule, err := in.denies(ctx, ev)
+	if err != nil {
+		e.log.Debug("a file that is open cannot be judged", "path", ev.File.Path, "error", err)
+		return
+	}
+	if rule == nil {
+		return
+	}
+	p := &ev.Process
+	if known, ok := e.tree.get(p.ExecID); ok {
+		complete(p, &known)
+	}
+	if mode, _ := e.Modes().Here(rule.Ref.ID, rule.Audit, p.Cgroup); mode != event.ModeEnforce {
+		return
+	}
+	f := finding{p.ExecID, ev.File.Path, rule.Ref.ID}
+	if seen[f] {
+		return
+	}
+	if seen[f] = true; len(seen) > mostTold {
+		return
+	}
+	e.notice(NoticeAlreadyOpen, fmt.Sprintf("%s (%d) has %s open already", p.Exe.Path, p.PID, ev.File.Path), map[string]string{
+		"pid": strconv.Itoa(int(p.PID)), "exec_id": p.ExecID.String(), "exe": p.Exe.Path, "cgroup": p.Cgroup,
+		"path": ev.File.Path, "flags": strings.Join(ev.Open, ","), "rule": rule.Ref.ID,
+	})
+}
+
+// denies returns the rule that denies an act and is not for audit only; nil if none does.
+func (in *installed) denies(ctx context.Context, ev *event.Event) (*ir.Rule, error) {
+	rules := in.program.Rules[ev.Hook.Package()]
+	r := in.program.Decide(ev.Hook, ir.KeyOf(ev))
+	if slices.ContainsFunc(r.Undecided, func(i int) bool { return r.Rule < 0 || i < r.Rule }) {
+		d, err := in.policy.Decide(ctx, ev)
+		if err != nil || d.Verdict != event.VerdictDeny || d.Rule == nil {
+			return nil, err
+		}
+		return in.known[keyOfRule(ev.Hook, d.Rule)].Rule, nil
+	}
+	if r.Verdict != event.VerdictDeny || r.Rule < 0 {
+		return nil, nil
+	}
+	return &rules[r.Rule], nil
+}
