@@ -84,7 +84,7 @@ func (t *translator) positive(e *ast.Expr) formula {
 	}
 	switch x := e.Terms.(type) {
 	case *ast.Every:
-		return t.unknown(CodeEvery, "`every` over a list that the kernel cannot walk", e, e.Location)
+		return t.every(x, e)
 	case *ast.Not:
 		return neg(t.body(x.Body))
 	case *ast.LogicalOr:

@@ -1,0 +1,96 @@
+package lower
+
+import (
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"example.com/bailiff/internal/event"
+)
+
+// every translates "every x in LIST { not TEST }" over the elements of a field: no
+// element passes TEST. That is all that a mask of "some element passes it" can
+// tell: a body that asks each element to pass something has no kernel form.
+func (t *translator) every(x *ast.Every, e *ast.Expr) formula {
+	f, ok := t.field(x.Domain.Value)
+	if !ok || f.Kind != event.KindPaths && f.Kind != event.KindFlags {
+		return t.unknown(CodeEvery, "`every` over a list that the kernel cannot walk", e, e.Location)
+	}
+	of := x.Domain.Value.(ast.Ref).Append(ast.VarTerm("every_element"))
+	var none []formula
+	for _, s := range t.withoutNames(x.Body) {
+		test, ok := contrary(s)
+		if !ok || len(s.With) > 0 || !onlyVar(s, x.Value) {
+			return t.unknown(CodeEvery, "`every` whose body is not what no element may pass", e, e.Location)
+		}
+		some, err := t.lowerBody(ast.NewBody(withValue(test, x.Value, of)))
+		if err != nil {
+			return t.unknown(CodeEvery, "`every` that cannot be evaluated: "+err.Error(), e, e.Location)
+		}
+		none = append(none, neg(some))
+	}
+	return conj(none...)
+}
+
+// withoutNames puts data in the place of the variables that OPA's compiler makes
+// for it ("v = data.x"), if that is defined: else the body holds for no element.
+func (t *translator) withoutNames(b ast.Body) ast.Body {
+	for i, e := range b {
+		if e.Negated || len(e.With) > 0 || !e.IsEquality() {
+			continue
+		}
+		v, ok := e.Operand(0).Value.(ast.Var)
+		r, isRef := e.Operand(1).Value.(ast.Ref)
+		if !ok || !isRef || !r.IsGround() || !r.HasPrefix(ast.DefaultRootRef) {
+			continue
+		}
+		if defined, err := t.lowerBody(ast.NewBody(e)); err != nil || defined != formula(constant(true)) {
+			continue
+		}
+		var rest ast.Body
+		for k, other := range b {
+			if k != i {
+				rest = append(rest, withValue(other, ast.NewTerm(v), r))
+			}
+		}
+		return t.withoutNames(rest)
+	}
+	return b
+}
+
+// contrary returns the statement that holds where s does not, if that one is not
+// negated.
+func contrary(s *ast.Expr) (*ast.Expr, bool) {
+	if s.Negated {
+		return positiveCopy(s), true
+	}
+	if x, ok := s.Terms.(*ast.Not); ok && len(x.Body) == 1 && !x.Body[0].Negated {
+		return x.Body[0].Copy(), true
+	}
+	if s.IsCall() && ast.NotEqual.Ref().Equal(s.Operator()) {
+		return ast.Equality.Expr(s.Operand(0), s.Operand(1)), true
+	}
+	return nil, false
+}
+
+// onlyVar: the statement has no variable but this one.
+func onlyVar(s *ast.Expr, v *ast.Term) bool {
+	for name := range localVars(s) {
+		if name.Compare(v.Value) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// withValue puts a value in the place of a variable.
+func withValue(s *ast.Expr, v *ast.Term, value ast.Value) *ast.Expr {
+	out, err := ast.TransformVars(s.Copy(), func(x ast.Var) (ast.Value, error) {
+		if x.Compare(v.Value) == 0 {
+			return value, nil
+		}
+		return x, nil
+	})
+	if err != nil { // the function above returns none
+		return s
+	}
+	return out.(*ast.Expr)
+}
