@@ -114,9 +114,29 @@ func (t *translator) solvable(b ast.Body) (*problem, bool) {
 		return p, isField
 	case event.KindPaths, event.KindFlags, event.KindList:
 		// The element's variable must say nothing but "some element".
-		return p, !isField && t.onlyIn(b, p)
+		return p, !isField && t.onlyIn(b, p) && !enclosed(b)
 	}
 	return nil, false
+}
+
+// enclosed: something of input is read within a comprehension, an every or a
+// not { }: what a list is there is not what one of its elements is.
+func enclosed(b ast.Body) bool {
+	found := false
+	inside := ast.NewGenericVisitor(func(x any) bool {
+		r, ok := x.(ast.Ref)
+		found = found || ok && r.HasPrefix(ast.InputRootRef)
+		return found
+	})
+	ast.NewGenericVisitor(func(x any) bool {
+		switch x.(type) {
+		case *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension, *ast.Every, *ast.Not, *ast.LogicalOr, *ast.LogicalAnd:
+			inside.Walk(x)
+			return true
+		}
+		return found
+	}).Walk(b)
+	return found
 }
 
 // onlyIn: the variable of the element occurs nowhere but in the reference.
