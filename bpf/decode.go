@@ -112,9 +112,6 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		}
 	case event.HookMmap:
 		ev.File = d.file(&r.File, path, g)
-	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
-		ev.File = d.file(&r.File, path, g)
-		ev.Open = event.FlagNames(event.OpenFlags, uint64(r.OpenFlags))
 	case event.HookPtrace:
 		ev.File = d.file(&r.File, path, g)
 		ev.Target = &event.Target{PID: int32(r.Child), ExecID: event.ExecID(r.NewExecId), Traits: event.FlagNames(event.TargetTraits, r.ForkFlags)}
@@ -122,6 +119,10 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		ev.Fork = &event.Fork{PID: int32(r.Child), ExecID: event.ExecID(r.NewExecId), Flags: r.ForkFlags}
 	case event.HookExit:
 		ev.Exit = &event.Exit{Code: uint8(r.ExitCode >> 8), Signal: uint8(r.ExitCode & 0x7f), Core: r.ExitCode&0x80 != 0}
+	}
+	if ev.Hook.HasOpenFlags() {
+		ev.File = d.file(&r.File, path, g)
+		ev.Open = event.FlagNames(event.OpenFlags, uint64(r.OpenFlags))
 	}
 	return ev, nil
 }

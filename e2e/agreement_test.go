@@ -224,11 +224,12 @@ func (a *agreement) event(h event.Hook, keys []ir.Key) *event.Event {
 		e.File, e.Exec = f, &event.Exec{Args: a.args(pick), Env: maps.Clone(pick().Env)}
 		e.CgroupRate = num(event.FieldExecRate) & (1<<62 - 1)
 		e.Process.Stdio = event.FlagNames(event.Stdio, num(event.FieldStdio))
-	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
-		e.File, e.Open = f, event.FlagNames(event.OpenFlags, num(event.FieldOpenFlags))
 	case event.HookFork:
 		e.CgroupRate = num(event.FieldForkRate) & (1<<62 - 1)
 		e.Fork = &event.Fork{Flags: num(event.FieldCloneFlags) & (1<<62 - 1)}
+	}
+	if e.Hook.HasOpenFlags() {
+		e.File, e.Open = f, event.FlagNames(event.OpenFlags, num(event.FieldOpenFlags))
 	}
 	return e
 }

@@ -16,14 +16,14 @@ import (
 // write down; the pid and names that are not given are zero.
 func EventOf(h event.Hook, input map[string]any) (*event.Event, error) {
 	e := &event.Event{Hook: h, Decision: event.Decision{}}
-	switch h {
-	case event.HookExec:
+	switch {
+	case h == event.HookExec:
 		e.File, e.Exec = &event.File{}, &event.Exec{}
-	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
+	case h == event.HookMmap, h.HasOpenFlags():
 		e.File = &event.File{}
-	case event.HookPtrace:
+	case h == event.HookPtrace:
 		e.File, e.Target = &event.File{}, &event.Target{}
-	case event.HookFork:
+	case h == event.HookFork:
 		e.Fork = &event.Fork{}
 	default:
 		return nil, fmt.Errorf("make act: hook %s is not one that is judged", h)

@@ -257,10 +257,11 @@ func (w *world) event(h event.Hook) *event.Event {
 				e.Exec.Env[name] = oneOf(w.r, w.path(), w.name(), "=")
 			}
 		}
-	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
-		e.File, e.Open = &f, event.FlagNames(event.OpenFlags, w.mask(len(event.OpenFlags)))
 	case event.HookFork:
 		e.Fork = &event.Fork{Flags: w.num()}
+	}
+	if e.Hook.HasOpenFlags() {
+		e.File, e.Open = &f, event.FlagNames(event.OpenFlags, w.mask(len(event.OpenFlags)))
 	}
 	return e
 }

@@ -140,7 +140,7 @@ var (
 	all      = append(withFile, HookFork)
 	onExec   = []Hook{HookExec}
 	onFork   = []Hook{HookFork}
-	onOpen   = slices.DeleteFunc(HookOpen.Hooks(), func(h Hook) bool { return h == HookPtrace })
+	onOpen   = slices.DeleteFunc(HookOpen.Hooks(), func(h Hook) bool { return !h.HasOpenFlags() })
 	onPtrace = []Hook{HookPtrace}
 	withFile = append(HookExec.Hooks(), HookOpen.Hooks()...)
 )

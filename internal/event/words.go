@@ -42,6 +42,10 @@ func (h Hook) Package() Hook {
 	return h
 }
 
+// HasOpenFlags reports whether the act is judged by how it opens a file, or as the
+// open that would do the same.
+func (h Hook) HasOpenFlags() bool { return h.Package() == HookOpen && h != HookPtrace }
+
 // Changes reports whether the act changes a file or its name without an open.
 func (h Hook) Changes() bool { return h >= HookCreate && h <= HookTruncate }
 

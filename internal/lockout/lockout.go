@@ -31,14 +31,15 @@ func (a Act) String() string {
 		return actor + " forks"
 	case event.HookMmap:
 		return fmt.Sprintf("%s maps %s executable", actor, e.File.Path)
-	case event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate:
-		return fmt.Sprintf("%s: %s of %s", actor, e.Hook, e.File.Path)
 	case event.HookPtrace:
 		return fmt.Sprintf("%s attaches to %s", actor, e.File.Path)
 	case event.HookReceive:
 		return fmt.Sprintf("%s is given %s (%s)", actor, e.File.Path, strings.Join(e.Open, ", "))
 	case event.HookOpen:
 		return fmt.Sprintf("%s opens %s (%s)", actor, e.File.Path, strings.Join(e.Open, ", "))
+	}
+	if e.Hook.Changes() {
+		return fmt.Sprintf("%s: %s of %s", actor, e.Hook, e.File.Path)
 	}
 	return fmt.Sprintf("%s executes %s", actor, e.File.Path)
 }

@@ -46,7 +46,8 @@ func KeyOf(e *event.Event) *Key {
 		if e.Target != nil {
 			k.Num[event.FieldTargetTraits] = event.FlagMask(event.TargetTraits, e.Target.Traits)
 		}
-	case event.HookOpen, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
+	}
+	if e.Hook.HasOpenFlags() {
 		k.Num[event.FieldOpenFlags] = event.FlagMask(event.OpenFlags, e.Open)
 	}
 	if e.Hook != event.HookFork && e.File != nil {

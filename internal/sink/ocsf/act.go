@@ -37,20 +37,20 @@ var fileActs = map[event.Hook]struct {
 
 // act writes what a process did.
 func (r *record) act() {
-	switch r.e.Hook {
-	case event.HookFork:
+	file, onFile := fileActs[r.e.Hook]
+	switch h := r.e.Hook; {
+	case onFile:
+		r.head(classFile, file.id, fileClass, file.name)
+	case h == event.HookFork:
 		r.head(classProcess, 1, className, "Launch")
 		r.launch(launchFork, "Fork")
-	case event.HookExit:
+	case h == event.HookExit:
 		r.head(classProcess, 2, className, "Terminate")
 		if x := r.e.Exit; x != nil {
 			r.Int("exit_code", int64(x.Code))
 		}
-	case event.HookPtrace:
+	case h == event.HookPtrace:
 		r.head(classProcess, 3, className, "Open")
-	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
-		f := fileActs[r.e.Hook]
-		r.head(classFile, f.id, fileClass, f.name)
 	default:
 		r.head(classProcess, 1, className, "Launch")
 		r.launch(launchExec, "Exec")
@@ -64,15 +64,15 @@ func (r *record) act() {
 	r.status()
 	r.device()
 	r.actor()
-	switch r.e.Hook {
-	case event.HookFork:
-		r.forked()
-	case event.HookPtrace:
-		r.target()
-	case event.HookExit:
-		r.process("process", &r.e.Process, true)
-	case event.HookOpen, event.HookMmap, event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive:
+	switch h := r.e.Hook; {
+	case onFile:
 		r.file("file", r.e.File)
+	case h == event.HookFork:
+		r.forked()
+	case h == event.HookPtrace:
+		r.target()
+	case h == event.HookExit:
+		r.process("process", &r.e.Process, true)
 	default:
 		r.executed()
 	}

@@ -75,7 +75,7 @@ func Events() []Named {
 	diverged.Divergence = true
 	add("open-diverged", &event.Event{Hook: event.HookOpen, File: &event.File{Path: "/etc", Mode: 0o40755, Unresolved: true}, Decision: diverged})
 	add("mmap-refused", &event.Event{Hook: event.HookMmap, File: file("/tmp/evil.so"), Decision: by(event.VerdictDeny, event.EffectRefused, event.ModeEnforce, plain)})
-	for _, h := range []event.Hook{event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate} {
+	for _, h := range []event.Hook{event.HookCreate, event.HookLink, event.HookRename, event.HookUnlink, event.HookTruncate, event.HookReceive} {
 		add(h.String()+"-refused", &event.Event{Hook: h, File: file("/etc/shadow"), Open: []string{"write"},
 			Decision: by(event.VerdictDeny, event.EffectRefused, event.ModeEnforce, plain)})
 	}
