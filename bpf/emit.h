@@ -17,19 +17,19 @@ struct path_record {
 	char data[PATH_ROOM];
 };
 
-/* The reader looks by itself every few milliseconds. It is woken for a verdict,
- * but not more often than this (ns), and when much is waiting. */
+/* The reader looks by itself every few milliseconds. It is woken for a verdict
+ * and when much is waiting, but not more often than this (ns): waking costs more
+ * than a quarter of what the record does. */
 #define WAKE_EVERY 1000000
 static volatile __u64 last_wake;
 
 static __always_inline __u64 wakeup(__u8 verdict, __u64 now)
 {
-	if (verdict >= VERDICT_ALERT && now - last_wake > WAKE_EVERY) {
-		last_wake = now;
-		return BPF_RB_FORCE_WAKEUP;
-	}
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > 2 << 20 ? BPF_RB_FORCE_WAKEUP
-								       : BPF_RB_NO_WAKEUP;
+	if (now - last_wake <= WAKE_EVERY ||
+	    (verdict < VERDICT_ALERT && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) <= 2 << 20))
+		return BPF_RB_NO_WAKEUP;
+	last_wake = now;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
 static __always_inline void copy_comm(char *to, struct task_struct *t)
