@@ -140,7 +140,7 @@ static __always_inline bool emit_named(struct proc *p, struct judgement *j, stru
 	}
 	fill_act(&e->r, p, j, o);
 	file_numbers_near(&e->r.file, d, inode);
-	e->r.file_age = o->age ? o->age - 1 : file_age(inode, e->r.time);
+	e->r.file_age = o->age ? o->age - 1 : file_age_near(inode, e->r.time);
 	e->r.flags |= RECORD_NAME_ONLY;
 	e->r.dir_slot = seen_index(at);
 	e->r.dir_number = number;
@@ -178,7 +178,7 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 	if (hook == HOOK_EXEC)
 		e->r.stdio = stdio_bits();
 	file_facts_near(&e->r.file, d, inode);
-	e->r.file_age = o->age ? o->age - 1 : file_age(inode, e->r.time);
+	e->r.file_age = o->age ? o->age - 1 : file_age_near(inode, e->r.time);
 	e->r.file.path_len = copy_path(e->data, d, &cut);
 	e->r.file.unresolved = cut;
 	if (cut)

@@ -41,6 +41,7 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		return 0;
 	d = bprm->file->f_path.dentry;
 	inode = bprm->file->f_inode;
+	p->pending.renames = renames_now();
 	exe = intern_exe(d, inode);
 	p->exec_inode = (__u64)inode;
 	p->exec_mm = (__u64)bprm->mm;
@@ -176,7 +177,7 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	e->r.stdio = stdio_bits();
 	e->r.cgroup_rate = p->pending.rate;
 	e->r.file_age =
-		p->pending.age ? p->pending.age - 1 : file_age(bprm->file->f_inode, e->r.time);
+		p->pending.age ? p->pending.age - 1 : file_age_near(bprm->file->f_inode, e->r.time);
 	file_facts_near(&e->r.file, d, bprm->file->f_inode);
 	off = append_path(e, 0, d, &cut);
 	e->r.file.path_len = off;
@@ -231,6 +232,17 @@ static __noinline int become(struct task_struct *t, struct proc *p, struct dentr
 	return 0;
 }
 
+/* The number that the exec hook found for this program, if its place is still the
+ * same; 0 if that is not sure. */
+static __always_inline __u32 known_exe(struct task_struct *t, struct proc *p, struct inode *inode)
+{
+	if (!p->exec_mm || p->exec_mm != (__u64)t->mm || p->exec_inode != (__u64)inode)
+		return 0;
+	return renames_now() == p->pending.renames && !(p->pending.renames & 1)
+		       ? p->pending.last_exe
+		       : 0;
+}
+
 /* After: the last word, then the process becomes the new image. */
 static __always_inline int exec_done(struct task_struct *t, struct linux_binprm *bprm)
 {
@@ -252,10 +264,12 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 		if (!p->exec_id)
 			return 0;
 	}
-	if (under_scope(t))
+	if (!(p->flags & PROC_SCOPE) && under_scope(t))
 		p->flags |= PROC_SCOPE;
 	id = new_exec_id();
-	exe = intern_exe(d, inode);
+	exe = known_exe(t, p, inode);
+	if (!exe)
+		exe = intern_exe(d, inode);
 	if (p->flags & PROC_SCOPE) {
 		count(COUNT_SEEN_EXEC);
 		j = &p->pending.j; /* the stack is full below here */

@@ -6,29 +6,44 @@
 
 #define SECOND 1000000000ULL
 
-/* When the content or an attribute was changed last: ns of the wall clock. */
-static __always_inline __u64 changed_at(struct inode *inode)
-{
-	struct inode___611 *n = (void *)inode;
-	struct inode___66 *m = (void *)inode;
-	struct inode___61 *o = (void *)inode;
-
-	if (bpf_core_field_exists(n->i_ctime_sec))
-		return BPF_CORE_READ(n, i_ctime_sec) * SECOND +
-		       (BPF_CORE_READ(n, i_ctime_nsec) & 0x7fffffff);
-	if (bpf_core_field_exists(m->__i_ctime))
-		return BPF_CORE_READ(m, __i_ctime.tv_sec) * SECOND +
-		       BPF_CORE_READ(m, __i_ctime.tv_nsec);
-	return BPF_CORE_READ(o, i_ctime.tv_sec) * SECOND + BPF_CORE_READ(o, i_ctime.tv_nsec);
-}
+/* When the content or an attribute was changed last: ns of the wall clock. read_ is
+ * how a member is read. */
+#define CHANGED_AT(name_, read_)                                                                  \
+	static __always_inline __u64 name_(struct inode *inode)                                   \
+	{                                                                                         \
+		struct inode___611 *n = (void *)inode;                                            \
+		struct inode___66 *m = (void *)inode;                                             \
+		struct inode___61 *o = (void *)inode;                                             \
+                                                                                                  \
+		if (bpf_core_field_exists(n->i_ctime_sec))                                        \
+			return read_(n, i_ctime_sec) * SECOND +                                   \
+			       (read_(n, i_ctime_nsec) & 0x7fffffff);                             \
+		if (bpf_core_field_exists(m->__i_ctime))                                          \
+			return read_(m, __i_ctime.tv_sec) * SECOND + read_(m, __i_ctime.tv_nsec); \
+		return read_(o, i_ctime.tv_sec) * SECOND + read_(o, i_ctime.tv_nsec);             \
+	}
+#define PLAIN_LOAD(p_, member_) ((p_)->member_)
+CHANGED_AT(changed_at, BPF_CORE_READ)
+CHANGED_AT(changed_at_near, PLAIN_LOAD)
 
 /* Whole seconds since then, 136 years at most; boot is the time now. */
-static __always_inline __u32 file_age(struct inode *inode, __u64 boot)
+static __always_inline __u32 seconds_since(__u64 changed, __u64 boot)
 {
-	__s64 age = boot + settings.wall - changed_at(inode);
+	__s64 age = boot + settings.wall - changed;
 	__u64 seconds = age > 0 ? (__u64)age / SECOND : 0;
 
 	return seconds < 0xfffffffe ? seconds : 0xfffffffe;
+}
+
+static __always_inline __u32 file_age(struct inode *inode, __u64 boot)
+{
+	return seconds_since(changed_at(inode), boot);
+}
+
+/* The same of a file that the program has as a typed pointer. */
+static __always_inline __u32 file_age_near(struct inode *inode, __u64 boot)
+{
+	return seconds_since(changed_at_near(inode), boot);
 }
 
 /* The bits of input.process.traits of the current thread, in the order of
@@ -76,14 +91,13 @@ static __always_inline __u32 far_traits(struct task_struct *t)
 
 /* The bits of input.process.stdio, in the order of event.Stdio: what a thread
  * hands to the image that it executes. */
-static __always_inline __u32 stdio_of(struct task_struct *t)
+static __always_inline __u32 stdio_of(struct file **fds, unsigned long *close_on_exec)
 {
-	struct fdtable *fdt = BPF_CORE_READ(t, files, fdt);
-	struct file *f, **fds = BPF_CORE_READ(fdt, fd);
 	unsigned long closed = 0;
+	struct file *f;
 	__u32 bits = 0;
 
-	bpf_probe_read_kernel(&closed, sizeof(closed), BPF_CORE_READ(fdt, close_on_exec));
+	bpf_probe_read_kernel(&closed, sizeof(closed), close_on_exec);
 	for (int i = 0; i < 3; i++) {
 		struct inode *inode;
 		struct socket *sock;
@@ -108,7 +122,9 @@ static __always_inline __u32 stdio_of(struct task_struct *t)
 
 __noinline __u32 stdio_bits(void)
 {
-	return stdio_of(bpf_get_current_task_btf());
+	struct fdtable *fdt = bpf_get_current_task_btf()->files->fdt;
+
+	return stdio_of(fdt->fd, fdt->close_on_exec);
 }
 
 #endif

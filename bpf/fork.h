@@ -104,7 +104,7 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 	if (parent->tgid == 1 || parent->tgid == settings.agent)
 		c->flags &= ~PROC_RESCUE;
 	take_pass(child);
-	if (under_scope(child))
+	if (!(c->flags & PROC_SCOPE) && under_scope(child))
 		c->flags |= PROC_SCOPE;
 	count_proc(c);
 	if (p->flags & PROC_SCOPE)

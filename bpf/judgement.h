@@ -34,7 +34,7 @@ struct pending {
 	__u32 age;
 	struct wire_file file; /* its facts when it was judged */
 	__u32 bindings;	       /* of all its rounds, though nobody needs to hear of them */
-	__u32 pad;
+	__u32 renames;	       /* renames_now before last_exe was found */
 };
 
 #endif

@@ -300,7 +300,7 @@ type kernelProc struct {
 		Age       uint32
 		File      kernelWireFile
 		Bindings  uint32
-		Pad       uint32
+		Renames   uint32
 	}
 	Vec [3]kernelVec
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -42,26 +41,25 @@ func (k *Kernel) Opened(ctx context.Context, gen event.Generation, f func([]*eve
 	return nil
 }
 
+// openedBy describes what one process has open. Should it end and its number be
+// another's meanwhile, what is described is that one's: each answer is about who has
+// the number when it is asked.
 func (k *Kernel) openedBy(g *generation, pid int32) (acts []*event.Event) {
-	dir := "/proc/" + strconv.Itoa(int(pid))
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil
-	}
-	defer root.Close() // it stays with this process, whoever gets its number
-	fds, err := fs.ReadDir(root.FS(), "fd")
+	dir := "/proc/" + strconv.Itoa(int(pid)) + "/"
+	fds, err := os.ReadDir(dir + "fd")
 	if err != nil {
 		return nil
 	}
 	for _, e := range fds {
-		flags, ok := openedHow(root, e.Name())
+		name := dir + "fd/" + e.Name()
+		flags, ok := openedHow(dir + "fdinfo/" + e.Name())
 		if !ok {
 			continue
 		}
-		if link, err := root.Readlink("fd/" + e.Name()); err != nil || !strings.HasPrefix(link, "/") || strings.HasPrefix(link, "/memfd:") {
+		if link, err := os.Readlink(name); err != nil || !strings.HasPrefix(link, "/") || strings.HasPrefix(link, "/memfd:") {
 			continue
 		}
-		ev, in := k.openedAs(g, dir+"/fd/"+e.Name(), pid)
+		ev, in := k.openedAs(g, name, pid)
 		if !in {
 			return nil
 		}
@@ -95,10 +93,10 @@ func (k *Kernel) openedAs(g *generation, name string, pid int32) (*event.Event, 
 	return ev, true
 }
 
-// openedHow reads the flags of a descriptor, in the bits of event.OpenFlags; false
-// if it is one that gives no access.
-func openedHow(proc *os.Root, fd string) (uint64, bool) {
-	b, err := proc.ReadFile("fdinfo/" + fd)
+// openedHow reads the flags of a descriptor from /proc/PID/fdinfo, in the bits of
+// event.OpenFlags; false if it is one that gives no access.
+func openedHow(info string) (uint64, bool) {
+	b, err := os.ReadFile(info)
 	if err != nil {
 		return 0, false
 	}

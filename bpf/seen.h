@@ -39,6 +39,16 @@ static __always_inline void seen_renames(struct seen_at *at)
 	at->known = lock && !bpf_probe_read_kernel(&at->renames, sizeof(at->renames), lock);
 }
 
+/* The count alone; odd, so that it is equal to none, where it is not known or
+ * somebody renames just now. */
+static __always_inline __u32 renames_now(void)
+{
+	void *lock = (void *)initial.renames;
+	__u32 n = 1;
+
+	return lock && !bpf_probe_read_kernel(&n, sizeof(n), lock) ? n : 1;
+}
+
 static __always_inline void seen_place(struct seen_at *at, struct inode *dir, __u32 generation)
 {
 	at->tables = (__u64)generation << 32 | settings.bindings;

@@ -183,7 +183,7 @@ static __always_inline struct slot *slot_of(__u32 generation, __u32 *index)
 static __always_inline void classify_exe(__u32 exe_id, struct dentry *d, struct inode *inode,
 					 __u32 generation, struct exe_class *out)
 {
-	struct exe_class c = {};
+	struct exe_class c = {}, *known;
 	struct slot *s;
 	__u32 index;
 	void *map;
@@ -195,7 +195,10 @@ static __always_inline void classify_exe(__u32 exe_id, struct dentry *d, struct 
 	c.name = s->uses_names ? place_name(c.path, d, index) : CLASS_WHOLE;
 	*out = c;
 	map = bpf_map_lookup_elem(&exe_classes, &index);
-	if (map && exe_id)
+	if (!map || !exe_id)
+		return;
+	known = bpf_map_lookup_elem(map, &exe_id);
+	if (!known || known->path != c.path || known->name != c.name)
 		bpf_map_update_elem(map, &exe_id, &c, BPF_ANY);
 }
 

@@ -407,6 +407,7 @@ int examine(struct examine_of *ctx)
 	struct file *f = file_of(ctx->fd);
 	struct task_struct *t;
 	struct inode *inode;
+	struct fdtable *fdt;
 	struct examined *e;
 	struct dentry *d;
 
@@ -423,7 +424,8 @@ int examine(struct examine_of *ctx)
 	t = thread_at(ctx->pidfd, ctx->tid);
 	if (t) {
 		far_subject(&e->who, t);
-		e->stdio = stdio_of(t);
+		fdt = BPF_CORE_READ(t, files, fdt);
+		e->stdio = stdio_of(BPF_CORE_READ(fdt, fd), BPF_CORE_READ(fdt, close_on_exec));
 	}
 	return 0;
 }
