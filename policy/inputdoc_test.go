@@ -69,13 +69,17 @@ file for writing denies these too. Both names of a rename and of a link are judg
 (*write*; *read*, too, if linked), and the one that is made or taken over (*write*, *create*). Of a name that does not exist yet only path, name, filesystem and
 directory are known. A rule that is about opens alone says ` + "`input.hook == \"open\"`" + `.
 
+They judge who takes an open file from another process (SCM_RIGHTS over a socket, pidfd_getfd, a seccomp supervisor): ` + "`input.hook`" + ` is
+` + "`receive`" + `, the process is the one that gets it, and ` + "`input.open.flags`" + ` says how the file was opened, so that a rule that denies to read a file
+denies to be given it for reading. What no open leads to (sockets, pipes, files in memory) is not judged.
+
 They judge who attaches to a process, too: ` + "`input.hook`" + ` is ` + "`ptrace`" + `, ` + "`input.file`" + ` is the program that the process runs, ` + "`input.open.flags`" + ` is
 empty, and ` + "`input.target`" + ` says more of it. ptrace asks for that, and so do opens of ` + "`/proc/PID/mem`" + `, process_vm_readv and process_vm_writev,
 and pidfd_getfd; looking at other files of /proc does not, nor does a process that looks at itself. A rule about nothing else says
 ` + "`input.hook == \"ptrace\"`" + `.
 
 The annotation ` + "`custom.hooks`" + ` says outright which acts a rule judges, and ` + "`bailiff explain`" + ` shows which they are. The tracepoint backend
-sees neither mappings nor these changes.
+sees none of these, nor mappings.
 
 Annotations of rule scope say more:
 
@@ -87,7 +91,7 @@ Annotations of rule scope say more:
 | ` + "`custom.attack`" + ` | list | ATT&CK technique ids |
 | ` + "`custom.mode`" + ` | enforce (default), audit | audit: a deny that never blocks |
 | ` + "`custom.response`" + ` | refuse (default), kill | kill: the offender is killed besides |
-| ` + "`custom.hooks`" + ` | list of exec, mmap; or of open, create, link, rename, unlink, truncate, ptrace | which acts the rule judges, if it is not what is said above |
+| ` + "`custom.hooks`" + ` | list of exec, mmap; or of open, create, link, rename, unlink, truncate, receive, ptrace | which acts the rule judges, if it is not what is said above |
 | ` + "`custom.undecided`" + ` | allow (default), deny | what happens while a deferred rule has no verdict |
 | ` + "`custom.always`" + ` | true | the rule may fire for every act of its hook |
 | ` + "`custom.x-...`" + ` | anything | yours; other keys are warned about |

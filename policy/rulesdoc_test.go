@@ -78,6 +78,7 @@ What holds for all of them:
 - A program that is a script acts as its interpreter: list the interpreter, or let the script run below something listed.
 - Rules on opening for writing also see a file that is renamed or linked into place, moved away, removed, or truncated by its
   path (docs/input.md); not with the tracepoint backend, nor on a kernel without CONFIG_SECURITY_PATH.
+- Rules on opening also see an open file that is taken from another process; not with the tracepoint backend.
 - Rules on exec that name the program also see it mapped executable, by the loader that is called directly or by dlopen.
 - With the tracepoint backend an open that truncates or creates is seen as a plain open for writing; a file that is truncated
   without being written to cannot be told (log-and-history-wipe is silent).
