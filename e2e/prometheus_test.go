@@ -28,6 +28,52 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// startPrometheus runs the server until the test ends, and returns its address. The
+// port that was free a moment ago may be somebody else's by then: it ends, and is
+// started again with another.
+func startPrometheus(t *testing.T, w *world, server string) string {
+	t.Helper()
+	client := http.Client{Timeout: time.Second} // whoever has the port may not answer
+	ready := func(at string) bool {
+		r, err := client.Get("http://" + at + "/-/ready")
+		if err != nil {
+			return false
+		}
+		r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	}
+	limit := w.wait()
+	for range 5 {
+		at := freePort(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		cmd := exec.CommandContext(ctx, server, "--config.file", w.path("prometheus.yml"), "--storage.tsdb.path", w.path("tsdb"), "--web.listen-address", at)
+		log, err := os.Create(w.path("prometheus.log"))
+		w.must(err)
+		cmd.Stdout, cmd.Stderr = log, log
+		w.must(cmd.Start())
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		t.Cleanup(func() { cancel(); <-ended; log.Close() })
+		for tick := time.NewTicker(50 * time.Millisecond); ; {
+			select {
+			case <-ended:
+			case <-limit.Done():
+				t.Fatal("Prometheus does not get ready")
+			case <-tick.C:
+				if ready(at) {
+					return at
+				}
+				continue
+			}
+			break
+		}
+		said, _ := os.ReadFile(w.path("prometheus.log"))
+		t.Logf("Prometheus ended: %s", said)
+	}
+	t.Fatal("Prometheus does not run")
+	return ""
+}
+
 // TestNativePrometheus has a real Prometheus scrape the agent, and asks it
 // every question of the dashboard.
 func TestNativePrometheus(t *testing.T) {
@@ -40,17 +86,11 @@ func TestNativePrometheus(t *testing.T) {
 		skipLayer(t, "prometheus", "apt-get install prometheus")
 	}
 	w, spawner := newSpawner(t, 500)
-	agent, prom := freePort(t), freePort(t)
+	agent := freePort(t)
 	w.start(event.ModeAudit, "--metrics-listen", agent, "--bpf-stats", "--canary-every", "2s", "--canary-within", "2s")
 	w.write(w.path("prometheus.yml"), fmt.Appendf(nil,
 		"global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- {job_name: bailiff, static_configs: [{targets: [%q]}]}\n", agent), 0o644)
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, server, "--config.file", w.path("prometheus.yml"), "--storage.tsdb.path", w.path("tsdb"), "--web.listen-address", prom)
-	log, err := os.Create(w.path("prometheus.log"))
-	w.must(err)
-	cmd.Stdout, cmd.Stderr = log, log
-	w.must(cmd.Start())
-	t.Cleanup(func() { cancel(); _ = cmd.Wait(); log.Close() })
+	prom := startPrometheus(t, w, server)
 
 	ask := func(query string) (n int, err error) {
 		r, err := http.Get("http://" + prom + "/api/v1/query?query=" + url.QueryEscape(query))
