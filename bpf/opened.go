@@ -3,6 +3,7 @@ package bpf
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -15,9 +16,10 @@ import (
 
 // Opened describes the files that each process which rules may touch has open, as
 // if it opened them now: f is called with a process's acts, none if it has no file
-// open, until it returns false. What no open leads to (sockets, pipes, memory) is
-// left out. Processes and descriptors that end meanwhile are passed over.
-func (k *Kernel) Opened(ctx context.Context, gen event.Generation, f func([]*event.Event) bool) error {
+// open, and the number of descriptors that could not be described, until it returns
+// false. What no open leads to (sockets, pipes, memory) is left out. Processes and
+// descriptors that end meanwhile are passed over.
+func (k *Kernel) Opened(ctx context.Context, gen event.Generation, f func(acts []*event.Event, unknown int) bool) error {
 	g := k.active.Load()
 	if g == nil || g.number != uint32(gen) {
 		return fmt.Errorf("look at open files: generation %d is not active", gen)
@@ -34,7 +36,7 @@ func (k *Kernel) Opened(ctx context.Context, gen event.Generation, f func([]*eve
 		if ctx.Err() != nil {
 			return fmt.Errorf("look at open files: %w", ctx.Err())
 		}
-		if acts := k.openedBy(g, int32(pid)); !f(acts) {
+		if acts, unknown := k.openedBy(g, int32(pid)); !f(acts, unknown) {
 			return nil
 		}
 	}
@@ -44,11 +46,11 @@ func (k *Kernel) Opened(ctx context.Context, gen event.Generation, f func([]*eve
 // openedBy describes what one process has open. Should it end and its number be
 // another's meanwhile, what is described is that one's: each answer is about who has
 // the number when it is asked.
-func (k *Kernel) openedBy(g *generation, pid int32) (acts []*event.Event) {
+func (k *Kernel) openedBy(g *generation, pid int32) (acts []*event.Event, unknown int) {
 	dir := "/proc/" + strconv.Itoa(int(pid)) + "/"
 	fds, err := os.ReadDir(dir + "fd")
 	if err != nil {
-		return nil
+		return nil, 0
 	}
 	for _, e := range fds {
 		name := dir + "fd/" + e.Name()
@@ -59,38 +61,38 @@ func (k *Kernel) openedBy(g *generation, pid int32) (acts []*event.Event) {
 		if link, err := os.Readlink(name); err != nil || !strings.HasPrefix(link, "/") || strings.HasPrefix(link, "/memfd:") {
 			continue
 		}
-		ev, in := k.openedAs(g, name, pid)
-		if !in {
-			return nil
-		}
-		if ev != nil {
+		ev, touched, err := k.openedAs(g, name, pid)
+		switch {
+		case errors.Is(err, os.ErrNotExist): // closed, or the process has ended
+		case err != nil:
+			k.log.Debug("an open file cannot be described", "file", name, "error", err)
+			unknown++
+		case !touched:
+			return nil, 0
+		default:
 			ev.Open = event.FlagNames(event.OpenFlags, flags)
 			acts = append(acts, ev)
 		}
 	}
-	return acts
+	return acts, unknown
 }
 
 // openedAs describes one descriptor; false if no rule may touch the process.
-func (k *Kernel) openedAs(g *generation, name string, pid int32) (*event.Event, bool) {
+func (k *Kernel) openedAs(g *generation, name string, pid int32) (ev *event.Event, touched bool, err error) {
 	// No open that any driver or hook would see.
 	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, true
+		return nil, false, fmt.Errorf("open descriptor: %w", err)
 	}
 	defer unix.Close(fd)
 	slot := <-k.gate.slots
 	defer func() { k.gate.slots <- slot }()
-	touched, err := k.gate.look(slot, g, fd, pid)
-	if err != nil {
-		return nil, true
-	}
-	if !touched {
-		return nil, false
+	if touched, err = k.gate.look(slot, g, fd, pid); err != nil || !touched {
+		return nil, false, err
 	}
 	slot.r.Hook = uint8(event.HookOpen)
-	ev, _ := k.gate.event(slot, g)
-	return ev, true
+	ev, _ = k.gate.event(slot, g)
+	return ev, true, nil
 }
 
 // openedHow reads the flags of a descriptor from /proc/PID/fdinfo, in the bits of

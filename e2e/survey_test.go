@@ -79,7 +79,7 @@ func TestSurvey(t *testing.T) {
 		if len(told) != 2 || told[w.path("secret")] != "e2e-secret read" || told[w.path("asked")] != "e2e-asked read" {
 			t.Errorf("told as open already: %v", told)
 		}
-		if f := done.Agent.Fields; f["refused"] != "2" || f["told"] != "2" || f["processes"] != "1" {
+		if f := done.Agent.Fields; f["refused"] != "2" || f["told"] != "2" || f["processes"] != "1" || f["unknown"] != "0" {
 			t.Errorf("the survey says %v", f)
 		}
 		w.stop()

@@ -28,8 +28,8 @@ const surveyShare = 4
 // Surveyor is a Kernel that can describe what is open already.
 type Surveyor interface {
 	// Opened calls f for each process with the files that it has open, as acts,
-	// until f returns false.
-	Opened(ctx context.Context, g Generation, f func([]*event.Event) bool) error
+	// and the number of those that could not be described, until f returns false.
+	Opened(ctx context.Context, g Generation, f func(acts []*event.Event, unknown int) bool) error
 }
 
 // surveyAfter asks for a survey after a change, if acts may be blocked by now.
@@ -69,16 +69,20 @@ func (e *Enforcer) survey(ctx context.Context, s Surveyor) {
 		return
 	}
 	start := e.Now()
-	processes, files := 0, 0
+	processes, files, unknown := 0, 0, 0
 	seen := map[finding]bool{}
-	err := s.Opened(ctx, in.gen, func(acts []*event.Event) bool {
+	err := s.Opened(ctx, in.gen, func(acts []*event.Event, more int) bool {
 		began := time.Now()
 		if len(acts) > 0 {
 			processes++
 		}
+		unknown += more
 		for _, ev := range acts {
 			files++
-			e.surveyed(ctx, in, ev, seen)
+			if err := e.surveyed(ctx, in, ev, seen); err != nil {
+				e.log.Debug("a file that is open cannot be judged", "path", ev.File.Path, "error", err)
+				unknown++
+			}
 		}
 		// The survey is in no hurry, and others are.
 		select {
@@ -98,38 +102,35 @@ func (e *Enforcer) survey(ctx context.Context, s Surveyor) {
 	if len(seen) > 0 {
 		text = fmt.Sprintf("%d files are open that the rules in force refuse to open", len(seen))
 	}
-	e.notice(NoticeSurvey, text, map[string]string{"processes": strconv.Itoa(processes), "files": strconv.Itoa(files),
+	e.notice(NoticeSurvey, text, map[string]string{"processes": strconv.Itoa(processes), "files": strconv.Itoa(files), "unknown": strconv.Itoa(unknown),
 		"refused": strconv.Itoa(len(seen)), "told": strconv.Itoa(min(len(seen), mostTold)), "took": e.Now().Sub(start).Round(time.Millisecond).String()})
 }
 
 // surveyed tells of one file that is open if it would be refused.
-func (e *Enforcer) surveyed(ctx context.Context, in *installed, ev *event.Event, seen map[finding]bool) {
+func (e *Enforcer) surveyed(ctx context.Context, in *installed, ev *event.Event, seen map[finding]bool) error {
 	rule, err := in.denies(ctx, ev)
-	if err != nil {
-		e.log.Debug("a file that is open cannot be judged", "path", ev.File.Path, "error", err)
-		return
-	}
-	if rule == nil {
-		return
+	if err != nil || rule == nil {
+		return err
 	}
 	p := &ev.Process
 	if known, ok := e.tree.get(p.ExecID); ok {
 		complete(p, &known)
 	}
 	if mode, _ := e.Modes().Here(rule.Ref.ID, rule.Audit, p.Cgroup); mode != event.ModeEnforce {
-		return
+		return nil
 	}
 	f := finding{p.ExecID, ev.File.Path, rule.Ref.ID}
 	if seen[f] {
-		return
+		return nil
 	}
 	if seen[f] = true; len(seen) > mostTold {
-		return
+		return nil
 	}
 	e.notice(NoticeAlreadyOpen, fmt.Sprintf("%s (%d) has %s open already", p.Exe.Path, p.PID, ev.File.Path), map[string]string{
 		"pid": strconv.Itoa(int(p.PID)), "exec_id": p.ExecID.String(), "exe": p.Exe.Path, "cgroup": p.Cgroup,
 		"path": ev.File.Path, "flags": strings.Join(ev.Open, ","), "rule": rule.Ref.ID,
 	})
+	return nil
 }
 
 // denies returns the rule that denies an act and is not for audit only; nil if none does.
