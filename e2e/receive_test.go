@@ -50,6 +50,7 @@ func testReceiving(t *testing.T, backend string, mode event.Mode) {
 		what, how, owner string
 	}{
 		{"for reading", "e2e-secret", w.path("secret"), "r", "4242"},
+		{"by pidfd_getfd", "e2e-secret", w.path("secret"), "getfd", "4242"},
 		{"outside of a directory", "e2e-elsewhere", "/usr/bin/bailiff", "r", "4243"},
 		{"for writing", "", w.path("secret"), "w", "4242"},
 		{"another user", "", w.path("secret"), "r", "4244"},

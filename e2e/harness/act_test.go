@@ -53,7 +53,7 @@ func TestActs(t *testing.T) {
 		{name: "open missing by io_uring", steps: [][]string{{"uring", file + "x"}}, errno: syscall.ENOENT, exit: 1},
 		{name: "map", steps: [][]string{{"map", file, "x"}, {"map", file, "rx"}, {"map", file, "r"}}},
 		{name: "ELF interpreter", steps: [][]string{{"exec", interpreted}}, exit: MarkerExit},
-		{name: "receive", steps: [][]string{{"receive", file, "r", strconv.Itoa(os.Getuid())}, {"receive", "", "memory", strconv.Itoa(os.Getuid())}}},
+		{name: "receive", steps: [][]string{{"receive", file, "r", strconv.Itoa(os.Getuid())}, {"receive", "", "memory", strconv.Itoa(os.Getuid())}, {"receive", file, "getfd", strconv.Itoa(os.Getuid())}}},
 		{name: "chroot", root: true, steps: [][]string{{"chroot", dir}, {"open", "/file"}}},
 		{name: "bind", root: true, steps: [][]string{{"unshare"}, {"bind", file, prog}, {"open", prog}}},
 		{name: "setuid", root: true, steps: [][]string{{"setuid", "1234"}, {"chroot", "/"}}, errno: syscall.EPERM, exit: 1},

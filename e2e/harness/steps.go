@@ -157,8 +157,8 @@ func stepOpenDeep(args []string) (string, error) {
 }
 
 // stepReceive opens args[0] the way that args[1] names, r or w, sends the descriptor
-// to itself, becomes the user args[2] and takes it. EPERM if none arrives: the
-// kernel cuts the message short and gives no reason.
+// to itself, becomes the user args[2] and takes it; with getfd by pidfd_getfd. EPERM
+// if none arrives: the kernel cuts the message short and gives no reason.
 func stepReceive(args []string) (string, error) {
 	var fd int
 	var err error
@@ -185,6 +185,9 @@ func stepReceive(args []string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("send: %v", err)
 	}
+	if args[1] == "getfd" {
+		return "", takeOwn(fd)
+	}
 	control := make([]byte, unix.CmsgSpace(4))
 	_, n, flags, _, err := unix.Recvmsg(pair[1], make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
@@ -194,6 +197,20 @@ func stepReceive(args []string) (string, error) {
 		return "", unix.EPERM
 	}
 	return "", nil
+}
+
+// takeOwn takes a descriptor of this process as it would one of another's.
+func takeOwn(fd int) error {
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return fmt.Errorf("open process: %v", err)
+	}
+	defer unix.Close(self)
+	got, err := unix.PidfdGetfd(self, fd, 0)
+	if err == nil {
+		unix.Close(got)
+	}
+	return err
 }
 
 // stepMap maps args[0] the way that args[1] names: x, executable at once; rx, for
