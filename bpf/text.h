@@ -117,6 +117,14 @@ static __always_inline void begin_text(struct text_scan *s)
 	s->state = s->conf->arg_state;
 }
 
+/* The automaton cannot be read: the rules were exchanged. Closed: what is left
+ * counts as not seen. */
+static __always_inline long text_lost(struct text_scan *s)
+{
+	s->cut = 1;
+	return 1;
+}
+
 /* One byte; several where no test can be met any more. */
 static long text_step(__u64 i, struct text_scan *s)
 {
@@ -147,11 +155,11 @@ static long text_step(__u64 i, struct text_scan *s)
 	}
 	map = bpf_map_lookup_elem(&texts, &s->index);
 	if (!map)
-		return 1;
+		return text_lost(s);
 	state = s->state;
 	row = bpf_map_lookup_elem(map, &state);
 	if (!row)
-		return 1;
+		return text_lost(s);
 	if (row->var) {
 		const struct text_var *v = &s->conf->var[(row->var - 1) & (TEXT_VARS - 1)];
 		__u32 bit = 1U << ((row->var - 1) & (TEXT_VARS - 1));
@@ -164,7 +172,7 @@ static long text_step(__u64 i, struct text_scan *s)
 		state = v->state;
 		row = bpf_map_lookup_elem(map, &state);
 		if (!row)
-			return 1;
+			return text_lost(s);
 	}
 	s->met |= row->now & s->mask;
 	if (!c) {

@@ -254,7 +254,7 @@ struct wire_file {
 	__u32 unresolved;
 	__u64 fs_magic;
 	char fs_type[16];
-	__u16 scratch; /* kernel only, while a record is made: see near_path */
+	__u16 scratch; /* kernel only, while a record is made: see append_path */
 	__u16 path_len;
 	__u32 exe_id;
 };
