@@ -31,6 +31,7 @@
 #include "verdict.h"
 #include "text.h"
 #include "kept.h"
+#include "conclude.h"
 #include "judge.h"
 #include "commit.h"
 #include "emit.h"

@@ -36,16 +36,12 @@ __noinline int change_judged(struct object_ref *o, __u32 hook, __u32 quiet)
 static __always_inline int change_check(struct dentry *d, __u32 hook, __u32 how, __u32 quiet)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	__u32 generation = settings.generation;
-	struct object_ref o = {.open_flags = how, .place_of = generation};
-	bool no_concern;
-	__u32 renames;
+	struct object_ref o = {.open_flags = how};
 
-	if (!generation)
+	if (!settings.generation || known_class(&o, d, d->d_inode, HOOK_OPEN - 1))
 		return 0;
-	o.place.path = known_class(d, d->d_inode, generation, HOOK_OPEN - 1, &no_concern, &renames);
 	/* That gives it a context, if it had none. */
-	if (no_concern || !open_concerns(t, current_proc(t)))
+	if (!open_concerns(t, current_proc(t)))
 		return 0;
 	o.dentry = (__u64)d;
 	o.inode = (__u64)d->d_inode;

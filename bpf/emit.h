@@ -38,12 +38,17 @@ static __always_inline void copy_comm(char *to, struct task_struct *t)
 	*(__u64 *)&to[8] = *(__u64 *)&t->comm[8];
 }
 
-/* What a record says of the current thread. */
+/* What a record says of the current thread. Each pointer is read once: the kernel
+ * checks the address before each load behind one, in six instructions. */
 __noinline int fill_thread(struct wire_subject *w)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	const struct cred *c = t->cred;
 	struct nsproxy *ns = t->nsproxy;
+	struct mnt_namespace *mnt_ns = ns->mnt_ns;
+	struct pid_namespace *pid_ns = ns->pid_ns_for_children;
+	struct user_namespace *user_ns = c->user_ns;
+	__u32 pid_level = pid_ns->level, user_level = user_ns->level;
 
 	if (!w)
 		return 0;
@@ -56,60 +61,57 @@ __noinline int fill_thread(struct wire_subject *w)
 	w->gid = c->gid.val;
 	w->egid = c->egid.val;
 	w->loginuid = loginuid_of(t);
-	w->mnt_ns = ns->mnt_ns->ns.inum;
-	w->pid_ns = ns->pid_ns_for_children->ns.inum;
-	w->user_ns = c->user_ns->ns.inum;
+	w->mnt_ns = mnt_ns->ns.inum;
+	w->pid_ns = pid_ns->ns.inum;
+	w->user_ns = user_ns->ns.inum;
 	copy_comm(w->comm, t);
 	w->tty = tty_of(t);
-	w->traits = process_traits();
+	w->traits =
+		PLACE_TRAITS(mnt_ns, pid_level, user_level, (t->fs->root.dentry != init_root()));
 	return 0;
 }
 
+/* How much of a process and of the record of its acts is the same. */
+#define LINEAGE_BYTES __builtin_offsetof(struct wire_subject, caps)
+_Static_assert(LINEAGE_BYTES == __builtin_offsetof(struct proc, dropped) &&
+		       __builtin_offsetof(struct wire_subject, ancestor) ==
+			       __builtin_offsetof(struct proc, ancestor) &&
+		       __builtin_offsetof(struct wire_subject, ancestors) ==
+			       __builtin_offsetof(struct proc, ancestors),
+	       "a subject in a record begins like the process");
+
 static __always_inline void fill_subject(struct wire_subject *w, struct proc *p)
 {
-	w->exec_id = p->exec_id;
-	w->parent_exec_id = p->parent_exec_id;
-	w->start = p->start;
-	w->cgroup = p->cgroup;
-	w->exe_id = p->exe_id;
-	w->parent_exe_id = p->parent_exe_id;
-	w->ancestors = p->ancestors;
-	__builtin_memcpy(w->ancestor, p->ancestor, sizeof(w->ancestor));
+	__builtin_memcpy(w, p, LINEAGE_BYTES);
 	fill_thread(w);
 }
 
 static __always_inline void fill_decision(struct record *r, const struct judgement *j)
 {
-	r->verdict = j->verdict;
-	r->source = j->source;
-	r->mode = j->mode;
-	r->mode_by = j->mode_by;
-	r->flags = j->flags;
-	r->generation = j->generation;
-	r->clause = j->clause;
-	r->effect = j->effect;
+	__builtin_memcpy(&r->hook, &j->hook, DECISION_BYTES);
 	r->bindings = j->bindings;
 }
 
-/* What all records of acts on one file have. */
+/* What all records of acts on one file have. The rest is zero. */
 static __always_inline void fill_act(struct record *r, struct proc *p, const struct judgement *j,
 				     const struct object_ref *o)
 {
-	__builtin_memset(r, 0, sizeof(*r));
+	/* What comes before is written whole. */
+	__builtin_memset(&r->file, 0, sizeof(*r) - __builtin_offsetof(struct record, file));
 	r->time = bpf_ktime_get_boot_ns();
-	r->hook = j->hook;
 	fill_subject(&r->subject, p);
 	fill_decision(r, j);
 	r->open_flags = o->open_flags;
-	r->fork_flags = o->clone_flags;
+	/* What else there is of o depends on the hook. */
 	if (j->hook == HOOK_PTRACE) {
+		r->fork_flags = o->target_traits;
 		r->child = o->target;
 		r->new_exec_id = o->target_exec;
-		return;
-	}
-	r->cgroup_procs = o->procs;
-	if (j->hook != HOOK_OPEN) /* there it is something else */
+	} else if (j->hook <= HOOK_FORK) {
+		r->fork_flags = o->clone_flags;
+		r->cgroup_procs = o->procs;
 		r->cgroup_rate = o->rate;
+	}
 }
 
 struct name_record {
@@ -123,23 +125,25 @@ static __always_inline bool emit_named(struct proc *p, struct judgement *j, stru
 				       struct dentry *d, struct inode *inode,
 				       const struct seen_at *at)
 {
-	__u32 number = told_number(at);
 	struct name_record *e;
+	__u32 number;
 
-	if (!number)
+	if (!maybe_told(at))
 		return false;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		count(COUNT_DROP_OPEN);
 		return true;
 	}
-	/* Still the same: then the record that gave the number is before this one. */
-	if (told_number(at) != number) {
+	/* Looked up only now: the record that gave the number is before this one, and
+	 * one that gives its place another is not. */
+	number = told_number(at);
+	if (!number) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return false;
 	}
 	fill_act(&e->r, p, j, o);
-	file_numbers_near(&e->r.file, d, inode);
+	file_numbers_near(&e->r.file, &at->dir, d->d_parent->d_inode, inode);
 	e->r.file_age = o->age ? o->age - 1 : file_age_near(inode, e->r.time);
 	e->r.flags |= RECORD_NAME_ONLY;
 	e->r.dir_slot = seen_index(at);
@@ -159,14 +163,11 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 	struct seen_at at;
 
 	if (hook == HOOK_OPEN) {
-		seen_place(&at, d->d_parent->d_inode, 0);
-		at.known = o->renames != 0;
+		at.dir = o->dir;
 		at.renames = o->renames;
-		if (!at.known)
-			seen_renames(&at);
 		if (emit_named(p, j, o, d, inode, &at))
 			return 0;
-		if (at.known && d != d->d_parent && seen_here(d->d_parent->d_inode))
+		if (!(at.renames & 1) && d != d->d_parent && seen_here(d->d_parent->d_inode))
 			number = __sync_fetch_and_add(&last_told, 1) + 1;
 	}
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);

@@ -168,10 +168,10 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 		return 0;
 	__builtin_memset(&e->r, 0, sizeof(e->r));
 	e->r.time = bpf_ktime_get_boot_ns();
-	e->r.hook = HOOK_EXEC;
 	fill_subject(&e->r.subject, p);
 	/* The credentials of the caller are gone; these are the new image's. */
 	fill_decision(&e->r, j);
+	e->r.hook = HOOK_EXEC;
 	e->r.new_exec_id = new_id;
 	copy_comm(e->r.comm, t);
 	e->r.stdio = stdio_bits();

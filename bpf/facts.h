@@ -46,47 +46,50 @@ static __always_inline __u32 file_age_near(struct inode *inode, __u64 boot)
 	return seconds_since(changed_at_near(inode), boot);
 }
 
-/* The bits of input.process.traits of the current thread, in the order of
- * event.ProcessTraits. A container that shares the pid namespace of the host has
- * a root of its own. Verified by itself: the verifier looks through all types of
+/* The bits of input.process.traits, in the order of event.ProcessTraits. A container
+ * that shares the pid namespace of the host has a root of its own: own_root is asked
+ * for that. */
+#define PLACE_TRAITS(mnt_ns_, pid_level_, user_level_, own_root_)   \
+	({                                                          \
+		__u32 traits_ = 0;                                  \
+                                                                    \
+		if (user_level_)                                    \
+			traits_ |= 8;                               \
+		if (pid_level_)                                     \
+			traits_ |= 4;                               \
+		if ((__u64)(mnt_ns_) != initial.mnt_ns)             \
+			traits_ |= pid_level_ || own_root_ ? 3 : 2; \
+		traits_;                                            \
+	})
+
+static __always_inline struct dentry *init_root(void)
+{
+	struct task_struct *init = (void *)initial.init;
+
+	return BPF_CORE_READ(init, fs, root.dentry);
+}
+
+/* The current thread's. Verified by itself: the verifier looks through all types of
  * the kernel, four times, for each pointer that is read out of a trusted one, each
  * time that it comes by (see also fill_thread and cgroup_of's callers). */
 __noinline __u32 process_traits(void)
 {
-	struct task_struct *t = bpf_get_current_task_btf(), *init = (void *)initial.init;
+	struct task_struct *t = bpf_get_current_task_btf();
 	struct nsproxy *ns = t->nsproxy;
-	struct dentry *root = t->fs->root.dentry;
 	__u32 pid_level = ns->pid_ns_for_children->level, user_level = t->cred->user_ns->level;
-	__u32 traits = 0;
 
-	if ((__u64)ns->mnt_ns != initial.mnt_ns)
-		traits |= 2;
-	if (pid_level)
-		traits |= 4;
-	if (user_level)
-		traits |= 8;
-	if (traits & 2 && (traits & 4 || root != BPF_CORE_READ(init, fs, root.dentry)))
-		traits |= 1;
-	return traits;
+	return PLACE_TRAITS(ns->mnt_ns, pid_level, user_level, (t->fs->root.dentry != init_root()));
 }
 
 /* The same of a thread that the program has as a number. */
 static __always_inline __u32 far_traits(struct task_struct *t)
 {
-	struct task_struct *init = (void *)initial.init;
 	struct nsproxy *ns = BPF_CORE_READ(t, nsproxy);
-	__u32 traits = 0;
+	__u32 pid_level = BPF_CORE_READ(ns, pid_ns_for_children, level);
+	__u32 user_level = BPF_CORE_READ(t, cred, user_ns, level);
 
-	if ((__u64)BPF_CORE_READ(ns, mnt_ns) != initial.mnt_ns)
-		traits |= 2;
-	if (BPF_CORE_READ(ns, pid_ns_for_children, level))
-		traits |= 4;
-	if (BPF_CORE_READ(t, cred, user_ns, level))
-		traits |= 8;
-	if (traits & 2 && (traits & 4 || BPF_CORE_READ(t, fs, root.dentry) !=
-						 BPF_CORE_READ(init, fs, root.dentry)))
-		traits |= 1;
-	return traits;
+	return PLACE_TRAITS(BPF_CORE_READ(ns, mnt_ns), pid_level, user_level,
+			    (BPF_CORE_READ(t, fs, root.dentry) != init_root()));
 }
 
 /* The bits of input.process.stdio, in the order of event.Stdio: what a thread

@@ -71,29 +71,36 @@ static __noinline int file_facts(struct wire_file *f, struct dentry *d, struct i
 }
 
 /* The same without the filesystem's name, of a file that the program has as a
- * typed pointer: plain loads. */
-static __always_inline void file_numbers_near(struct wire_file *f, struct dentry *d,
-					      struct inode *inode)
+ * typed pointer, in a directory whose identity it has: plain loads. */
+static __always_inline void file_numbers_near(struct wire_file *f, const struct file_id *dir_id,
+					      struct inode *dir, struct inode *inode)
 {
-	struct inode *dir = d->d_parent->d_inode;
 	struct super_block *sb = inode->i_sb;
+	__u64 magic = sb->s_magic;
+	__u32 dir_mode = dir->i_mode;
 
-	id_of(&f->id, inode);
-	id_of(&f->dir, dir);
+	f->id.dev = sb->s_dev;
+	f->id.gen = inode->i_generation;
+	f->id.ino = inode->i_ino;
+	f->dir = *dir_id;
 	f->mode = inode->i_mode;
 	f->uid = inode->i_uid.val;
 	f->gid = inode->i_gid.val;
 	f->nlink = inode->i_nlink;
-	f->dir_mode = dir->i_mode;
+	f->dir_mode = dir_mode;
 	f->dir_uid = dir->i_uid.val;
-	f->fs_magic = sb->s_magic;
-	f->traits = traits_of(inode, sb->s_magic, sb->s_flags, f->mode, f->nlink, f->dir_mode);
+	f->fs_magic = magic;
+	f->traits = traits_of(inode, magic, sb->s_flags, f->mode, f->nlink, dir_mode);
 }
 
 static __always_inline void file_facts_near(struct wire_file *f, struct dentry *d,
 					    struct inode *inode)
 {
-	file_numbers_near(f, d, inode);
+	struct inode *dir = d->d_parent->d_inode;
+	struct file_id id;
+
+	id_of(&id, dir);
+	file_numbers_near(f, &id, dir, inode);
 	bpf_probe_read_kernel_str(f->fs_type, sizeof(f->fs_type), inode->i_sb->s_type->name);
 }
 

@@ -51,9 +51,9 @@ static __noinline int emit_fork(struct proc *p, struct judgement *j, struct obje
 	}
 	__builtin_memset(r, 0, sizeof(*r));
 	r->time = bpf_ktime_get_boot_ns();
-	r->hook = HOOK_FORK;
 	fill_subject(&r->subject, p);
 	fill_decision(r, j);
+	r->hook = HOOK_FORK;
 	r->child = o->child;
 	r->new_exec_id = c->exec_id;
 	r->cgroup_procs = o->procs;

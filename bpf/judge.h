@@ -301,17 +301,18 @@ static __always_inline bool current_vectors(const struct proc *p, struct task_st
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the
- * generation that answered, 0 if none did. d is NULL for
+ * generation that answered, 0 if none did; *out is its slot. d is NULL for
  * fork, and where the object is known by numbers only. */
 static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object_ref *o,
 				 struct task_struct *t, struct dentry *d, struct inode *inode,
-				 __u32 h)
+				 __u32 h, struct slot **out)
 {
 	__u32 generation = settings.generation, index;
 	struct slot *s = slot_of(generation, &index);
 	__u64 place, version;
 	bool keep;
 
+	*out = s;
 	a->first = a->held = a->maybe = NO_CLAUSE;
 	if (!s)
 		return 0;
@@ -345,127 +346,13 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	return generation;
 }
 
-/* What follows from an answer. Returns 0 when nobody needs to hear of it. */
-__noinline int conclude(struct judgement *j, const struct proc *p, const struct object_ref *o,
-			const struct answer *a, __u32 hook)
-{
-	__u32 h = hook - 1, v, index, first, held, maybe, enforced = 0, open = 0;
-	const struct hook_conf *hc;
-	struct vec *kill;
-	struct slot *s;
-	void *map;
-
-	if (!j || !p || !o || !a || h >= NUM_ROWS)
-		return 0;
-	first = a->first;
-	held = a->held;
-	maybe = a->maybe;
-	s = slot_of(j->generation, &index);
-	if (!s || (first == NO_CLAUSE && held == NO_CLAUSE && maybe == NO_CLAUSE))
-		return 0;
-	hc = &s->hook[row_of(h, NUM_ROWS)];
-	j->source = SOURCE_TABLE;
-	j->flags = RECORD_MATCHED;
-	j->clause = first;
-	if (first < hc->audit_from) {
-		j->verdict = VERDICT_DENY;
-		enforced = first < hc->enforce_to;
-		goto block;
-	}
-	if (held != NO_CLAUSE) {
-		/* The gate has judged this before it let the exec begin. */
-		v = of_gate(p, o, j->generation, o->hook, hc->held_key);
-		enforced = !!(v & VERDICT_ENFORCED);
-		v &= ~VERDICT_ENFORCED;
-		open = v == VERDICT_NONE;
-		if (open)
-			count(COUNT_HELD_NONE);
-		if (v == VERDICT_DENY || (open && held < hc->held_deny_to)) {
-			if (open) {
-				j->flags |= RECORD_UNDECIDED;
-				enforced = held < hc->held_enforce_to;
-			}
-			j->source = open ? SOURCE_DEFAULT : SOURCE_GATE;
-			j->clause = held;
-			j->verdict = VERDICT_DENY;
-			goto block;
-		}
-	}
-	if (maybe != NO_CLAUSE) {
-		v = remembered(p, o, j->generation, o->hook, hc->key);
-		if (v == VERDICT_NONE) {
-			/* Fail open unless the rule says otherwise; counted, told. */
-			j->flags |= RECORD_UNDECIDED;
-			j->source = SOURCE_DEFAULT;
-			j->clause = maybe;
-			j->verdict = maybe < hc->maybe_allow_from ? VERDICT_DENY : VERDICT_ALLOW;
-			if (!(hc->key & KEY_NONE))
-				j->flags |= RECORD_CACHEABLE;
-			enforced = maybe < hc->maybe_enforce_to;
-			if (j->verdict == VERDICT_DENY)
-				goto block;
-			if (maybe < hc->maybe_alert_from)
-				count(COUNT_FAIL_OPEN_UNDECIDED);
-			/* The rule is not known yet; the mode for the others is told. */
-			v = mode_here(0);
-			j->mode = v;
-			j->mode_by = v >> 8;
-			return 1;
-		}
-		count(COUNT_CACHE_HIT);
-		enforced = !!(v & VERDICT_ENFORCED);
-		v &= ~VERDICT_ENFORCED;
-		if (v == VERDICT_DENY || (first == NO_CLAUSE && !open)) {
-			j->verdict = v;
-			j->source = SOURCE_CACHE;
-			j->clause = maybe;
-			if (v == VERDICT_DENY)
-				goto block;
-			return v == VERDICT_ALERT;
-		}
-	}
-	if (open) {
-		/* What the rule wants when the gate had no answer in time. */
-		j->flags |= RECORD_UNDECIDED;
-		j->source = SOURCE_DEFAULT;
-		j->clause = held;
-		j->verdict = VERDICT_ALLOW;
-		count(COUNT_FAIL_OPEN_UNDECIDED);
-		return 1;
-	}
-	if (first == NO_CLAUSE) {
-		/* The gate let it pass, and no other rule holds. */
-		j->flags = 0;
-		j->source = SOURCE_GATE;
-		j->verdict = VERDICT_ALLOW;
-		return 1;
-	}
-	/* The rule audits or alerts: nothing is blocked. */
-	j->verdict = first < hc->alert_from ? VERDICT_DENY : VERDICT_ALERT;
-	j->mode_by = j->verdict == VERDICT_DENY ? BY_RULE : BY_ALL;
-	j->mode = j->mode_by == BY_ALL && settings.mode;
-	return 1;
-block:
-	v = mode_here(enforced);
-	j->mode = v;
-	j->mode_by = v >> 8;
-	if (!j->mode)
-		return 1;
-	j->blocks = 1;
-	map = bpf_map_lookup_elem(&vecs, &index);
-	v = hc->kill_vec;
-	kill = map ? bpf_map_lookup_elem(map, &v) : NULL;
-	if (kill && j->clause < MAX_CLAUSES)
-		j->kills = kill->w[(j->clause / 64) & (VEC_WORDS - 1)] >> (j->clause & 63) & 1;
-	return 1;
-}
-
 /* Fills j. Returns 0 when nobody needs to hear of it. */
 static __always_inline int judge(struct judgement *j, struct task_struct *t, struct proc *p,
 				 struct object_ref *o, struct dentry *d, struct inode *inode,
 				 __u32 hook)
 {
 	struct answer a;
+	struct slot *s;
 	__u32 package = package_of(hook), h = package - 1;
 
 	if (!settings.generation || p->flags & PROC_RESCUE || h >= NUM_JUDGED)
@@ -476,11 +363,11 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 	}
 	j->bindings = settings.bindings;
 	o->hook = hook;
-	j->generation = ask(&a, p, o, t, d, inode, h);
+	j->generation = ask(&a, p, o, t, d, inode, h, &s);
 	/* A policy change came in between: the vectors may be of the next generation.
    */
 	if (j->generation && p->gen[h] != j->generation)
-		j->generation = ask(&a, p, o, t, d, inode, h);
+		j->generation = ask(&a, p, o, t, d, inode, h, &s);
 	if (j->bindings != settings.bindings)
 		j->bindings |= 1;
 	if (!j->generation) {
@@ -488,8 +375,16 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 		count(COUNT_FAIL_OPEN_TABLES);
 		return 0;
 	}
-	if (a.first == NO_CLAUSE && a.held == NO_CLAUSE && a.maybe == NO_CLAUSE)
-		return 0;
+	if (a.held == NO_CLAUSE && a.maybe == NO_CLAUSE) {
+		if (a.first == NO_CLAUSE)
+			return 0;
+		/* The common end, in place of a call. */
+		if (s && a.first >= s->hook[h].audit_from) {
+			j->flags = RECORD_MATCHED;
+			only_tell(j, &s->hook[h], a.first);
+			return 1;
+		}
+	}
 	return conclude(j, p, o, &a, package);
 }
 

@@ -5,22 +5,30 @@
 #ifndef BAILIFF_JUDGEMENT_H
 #define BAILIFF_JUDGEMENT_H
 
-/* A verdict on one act, and what follows from it. */
+/* A verdict on one act, and what follows from it. It begins like a record after its
+ * time: that is copied in two words. */
 struct judgement {
-	__u32 generation;
-	__u32 clause;
-	__u16 flags; /* RECORD_* */
+	__u8 hook; /* of the record */
 	__u8 verdict;
+	__u8 effect; /* what was done */
 	__u8 source;
 	__u8 mode;
+	__u8 mode_by;
+	__u16 flags; /* RECORD_* */
+	__u32 generation;
+	__u32 clause;
+	__u32 bindings;
 	__u8 blocks; /* deny, and the mode and the rule say that it is acted upon */
 	__u8 kills;
-	__u8 hook;   /* of the record */
-	__u8 effect; /* what was done */
-	__u8 mode_by;
 	__u8 pad[2];
-	__u32 bindings; /* as in a record */
-};
+} __attribute__((aligned(8)));
+#define DECISION_BYTES __builtin_offsetof(struct judgement, bindings)
+_Static_assert(DECISION_BYTES == __builtin_offsetof(struct record, subject) -
+					 __builtin_offsetof(struct record, hook) &&
+		       __builtin_offsetof(struct judgement, clause) ==
+			       __builtin_offsetof(struct record, clause) -
+				       __builtin_offsetof(struct record, hook),
+	       "a judgement begins like a record after its time");
 
 /* A verdict taken before an exec, to be told when the exec has succeeded. */
 struct pending {

@@ -160,6 +160,9 @@ struct tty_struct {
 typedef struct {
 	int counter;
 } atomic_t;
+struct seqcount {
+	unsigned int sequence;
+};
 struct list_head {
 	struct list_head *next;
 };
@@ -228,6 +231,9 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 #pragma clang attribute pop
+
+/* From 6.2 on: an address as a pointer that is read in place, without a call. */
+extern void *bpf_rdonly_cast(const void *obj, __u32 type) __attribute__((section(".ksyms"), weak));
 
 /* What the tracepoints sys_exit_* give. */
 struct sys_exit {

@@ -251,8 +251,8 @@ type kernelProc struct {
 	Cgroup       uint64
 	ExeId        uint32
 	ParentExeId  uint32
-	Flags        uint32
 	Ancestors    uint32
+	Flags        uint32
 	Ancestor     [16]uint32
 	Dropped      uint64
 	DroppedGen   uint32
@@ -278,19 +278,19 @@ type kernelProc struct {
 		_ structs.HostLayout
 		J struct {
 			_          structs.HostLayout
-			Generation uint32
-			Clause     uint32
-			Flags      uint16
+			Hook       uint8
 			Verdict    uint8
+			Effect     uint8
 			Source     uint8
 			Mode       uint8
+			ModeBy     uint8
+			Flags      uint16
+			Generation uint32
+			Clause     uint32
+			Bindings   uint32
 			Blocks     uint8
 			Kills      uint8
-			Hook       uint8
-			Effect     uint8
-			ModeBy     uint8
 			Pad        [2]uint8
-			Bindings   uint32
 		}
 		Valid     uint32
 		ScriptExe uint32
@@ -489,9 +489,13 @@ type kernelWireSubject struct {
 	ExecId       uint64
 	ParentExecId uint64
 	Start        uint64
-	Caps         uint64
 	Cgroup       uint64
+	ExeId        uint32
+	ParentExeId  uint32
+	Ancestors    uint32
 	Pid          uint32
+	Ancestor     [16]uint32
+	Caps         uint64
 	Tid          uint32
 	Ppid         uint32
 	Uid          uint32
@@ -503,10 +507,6 @@ type kernelWireSubject struct {
 	MntNs        uint32
 	PidNs        uint32
 	UserNs       uint32
-	ExeId        uint32
-	ParentExeId  uint32
-	Ancestors    uint32
-	Ancestor     [16]uint32
 	Traits       uint32
 	Comm         [16]int8
 }

@@ -34,17 +34,16 @@ __noinline int map_judged(struct object_ref *o)
 static __always_inline int map_check(struct file *f, unsigned long prot)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	__u32 generation = settings.generation;
-	struct object_ref o = {.place_of = generation};
+	struct object_ref o = {};
 	struct dentry *d;
-	__u32 renames;
 	bool no_concern;
 
-	if (!generation || is_null(f) ||
+	if (!settings.generation || is_null(f) ||
 	    (!(prot & PROT_EXEC) && !(prot & PROT_READ && t->personality & READ_IMPLIES_EXEC)))
 		return 0;
 	d = f->f_path.dentry;
-	o.place.path = known_class(d, f->f_inode, generation, HOOK_EXEC - 1, &no_concern, &renames);
+	no_concern = known_class(&o, d, f->f_inode, HOOK_EXEC - 1);
+	o.rate = 0; /* the rules on execs may ask for it */
 	/* That gives it a context, if it had none. */
 	if (no_concern || !current_proc(t))
 		return 0;

@@ -42,24 +42,20 @@ static __always_inline int open_judged(struct proc *p, struct judgement *j, stru
 	return j->effect == EFFECT_REFUSED ? -EPERM : 0;
 }
 
-static __noinline int open_slow(struct proc *p, struct file *f, __u32 class, __u32 generation,
-				__u32 renames)
+/* What known_class has not written of o is. */
+static __noinline int open_slow(struct proc *p, struct file *f, struct object_ref *o)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct dentry *d = f->f_path.dentry;
 	struct inode *inode = f->f_inode;
 	struct judgement j = {};
-	struct object_ref o = {};
 
-	o.dentry = (__u64)d;
-	o.inode = (__u64)inode;
-	o.open_flags = open_flags(f);
-	o.place.path = class;
-	o.place_of = generation;
-	o.renames = renames;
-	if (!judge(&j, t, p, &o, d, inode, HOOK_OPEN) && !settings.all_opens)
+	o->open_flags = open_flags(f);
+	o->age = 0;
+	o->idents = 0;
+	if (!judge(&j, t, p, o, d, inode, HOOK_OPEN) && !settings.all_opens)
 		return 0;
-	return open_judged(p, &j, &o, d, inode, true);
+	return open_judged(p, &j, o, d, inode, true);
 }
 
 /* Does any rule on opens, or the operator, want to know what this process
@@ -93,26 +89,28 @@ static __noinline struct proc *open_look(struct task_struct *t)
 	return NULL;
 }
 
-/* The class of the file's path where that is known without a walk; else 0.
- * *no_concern: no rule of the package names the file, and all of them name files.
+/* Looks up the class of the file's path where that is known without a walk; else it
+ * is 0. True: no rule of the package names the file, and all of them name files.
  * Then it does not matter who acts. */
-static __always_inline __u32 known_class(struct dentry *d, struct inode *inode, __u32 generation,
-					 __u32 h, bool *no_concern, __u32 *renames)
+static __always_inline bool known_class(struct object_ref *o, struct dentry *d, struct inode *inode,
+					__u32 h)
 {
-	struct dentry *parent = d->d_parent;
-	__u32 index, class;
+	__u32 generation = settings.generation, index, class;
 	struct slot *s = slot_of(generation, &index);
+	struct dentry *parent = d->d_parent;
 	struct seen_at at;
 
-	*no_concern = false;
-	*renames = 0;
-	if (!s || parent == d || (!is_null(inode) && maybe_file(s, inode->i_ino)))
-		return 0;
 	seen_now(&at, parent->d_inode, generation);
+	o->dir = at.dir;
+	o->renames = at.renames;
+	o->place_of = generation;
+	o->place.path = 0;
+	o->place.name = 0;
+	if (!s || parent == d || (!is_null(inode) && maybe_file(s, inode->i_ino)))
+		return false;
 	class = seen_class(&at);
-	*renames = at.known ? at.renames : 0;
-	*no_concern = class == CLASS_OTHER && s->hook[h].other_empty;
-	return class;
+	o->place.path = class;
+	return class == CLASS_OTHER && s->hook[h].other_empty;
 }
 
 /* Whoever has a free pass goes through after a few loads. */
@@ -122,21 +120,17 @@ static __always_inline int open_check(struct file *f)
 	const struct cred *c = t->cred;
 	__u32 tgid = t->tgid;
 	volatile struct pass *pass = &passes[tgid & (PASSES - 1)];
-	__u32 generation = pass->generation, class;
+	__u32 generation = pass->generation;
+	struct object_ref o;
 	struct proc *p;
-	bool no_concern;
-	__u32 renames;
 
 	if (generation && generation == settings.pass && pass->cred == (__u64)c &&
 	    pass->id == ((__u64)tgid << 32 | c->euid.val))
 		return 0;
-	generation = settings.generation;
-	class = known_class(f->f_path.dentry, f->f_inode, generation, HOOK_OPEN - 1, &no_concern,
-			    &renames);
-	if (no_concern && !settings.all_opens)
+	if (known_class(&o, f->f_path.dentry, f->f_inode, HOOK_OPEN - 1) && !settings.all_opens)
 		return 0;
 	p = open_look(t);
-	return p ? open_slow(p, f, class, generation, renames) : 0;
+	return p ? open_slow(p, f, &o) : 0;
 }
 
 /* Where no hook can be had: after the system call, by the descriptor it

@@ -67,25 +67,21 @@ static __always_inline int ptrace_check(struct task_struct *target, __u32 mode)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct task_struct *leader = target->group_leader;
-	__u32 generation = settings.generation, renames;
-	struct object_ref o = {.place_of = generation};
+	struct object_ref o = {};
 	struct mm_struct *mm = target->mm;
 	struct file *exe = mm ? mm->exe_file : NULL;
 	struct proc *p;
-	bool no_concern;
 
-	if (!generation || !(mode & PTRACE_MODE_ATTACH) || !exe)
+	if (!settings.generation || !(mode & PTRACE_MODE_ATTACH) || !exe)
 		return 0;
 	o.dentry = (__u64)exe->f_path.dentry;
 	o.inode = (__u64)exe->f_inode;
-	o.place.path = known_class(exe->f_path.dentry, exe->f_inode, generation, HOOK_OPEN - 1,
-				   &no_concern, &renames);
-	if (no_concern || !open_concerns(t, current_proc(t)))
+	if (known_class(&o, exe->f_path.dentry, exe->f_inode, HOOK_OPEN - 1) ||
+	    !open_concerns(t, current_proc(t)))
 		return 0;
 	o.target = target->tgid;
 	p = leader ? bpf_task_storage_get(&procs, leader, 0, 0) : NULL;
-	if (p)
-		o.target_exec = p->exec_id;
+	o.target_exec = p ? p->exec_id : 0;
 	o.target_traits = target_traits(target);
 	return change_judged(&o, HOOK_PTRACE, 0);
 }

@@ -4,7 +4,8 @@
  * costs no walk. An answer holds for one directory (device, number, generation),
  * one state of the tables (settings.generation, settings.bindings) and one
  * count of renames: rename_lock is what the kernel itself takes to move any
- * directory anywhere, so while its sequence is the same no parent has changed.
+ * directory anywhere, so while its sequence is the same, and even, no parent has
+ * changed.
  */
 #ifndef BAILIFF_SEEN_H
 #define BAILIFF_SEEN_H
@@ -14,7 +15,7 @@
  * their entries, no word of one fits the other's number. */
 struct seen_dir {
 	__u64 nonce;
-	__u64 place; /* dev << 32 | generation of the inode */
+	__u64 place; /* device and generation of the inode, as in struct file_id */
 	__u64 ino;
 	__u64 tables; /* settings.generation << 32 | settings.bindings */
 	__u64 answer; /* class << 32 | sequence of renames */
@@ -22,49 +23,54 @@ struct seen_dir {
 };
 volatile struct seen_dir seen_dirs[SEEN_DIRS];
 
-/* The state of the world that an answer is about; taken before the walk. */
-struct seen_at {
-	__u64 place;
-	__u64 ino;
-	__u64 tables;
-	__u32 renames;
-	__u32 known; /* 0: the sequence cannot be read */
-};
-
-/* Where the kernel hides its addresses nothing is kept, every open walks. */
-static __always_inline void seen_renames(struct seen_at *at)
+static __always_inline void id_of(struct file_id *id, struct inode *inode)
 {
-	void *lock = (void *)initial.renames;
-
-	at->known = lock && !bpf_probe_read_kernel(&at->renames, sizeof(at->renames), lock);
+	id->dev = inode->i_sb->s_dev;
+	id->gen = inode->i_generation;
+	id->ino = inode->i_ino;
 }
 
-/* The count alone; odd, so that it is equal to none, where it is not known or
- * somebody renames just now. */
+/* The state of the world that an answer is about; taken before the walk. */
+struct seen_at {
+	struct file_id dir;
+	__u64 tables;
+	__u32 renames; /* odd: nothing can be kept, nothing that was kept holds */
+};
+
+static __always_inline __u64 seen_place(const struct seen_at *at)
+{
+	return (__u64)at->dir.gen << 32 | at->dir.dev;
+}
+
+/* The count of renames; odd, so that it is equal to none, where it is not known or
+ * somebody renames just now. Where the kernel hides its addresses it never is:
+ * nothing is kept then, every open walks. */
 static __always_inline __u32 renames_now(void)
 {
 	void *lock = (void *)initial.renames;
 	__u32 n = 1;
 
-	return lock && !bpf_probe_read_kernel(&n, sizeof(n), lock) ? n : 1;
-}
+	if (!lock)
+		return 1;
+	if (bpf_rdonly_cast) {
+		struct seqcount *s =
+			bpf_rdonly_cast(lock, bpf_core_type_id_kernel(struct seqcount));
 
-static __always_inline void seen_place(struct seen_at *at, struct inode *dir, __u32 generation)
-{
-	at->tables = (__u64)generation << 32 | settings.bindings;
-	at->place = (__u64)dir->i_sb->s_dev << 32 | dir->i_generation;
-	at->ino = dir->i_ino;
+		return s->sequence;
+	}
+	return bpf_probe_read_kernel(&n, sizeof(n), lock) ? 1 : n;
 }
 
 static __always_inline void seen_now(struct seen_at *at, struct inode *dir, __u32 generation)
 {
-	seen_renames(at);
-	seen_place(at, dir, generation);
+	at->renames = renames_now();
+	at->tables = (__u64)generation << 32 | settings.bindings;
+	id_of(&at->dir, dir);
 }
 
 static __always_inline __u32 seen_index(const struct seen_at *at)
 {
-	return (at->ino * 0x9e3779b97f4a7c15ULL >> 40) & (SEEN_DIRS - 1);
+	return (at->dir.ino * 0x9e3779b97f4a7c15ULL >> 40) & (SEEN_DIRS - 1);
 }
 
 static __always_inline volatile struct seen_dir *seen_entry(const struct seen_at *at)
@@ -79,8 +85,8 @@ static __always_inline __u32 seen_class(const struct seen_at *at)
 	volatile struct seen_dir *e = seen_entry(at);
 	__u64 nonce = e->nonce, answer;
 
-	if ((e->ino ^ nonce) != at->ino || (e->place ^ nonce) != at->place ||
-	    (e->tables ^ nonce) != at->tables || !at->known)
+	if ((e->ino ^ nonce) != at->dir.ino || (e->place ^ nonce) != seen_place(at) ||
+	    (e->tables ^ nonce) != at->tables || at->renames & 1)
 		return 0;
 	answer = e->answer ^ nonce;
 	return (__u32)answer == at->renames ? answer >> 32 : 0;
@@ -103,13 +109,22 @@ volatile struct told_dir told_dirs[SEEN_DIRS];
 /* Numbers of paths; kernel only. 0 is none. */
 volatile __u32 last_told;
 
+/* A look without the whole comparison, before room in the ring is taken for it. */
+static __always_inline bool maybe_told(const struct seen_at *at)
+{
+	volatile struct told_dir *e = &told_dirs[seen_index(at)];
+
+	return (e->ino ^ e->nonce) == at->dir.ino;
+}
+
 /* The number of a directory's path; 0 if user space does not have it. */
 static __always_inline __u32 told_number(const struct seen_at *at)
 {
 	volatile struct told_dir *e = &told_dirs[seen_index(at)];
 	__u64 nonce = e->nonce, number;
 
-	if ((e->ino ^ nonce) != at->ino || (e->place ^ nonce) != at->place || !at->known)
+	if ((e->ino ^ nonce) != at->dir.ino || (e->place ^ nonce) != seen_place(at) ||
+	    at->renames & 1)
 		return 0;
 	number = e->number ^ nonce;
 	return (__u32)number == at->renames ? number >> 32 : 0;
@@ -121,8 +136,8 @@ static __always_inline void tell_dir(const struct seen_at *at, __u32 number)
 	__u64 nonce = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 
 	e->nonce = nonce;
-	e->ino = at->ino ^ nonce;
-	e->place = at->place ^ nonce;
+	e->ino = at->dir.ino ^ nonce;
+	e->place = seen_place(at) ^ nonce;
 	e->number = ((__u64)number << 32 | at->renames) ^ nonce;
 }
 
@@ -146,11 +161,11 @@ static __always_inline void see(const struct seen_at *at, __u32 class)
 	volatile struct seen_dir *e = seen_entry(at);
 	__u64 nonce = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 
-	if (!at->known)
+	if (at->renames & 1)
 		return;
 	e->nonce = nonce;
-	e->ino = at->ino ^ nonce;
-	e->place = at->place ^ nonce;
+	e->ino = at->dir.ino ^ nonce;
+	e->place = seen_place(at) ^ nonce;
 	e->tables = at->tables ^ nonce;
 	e->answer = ((__u64) class << 32 | at->renames) ^ nonce;
 }

@@ -24,14 +24,14 @@ struct kept {
 };
 
 struct proc {
-	__u64 exec_id;
+	__u64 exec_id; /* up to ancestor: as in struct wire_subject */
 	__u64 parent_exec_id;
 	__u64 start;
 	__u64 cgroup;
 	__u32 exe_id;
 	__u32 parent_exe_id;
-	__u32 flags;
 	__u32 ancestors;
+	__u32 flags;
 	__u32 ancestor[MAX_ANCESTORS];
 	__u64 dropped; /* tests met by ancestors that no longer fit, in generation
                     dropped_gen */

@@ -17,9 +17,9 @@ struct object_ref {
 	struct place place;
 	__u32 place_of; /* generation in which place.path is known already; 0: it is not */
 	union {
-		__u32 rate;   /* exec, fork: such acts in the cgroup, see cgroup_rate */
-		__u32 target; /* ptrace: tgid of the process that is attached to */
-		__u32 renames; /* open: their count, at some time within the hook; 0: not known. See seen.h */
+		__u32 rate;    /* exec, fork: such acts in the cgroup, see cgroup_rate */
+		__u32 target;  /* ptrace: tgid of the process that is attached to */
+		__u32 renames; /* open: their count, at some time within the hook; see seen.h */
 	};
 	union {
 		__u16 open_flags;
@@ -31,12 +31,15 @@ struct object_ref {
 		__u32 age;   /* of the file and 1, if a rule has asked for it */
 	};
 	union {
-		__u64 clone_flags;
-		__u64 target_traits; /* ptrace: bits of event.TargetTraits */
-	};
-	union {
-		__u64 procs;
-		__u64 target_exec; /* ptrace: exec id of the process that is attached to */
+		struct {
+			__u64 clone_flags; /* fork */
+			__u64 procs;
+		};
+		struct {
+			__u64 target_traits; /* ptrace: bits of event.TargetTraits */
+			__u64 target_exec;   /* exec id of the process that is attached to */
+		};
+		struct file_id dir; /* open: the directory */
 	};
 	__u64 idents;
 };

@@ -29,13 +29,6 @@ struct place {
 	__u32 name;
 };
 
-static __always_inline void id_of(struct file_id *id, struct inode *inode)
-{
-	id->dev = inode->i_sb->s_dev;
-	id->gen = inode->i_generation;
-	id->ino = inode->i_ino;
-}
-
 static __always_inline bool maybe_file(const struct slot *s, unsigned long ino)
 {
 	__u64 h = ino * 0x9e3779b97f4a7c15ULL;

@@ -261,12 +261,16 @@ struct wire_file {
 
 /* The acting process. */
 struct wire_subject {
-	__u64 exec_id;
+	__u64 exec_id; /* from here on like struct proc */
 	__u64 parent_exec_id;
 	__u64 start;
-	__u64 caps;
 	__u64 cgroup;
-	__u32 pid;
+	__u32 exe_id;
+	__u32 parent_exe_id;
+	__u32 ancestors;	       /* how many of ancestor are set */
+	__u32 pid;		       /* (there it is something else) */
+	__u32 ancestor[MAX_ANCESTORS]; /* exe ids, nearest first; until here */
+	__u64 caps;
 	__u32 tid;
 	__u32 ppid;
 	__u32 uid;
@@ -278,11 +282,7 @@ struct wire_subject {
 	__u32 mnt_ns;
 	__u32 pid_ns;
 	__u32 user_ns;
-	__u32 exe_id;
-	__u32 parent_exe_id;
-	__u32 ancestors;	       /* how many of ancestor are set */
-	__u32 ancestor[MAX_ANCESTORS]; /* exe ids, nearest first */
-	__u32 traits;		       /* bits of event.ProcessTraits */
+	__u32 traits; /* bits of event.ProcessTraits */
 	char comm[16];
 };
 
