@@ -38,7 +38,7 @@ static __always_inline int change_check(struct dentry *d, __u32 hook, __u32 how,
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct object_ref o = {.open_flags = how};
 
-	if (!settings.generation || known_class(&o, d, d->d_inode, HOOK_OPEN - 1))
+	if (!settings.generation || known_now(&o, d, d->d_inode, HOOK_OPEN - 1))
 		return 0;
 	/* That gives it a context, if it had none. */
 	if (!open_concerns(t, current_proc(t)))

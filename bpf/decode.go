@@ -20,6 +20,7 @@ const (
 	flagArgsCut   = 32
 	flagEnvCut    = 64
 	flagCommit    = 128
+	flagChangedAt = 256
 )
 
 // The names that go with each mask of a process; nobody writes into them.
@@ -89,7 +90,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	ev := &event.Event{Hook: event.Hook(r.Hook), Boot: r.Time, Time: d.wall(r.Time)}
 	ev.Rebound = !d.bind(g, r.Bindings)
 	ev.Process = d.process(&r.Subject, g)
-	ev.CgroupProcs, ev.CgroupRate, ev.FileAge = r.CgroupProcs, r.CgroupRate, r.FileAge
+	ev.CgroupProcs, ev.CgroupRate, ev.FileAge = r.CgroupProcs, r.CgroupRate, d.age(&r)
 	ev.Decision = decision(&r, g)
 	if r.Flags&flagCacheable != 0 && g != nil && g.number == r.Generation && !ev.Rebound {
 		if key := verdictKey(&r, g.tables.conf[event.Hook(r.Hook).Package()-1].Key, path, d.k.config.Secret); key != nil {
@@ -125,6 +126,16 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		ev.Open = event.FlagNames(event.OpenFlags, uint64(r.OpenFlags))
 	}
 	return ev, nil
+}
+
+// age returns how many seconds ago the file of a record was changed, as file_age in
+// facts.h computes it.
+func (d *decoder) age(r *kernelRecord) uint64 {
+	if r.Flags&flagChangedAt == 0 {
+		return r.FileAge
+	}
+	age := int64(r.Time) + d.offset - int64(r.FileAge)
+	return min(uint64(max(age, 0))/1e9, 0xfffffffe)
 }
 
 // bind chooses the binding by which files and programs get their names; false if

@@ -48,7 +48,6 @@ __noinline int fill_thread(struct wire_subject *w)
 	struct mnt_namespace *mnt_ns = ns->mnt_ns;
 	struct pid_namespace *pid_ns = ns->pid_ns_for_children;
 	struct user_namespace *user_ns = c->user_ns;
-	__u32 pid_level = pid_ns->level, user_level = user_ns->level;
 
 	if (!w)
 		return 0;
@@ -66,8 +65,7 @@ __noinline int fill_thread(struct wire_subject *w)
 	w->user_ns = user_ns->ns.inum;
 	copy_comm(w->comm, t);
 	w->tty = tty_of(t);
-	w->traits =
-		PLACE_TRAITS(mnt_ns, pid_level, user_level, (t->fs->root.dentry != init_root()));
+	w->traits = PLACE_TRAITS(mnt_ns, pid_ns, user_ns, (t->fs->root.dentry != init_root()));
 	return 0;
 }
 
@@ -92,12 +90,13 @@ static __always_inline void fill_decision(struct record *r, const struct judgeme
 	r->bindings = j->bindings;
 }
 
-/* What all records of acts on one file have. The rest is zero. */
+/* What all records of acts on one file have, but for the file. The rest is zero. */
 static __always_inline void fill_act(struct record *r, struct proc *p, const struct judgement *j,
 				     const struct object_ref *o)
 {
 	/* What comes before is written whole. */
-	__builtin_memset(&r->file, 0, sizeof(*r) - __builtin_offsetof(struct record, file));
+	__builtin_memset(&r->new_exec_id, 0,
+			 sizeof(*r) - __builtin_offsetof(struct record, new_exec_id));
 	r->time = bpf_ktime_get_boot_ns();
 	fill_subject(&r->subject, p);
 	fill_decision(r, j);
@@ -119,39 +118,37 @@ struct name_record {
 	char name[NAME_ROOM];
 };
 
-/* The record of an open in a directory whose path user space has. False: it has
- * another by now. */
-static __always_inline bool emit_named(struct proc *p, struct judgement *j, struct object_ref *o,
+/* The record of an open in a directory whose path user space has under a number:
+ * the record that gave it is before this one. */
+static __always_inline void emit_named(struct proc *p, struct judgement *j, struct object_ref *o,
 				       struct dentry *d, struct inode *inode,
-				       const struct seen_at *at)
+				       const struct seen_at *at, __u32 number)
 {
-	struct name_record *e;
-	__u32 number;
+	struct name_record *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	struct wire_file *f;
 
-	if (!maybe_told(at))
-		return false;
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		count(COUNT_DROP_OPEN);
-		return true;
-	}
-	/* Looked up only now: the record that gave the number is before this one, and
-	 * one that gives its place another is not. */
-	number = told_number(at);
-	if (!number) {
-		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
-		return false;
+		return;
 	}
 	fill_act(&e->r, p, j, o);
-	file_numbers_near(&e->r.file, &at->dir, d->d_parent->d_inode, inode);
-	e->r.file_age = o->age ? o->age - 1 : file_age_near(inode, e->r.time);
+	f = &e->r.file;
+	file_numbers_near(f, &at->dir, d->d_parent->d_inode, inode);
+	__builtin_memset(f->fs_type, 0, sizeof(f->fs_type));
+	f->unresolved = 0;
+	f->scratch = 0;
+	f->exe_id = 0;
+	f->path_len = put_name(e->name, d);
 	e->r.flags |= RECORD_NAME_ONLY;
+	e->r.file_age = o->age - 1;
+	if (!o->age) {
+		e->r.file_age = changed_at_near(inode);
+		e->r.flags |= RECORD_CHANGED_AT;
+	}
 	e->r.dir_slot = seen_index(at);
 	e->r.dir_number = number;
-	e->r.file.path_len = put_name(e->name, d);
 	count(COUNT_OPEN);
 	bpf_ringbuf_submit(e, wakeup(j->verdict, e->r.time));
-	return true;
 }
 
 /* A record with one file. */
@@ -159,14 +156,15 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 				struct dentry *d, struct inode *inode)
 {
 	__u32 hook = j->hook, cut = 0, number = 0;
+	struct seen_at at = {.dir = o->dir, .renames = o->renames};
 	struct path_record *e;
-	struct seen_at at;
 
 	if (hook == HOOK_OPEN) {
-		at.dir = o->dir;
-		at.renames = o->renames;
-		if (emit_named(p, j, o, d, inode, &at))
+		number = told_number(&at);
+		if (number) {
+			emit_named(p, j, o, d, inode, &at, number);
 			return 0;
+		}
 		if (!(at.renames & 1) && d != d->d_parent && seen_here(d->d_parent->d_inode))
 			number = __sync_fetch_and_add(&last_told, 1) + 1;
 	}
@@ -175,6 +173,7 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 		count(COUNT_DROP_EXEC + hook - 1);
 		return 0;
 	}
+	__builtin_memset(&e->r.file, 0, sizeof(e->r.file));
 	fill_act(&e->r, p, j, o);
 	if (hook == HOOK_EXEC)
 		e->r.stdio = stdio_bits();
@@ -207,6 +206,7 @@ static __noinline int emit_far(struct proc *p, struct judgement *j, struct objec
 				       : COUNT_DROP_EXEC + hook - 1);
 		return 0;
 	}
+	__builtin_memset(&e->r.file, 0, sizeof(e->r.file));
 	fill_act(&e->r, p, j, o);
 	if (o->dentry) {
 		file_facts(&e->r.file, (void *)o->dentry, (void *)o->inode);

@@ -70,7 +70,6 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		return 0;
 	if (j.blocks) {
 		count(COUNT_DENIED);
-		count(COUNT_SEEN_EXEC);
 		j.hook = HOOK_EXEC;
 		j.effect = EFFECT_REFUSED;
 		emit_file(p, &j, &o, d, inode);
@@ -271,7 +270,6 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 	if (!exe)
 		exe = intern_exe(d, inode);
 	if (p->flags & PROC_SCOPE) {
-		count(COUNT_SEEN_EXEC);
 		j = &p->pending.j; /* the stack is full below here */
 		if (!p->pending.valid) {
 			__builtin_memset(j, 0, sizeof(*j));

@@ -46,20 +46,19 @@ static __always_inline __u32 file_age_near(struct inode *inode, __u64 boot)
 	return seconds_since(changed_at_near(inode), boot);
 }
 
-/* The bits of input.process.traits, in the order of event.ProcessTraits. A container
- * that shares the pid namespace of the host has a root of its own: own_root is asked
- * for that. */
-#define PLACE_TRAITS(mnt_ns_, pid_level_, user_level_, own_root_)   \
-	({                                                          \
-		__u32 traits_ = 0;                                  \
-                                                                    \
-		if (user_level_)                                    \
-			traits_ |= 8;                               \
-		if (pid_level_)                                     \
-			traits_ |= 4;                               \
-		if ((__u64)(mnt_ns_) != initial.mnt_ns)             \
-			traits_ |= pid_level_ || own_root_ ? 3 : 2; \
-		traits_;                                            \
+/* The bits of input.process.traits, in the order of event.ProcessTraits, by the
+ * namespaces that a thread is in. A container that shares the pid namespace of the
+ * host has a root of its own: own_root is asked for that. */
+#define PLACE_TRAITS(mnt_ns_, pid_ns_, user_ns_, own_root_)                   \
+	({                                                                    \
+		__u32 traits_ = (__u64)(user_ns_) != initial.user_ns ? 8 : 0; \
+		bool own_pids_ = (__u64)(pid_ns_) != initial.pid_ns;          \
+                                                                              \
+		if (own_pids_)                                                \
+			traits_ |= 4;                                         \
+		if ((__u64)(mnt_ns_) != initial.mnt_ns)                       \
+			traits_ |= own_pids_ || own_root_ ? 3 : 2;            \
+		traits_;                                                      \
 	})
 
 static __always_inline struct dentry *init_root(void)
@@ -76,19 +75,18 @@ __noinline __u32 process_traits(void)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct nsproxy *ns = t->nsproxy;
-	__u32 pid_level = ns->pid_ns_for_children->level, user_level = t->cred->user_ns->level;
 
-	return PLACE_TRAITS(ns->mnt_ns, pid_level, user_level, (t->fs->root.dentry != init_root()));
+	return PLACE_TRAITS(ns->mnt_ns, ns->pid_ns_for_children, t->cred->user_ns,
+			    (t->fs->root.dentry != init_root()));
 }
 
 /* The same of a thread that the program has as a number. */
 static __always_inline __u32 far_traits(struct task_struct *t)
 {
 	struct nsproxy *ns = BPF_CORE_READ(t, nsproxy);
-	__u32 pid_level = BPF_CORE_READ(ns, pid_ns_for_children, level);
-	__u32 user_level = BPF_CORE_READ(t, cred, user_ns, level);
 
-	return PLACE_TRAITS(BPF_CORE_READ(ns, mnt_ns), pid_level, user_level,
+	return PLACE_TRAITS(BPF_CORE_READ(ns, mnt_ns), BPF_CORE_READ(ns, pid_ns_for_children),
+			    BPF_CORE_READ(t, cred, user_ns),
 			    (BPF_CORE_READ(t, fs, root.dentry) != init_root()));
 }
 

@@ -31,7 +31,6 @@ static __always_inline int fork_check(__u64 clone_flags)
 	if (!judge(&j, t, p, &o, NULL, NULL, HOOK_FORK) || !j.blocks)
 		return 0; /* what does not block is told when the fork has succeeded */
 	count(COUNT_DENIED);
-	count(COUNT_SEEN_FORK);
 	j.hook = HOOK_FORK;
 	j.effect = EFFECT_REFUSED;
 	emit_far(p, &j, &o);
@@ -83,7 +82,6 @@ static __always_inline int fork_done(struct task_struct *parent, struct task_str
 	o.rate = cgroup_rate(p->cgroup, HOOK_FORK - 1);
 	o.child = child->tgid;
 	if (p->flags & PROC_SCOPE) {
-		count(COUNT_SEEN_FORK);
 		judge(&j, parent, p, &o, NULL, NULL, HOOK_FORK);
 		if (j.blocks && !can_refuse && j.kills && !bpf_send_signal(SIGKILL)) {
 			j.effect = EFFECT_KILLED;

@@ -301,18 +301,21 @@ static __always_inline bool current_vectors(const struct proc *p, struct task_st
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the
- * generation that answered, 0 if none did; *out is its slot. d is NULL for
- * fork, and where the object is known by numbers only. */
+ * generation that answered, 0 if none did. *slot is its slot, and before that one
+ * that may be it, or NULL. d is NULL for fork, and where the object is known by
+ * numbers only. */
 static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object_ref *o,
 				 struct task_struct *t, struct dentry *d, struct inode *inode,
-				 __u32 h, struct slot **out)
+				 __u32 h, struct slot **slot)
 {
-	__u32 generation = settings.generation, index;
-	struct slot *s = slot_of(generation, &index);
+	__u32 generation = settings.generation, index = generation % NUM_SLOTS;
+	struct slot *s = *slot;
 	__u64 place, version;
 	bool keep;
 
-	*out = s;
+	if (!s || !generation || s->generation != generation)
+		s = slot_of(generation, &index);
+	*slot = s;
 	a->first = a->held = a->maybe = NO_CLAUSE;
 	if (!s)
 		return 0;
@@ -346,13 +349,12 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	return generation;
 }
 
-/* Fills j. Returns 0 when nobody needs to hear of it. */
-static __always_inline int judge(struct judgement *j, struct task_struct *t, struct proc *p,
-				 struct object_ref *o, struct dentry *d, struct inode *inode,
-				 __u32 hook)
+/* Fills j. Returns 0 when nobody needs to hear of it. s is as in ask. */
+static __always_inline int judge_by(struct judgement *j, struct task_struct *t, struct proc *p,
+				    struct object_ref *o, struct dentry *d, struct inode *inode,
+				    __u32 hook, struct slot *s)
 {
 	struct answer a;
-	struct slot *s;
 	__u32 package = package_of(hook), h = package - 1;
 
 	if (!settings.generation || p->flags & PROC_RESCUE || h >= NUM_JUDGED)
@@ -386,6 +388,13 @@ static __always_inline int judge(struct judgement *j, struct task_struct *t, str
 		}
 	}
 	return conclude(j, p, o, &a, package);
+}
+
+static __always_inline int judge(struct judgement *j, struct task_struct *t, struct proc *p,
+				 struct object_ref *o, struct dentry *d, struct inode *inode,
+				 __u32 hook)
+{
+	return judge_by(j, t, p, o, d, inode, hook, NULL);
 }
 
 #endif

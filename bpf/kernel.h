@@ -112,14 +112,12 @@ struct ns_common {
 	unsigned int inum;
 };
 struct user_namespace {
-	int level; /* 0: the initial one */
 	struct ns_common ns;
 };
 struct mnt_namespace {
 	struct ns_common ns;
 };
 struct pid_namespace {
-	unsigned int level; /* 0: the initial one */
 	struct ns_common ns;
 };
 struct nsproxy {

@@ -16,6 +16,8 @@ import (
 type kernelBegun struct {
 	_       structs.HostLayout
 	MntNs   uint64
+	PidNs   uint64
+	UserNs  uint64
 	Init    uint64
 	Renames uint64
 }
@@ -80,40 +82,37 @@ const (
 	kernelCounterCOUNT_DROP_FORK           kernelCounter = 5
 	kernelCounterCOUNT_DROP_OPEN           kernelCounter = 6
 	kernelCounterCOUNT_DROP_EXIT           kernelCounter = 7
-	kernelCounterCOUNT_SEEN_EXEC           kernelCounter = 8
-	kernelCounterCOUNT_SEEN_FORK           kernelCounter = 9
-	kernelCounterCOUNT_SEEN_OPEN           kernelCounter = 10
-	kernelCounterCOUNT_DENIED              kernelCounter = 11
-	kernelCounterCOUNT_KILLED              kernelCounter = 12
-	kernelCounterCOUNT_FAIL_OPEN_CONTEXT   kernelCounter = 13
-	kernelCounterCOUNT_FAIL_OPEN_UNDECIDED kernelCounter = 14
-	kernelCounterCOUNT_FAIL_CLOSED_PATH    kernelCounter = 15
-	kernelCounterCOUNT_FAIL_CLOSED_EXE     kernelCounter = 16
-	kernelCounterCOUNT_EXE_TABLE_FULL      kernelCounter = 17
-	kernelCounterCOUNT_CACHE_HIT           kernelCounter = 18
-	kernelCounterCOUNT_PATH_CUT            kernelCounter = 19
-	kernelCounterCOUNT_FAIL_OPEN_TABLES    kernelCounter = 20
-	kernelCounterCOUNT_ANCESTORS_CUT       kernelCounter = 21
-	kernelCounterCOUNT_HELD_CHANGED        kernelCounter = 22
-	kernelCounterCOUNT_HELD_NONE           kernelCounter = 23
-	kernelCounterCOUNT_MMAP                kernelCounter = 24
-	kernelCounterCOUNT_CREATE              kernelCounter = 25
-	kernelCounterCOUNT_LINK                kernelCounter = 26
-	kernelCounterCOUNT_RENAME              kernelCounter = 27
-	kernelCounterCOUNT_UNLINK              kernelCounter = 28
-	kernelCounterCOUNT_TRUNCATE            kernelCounter = 29
-	kernelCounterCOUNT_PTRACE              kernelCounter = 30
-	kernelCounterCOUNT_RECEIVE             kernelCounter = 31
-	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 32
-	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 33
-	kernelCounterCOUNT_DROP_LINK           kernelCounter = 34
-	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 35
-	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 36
-	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 37
-	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 38
-	kernelCounterCOUNT_DROP_RECEIVE        kernelCounter = 39
-	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 40
-	kernelCounterCOUNT_MAX                 kernelCounter = 41
+	kernelCounterCOUNT_DENIED              kernelCounter = 8
+	kernelCounterCOUNT_KILLED              kernelCounter = 9
+	kernelCounterCOUNT_FAIL_OPEN_CONTEXT   kernelCounter = 10
+	kernelCounterCOUNT_FAIL_OPEN_UNDECIDED kernelCounter = 11
+	kernelCounterCOUNT_FAIL_CLOSED_PATH    kernelCounter = 12
+	kernelCounterCOUNT_FAIL_CLOSED_EXE     kernelCounter = 13
+	kernelCounterCOUNT_EXE_TABLE_FULL      kernelCounter = 14
+	kernelCounterCOUNT_CACHE_HIT           kernelCounter = 15
+	kernelCounterCOUNT_PATH_CUT            kernelCounter = 16
+	kernelCounterCOUNT_FAIL_OPEN_TABLES    kernelCounter = 17
+	kernelCounterCOUNT_ANCESTORS_CUT       kernelCounter = 18
+	kernelCounterCOUNT_HELD_CHANGED        kernelCounter = 19
+	kernelCounterCOUNT_HELD_NONE           kernelCounter = 20
+	kernelCounterCOUNT_MMAP                kernelCounter = 21
+	kernelCounterCOUNT_CREATE              kernelCounter = 22
+	kernelCounterCOUNT_LINK                kernelCounter = 23
+	kernelCounterCOUNT_RENAME              kernelCounter = 24
+	kernelCounterCOUNT_UNLINK              kernelCounter = 25
+	kernelCounterCOUNT_TRUNCATE            kernelCounter = 26
+	kernelCounterCOUNT_PTRACE              kernelCounter = 27
+	kernelCounterCOUNT_RECEIVE             kernelCounter = 28
+	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 29
+	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 30
+	kernelCounterCOUNT_DROP_LINK           kernelCounter = 31
+	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 32
+	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 33
+	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 34
+	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 35
+	kernelCounterCOUNT_DROP_RECEIVE        kernelCounter = 36
+	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 37
+	kernelCounterCOUNT_MAX                 kernelCounter = 38
 )
 
 type kernelDim struct {

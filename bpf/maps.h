@@ -20,6 +20,8 @@ volatile __u32 last_exe;
  * never goes away, to compare with and to read from. */
 volatile struct begun {
 	__u64 mnt_ns;
+	__u64 pid_ns;
+	__u64 user_ns;
 	__u64 init; /* process 1 */
 	__u64 renames; /* rename_lock, whose first member is a sequence; 0: the kernel hides its addresses */
 } initial;

@@ -42,7 +42,7 @@ static __always_inline int map_check(struct file *f, unsigned long prot)
 	    (!(prot & PROT_EXEC) && !(prot & PROT_READ && t->personality & READ_IMPLIES_EXEC)))
 		return 0;
 	d = f->f_path.dentry;
-	no_concern = known_class(&o, d, f->f_inode, HOOK_EXEC - 1);
+	no_concern = known_now(&o, d, f->f_inode, HOOK_EXEC - 1);
 	o.rate = 0; /* the rules on execs may ask for it */
 	/* That gives it a context, if it had none. */
 	if (no_concern || !current_proc(t))

@@ -105,6 +105,8 @@ int find_initial(void *ctx)
 	if (!up || up->pid || t->pid != 1)
 		return -1;
 	initial.mnt_ns = (__u64)BPF_CORE_READ(up, nsproxy, mnt_ns);
+	initial.pid_ns = (__u64)BPF_CORE_READ(up, nsproxy, pid_ns_for_children);
+	initial.user_ns = (__u64)BPF_CORE_READ(up, cred, user_ns);
 	initial.init = (__u64)t;
 	if (!bpf_kallsyms_lookup_name(rename_lock, sizeof(rename_lock), 0, &renames))
 		initial.renames = renames;

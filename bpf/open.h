@@ -25,7 +25,6 @@ static __always_inline int open_judged(struct proc *p, struct judgement *j, stru
 				       struct dentry *d, struct inode *inode, bool refuses)
 {
 	j->hook = HOOK_OPEN;
-	count(COUNT_SEEN_OPEN);
 	if (j->blocks && refuses) {
 		j->effect = EFFECT_REFUSED;
 		count(COUNT_DENIED);
@@ -43,9 +42,9 @@ static __always_inline int open_judged(struct proc *p, struct judgement *j, stru
 }
 
 /* What known_class has not written of o is. */
-static __noinline int open_slow(struct proc *p, struct file *f, struct object_ref *o)
+static __always_inline int open_slow(struct task_struct *t, struct proc *p, struct file *f,
+				     struct object_ref *o, struct slot *s)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
 	struct dentry *d = f->f_path.dentry;
 	struct inode *inode = f->f_inode;
 	struct judgement j = {};
@@ -53,7 +52,7 @@ static __noinline int open_slow(struct proc *p, struct file *f, struct object_re
 	o->open_flags = open_flags(f);
 	o->age = 0;
 	o->idents = 0;
-	if (!judge(&j, t, p, o, d, inode, HOOK_OPEN) && !settings.all_opens)
+	if (!judge_by(&j, t, p, o, d, inode, HOOK_OPEN, s) && !settings.all_opens)
 		return 0;
 	return open_judged(p, &j, o, d, inode, true);
 }
@@ -69,7 +68,7 @@ static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
 }
 
 /* The process, if somebody wants to know; else it may get a free pass. */
-static __noinline struct proc *open_look(struct task_struct *t)
+static __always_inline struct proc *open_look(struct task_struct *t)
 {
 	struct proc *p = current_proc(t);
 	__u32 generation = settings.pass;
@@ -93,10 +92,9 @@ static __noinline struct proc *open_look(struct task_struct *t)
  * is 0. True: no rule of the package names the file, and all of them name files.
  * Then it does not matter who acts. */
 static __always_inline bool known_class(struct object_ref *o, struct dentry *d, struct inode *inode,
-					__u32 h)
+					__u32 h, __u32 generation, const struct slot *s)
 {
-	__u32 generation = settings.generation, index, class;
-	struct slot *s = slot_of(generation, &index);
+	__u32 class;
 	struct dentry *parent = d->d_parent;
 	struct seen_at at;
 
@@ -113,6 +111,15 @@ static __always_inline bool known_class(struct object_ref *o, struct dentry *d, 
 	return class == CLASS_OTHER && s->hook[h].other_empty;
 }
 
+/* The same by what is in force. */
+static __always_inline bool known_now(struct object_ref *o, struct dentry *d, struct inode *inode,
+				      __u32 h)
+{
+	__u32 generation = settings.generation, index;
+
+	return known_class(o, d, inode, h, generation, slot_of(generation, &index));
+}
+
 /* Whoever has a free pass goes through after a few loads. */
 static __always_inline int open_check(struct file *f)
 {
@@ -120,17 +127,21 @@ static __always_inline int open_check(struct file *f)
 	const struct cred *c = t->cred;
 	__u32 tgid = t->tgid;
 	volatile struct pass *pass = &passes[tgid & (PASSES - 1)];
-	__u32 generation = pass->generation;
+	__u32 generation = pass->generation, index;
 	struct object_ref o;
+	struct slot *s;
 	struct proc *p;
 
 	if (generation && generation == settings.pass && pass->cred == (__u64)c &&
 	    pass->id == ((__u64)tgid << 32 | c->euid.val))
 		return 0;
-	if (known_class(&o, f->f_path.dentry, f->f_inode, HOOK_OPEN - 1) && !settings.all_opens)
+	generation = settings.generation;
+	s = slot_of(generation, &index);
+	if (known_class(&o, f->f_path.dentry, f->f_inode, HOOK_OPEN - 1, generation, s) &&
+	    !settings.all_opens)
 		return 0;
 	p = open_look(t);
-	return p ? open_slow(p, f, &o) : 0;
+	return p ? open_slow(t, p, f, &o, s) : 0;
 }
 
 /* Where no hook can be had: after the system call, by the descriptor it

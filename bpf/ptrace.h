@@ -76,7 +76,7 @@ static __always_inline int ptrace_check(struct task_struct *target, __u32 mode)
 		return 0;
 	o.dentry = (__u64)exe->f_path.dentry;
 	o.inode = (__u64)exe->f_inode;
-	if (known_class(&o, exe->f_path.dentry, exe->f_inode, HOOK_OPEN - 1) ||
+	if (known_now(&o, exe->f_path.dentry, exe->f_inode, HOOK_OPEN - 1) ||
 	    !open_concerns(t, current_proc(t)))
 		return 0;
 	o.target = target->tgid;

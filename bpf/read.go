@@ -51,7 +51,7 @@ func (k *Kernel) Next(ctx context.Context) (*event.Event, error) {
 var counterNames = []string{
 	"events_exec", "events_fork", "events_open", "events_exit",
 	"drop_ring_full_exec", "drop_ring_full_fork", "drop_ring_full_open", "drop_ring_full_exit",
-	"seen_exec", "seen_fork", "seen_open", "denied", "killed",
+	"denied", "killed",
 	"fail_open_context", "fail_open_undecided", "fail_closed_path", "fail_closed_exe",
 	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut", "held_changed", "held_unanswered",
 	"events_mmap", "events_create", "events_link", "events_rename", "events_unlink", "events_truncate", "events_ptrace", "events_receive",
@@ -91,6 +91,9 @@ func readCounters(m *ebpf.Map) (map[string]uint64, error) {
 		if strings.HasPrefix(name, "events_") || strings.HasPrefix(name, "drop_ring_full_") {
 			out[acted] += out[name]
 		}
+	}
+	for _, h := range []string{"exec", "fork", "open"} { // in scope, and to be told
+		out["seen_"+h] = out["events_"+h] + out["drop_ring_full_"+h]
 	}
 	return out, nil
 }

@@ -109,14 +109,6 @@ volatile struct told_dir told_dirs[SEEN_DIRS];
 /* Numbers of paths; kernel only. 0 is none. */
 volatile __u32 last_told;
 
-/* A look without the whole comparison, before room in the ring is taken for it. */
-static __always_inline bool maybe_told(const struct seen_at *at)
-{
-	volatile struct told_dir *e = &told_dirs[seen_index(at)];
-
-	return (e->ino ^ e->nonce) == at->dir.ino;
-}
-
 /* The number of a directory's path; 0 if user space does not have it. */
 static __always_inline __u32 told_number(const struct seen_at *at)
 {

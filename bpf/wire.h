@@ -286,12 +286,13 @@ struct wire_subject {
 	char comm[16];
 };
 
-#define RECORD_NAME_ONLY 2 /* path has only the name, fs_type is empty: known by dir_number */
-#define RECORD_UNDECIDED 1 /* a deferred rule had no verdict */
-#define RECORD_MATCHED	 8 /* clause is valid */
-#define RECORD_CACHEABLE 16
-#define RECORD_ARGS_CUT	 32
-#define RECORD_ENV_CUT	 64
+#define RECORD_NAME_ONLY  2 /* path has only the name, fs_type is empty: known by dir_number */
+#define RECORD_UNDECIDED  1 /* a deferred rule had no verdict */
+#define RECORD_MATCHED	  8 /* clause is valid */
+#define RECORD_CACHEABLE  16
+#define RECORD_ARGS_CUT	  32
+#define RECORD_ENV_CUT	  64
+#define RECORD_CHANGED_AT 256 /* file_age is the time of the change: ns of the wall clock */
 #define RECORD_COMMIT \
 	128 /* decided when the new image was in place, before its first instruction */
 
@@ -311,7 +312,7 @@ struct record {
 	__u64 new_exec_id; /* exec, fork; ptrace: of the process that is attached to */
 	__u64 fork_flags;  /* ptrace: bits of event.TargetTraits */
 	__u64 cgroup_procs;
-	__u64 file_age;	   /* seconds */
+	__u64 file_age;	   /* seconds; but see RECORD_CHANGED_AT */
 	__u64 cgroup_rate; /* exec, fork: such acts in the cgroup within the last second */
 	__u32 child; /* fork: tgid of the new process; ptrace: of the one that is attached to */
 	__u32 open_flags; /* bits of event.OpenFlags */
@@ -452,9 +453,6 @@ enum counter {
 	COUNT_DROP_FORK,
 	COUNT_DROP_OPEN,
 	COUNT_DROP_EXIT,
-	COUNT_SEEN_EXEC, /* hook calls in scope, whether or not an event was made */
-	COUNT_SEEN_FORK,
-	COUNT_SEEN_OPEN,
 	COUNT_DENIED,
 	COUNT_KILLED,
 	COUNT_FAIL_OPEN_CONTEXT,   /* no task storage to be had */
