@@ -159,10 +159,15 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 
 	if (!s || !p || h >= NUM_JUDGED)
 		return -1;
-	if (p->uid != cred->uid.val || p->euid != cred->euid.val || p->cred != (__u64)cred) {
+	if (p->uid != cred->uid.val || p->euid != cred->euid.val || p->cred != (__u64)cred ||
+	    !same_creds(p, cred)) {
 		forget_vectors(p);
 		p->uid = cred->uid.val;
 		p->euid = cred->euid.val;
+		p->gid = cred->gid.val;
+		p->egid = cred->egid.val;
+		p->caps = effective_caps(cred);
+		p->user_ns = (__u64)cred->user_ns;
 		p->cred = (__u64)cred;
 	}
 	p->gen[row_of(h, NUM_JUDGED)] = 0;
@@ -294,10 +299,12 @@ __noinline int look_up(const struct proc *p, struct object_ref *o, __u32 index, 
 static __always_inline bool current_vectors(const struct proc *p, struct task_struct *t,
 					    __u32 generation, __u32 h)
 {
+	__u32 live = settings.live & ((1u << LIVE_CREDS | 1) << (h & (LIVE_CREDS - 1)));
 	const struct cred *c = t->cred;
 
-	return p->gen[h] == generation && !(settings.live & (1u << (h & 31))) &&
-	       p->cred == (__u64)c && p->euid == c->euid.val && p->uid == c->uid.val;
+	return p->gen[h] == generation && p->cred == (__u64)c && p->euid == c->euid.val &&
+	       p->uid == c->uid.val &&
+	       (!live || (!(live & ((1u << LIVE_CREDS) - 1)) && same_creds(p, c)));
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the

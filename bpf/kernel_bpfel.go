@@ -261,8 +261,12 @@ type kernelProc struct {
 	Gen          [3]uint32
 	Uid          uint32
 	Euid         uint32
+	Gid          uint32
+	Egid         uint32
 	Pad1         uint32
 	_            [4]byte
+	Caps         uint64
+	UserNs       uint64
 	Cred         uint64
 	Version      uint64
 	Kept         struct {

@@ -429,6 +429,11 @@ var cannotChange = []event.FieldID{event.FieldAncestors, event.FieldCgroupID, ev
 // new credentials: its vectors are then made at each decision.
 var mayChange = []event.FieldID{event.FieldMntNS, event.FieldPidNS, event.FieldTTY, event.FieldLoginUID}
 
+// inCreds are those that it gets another value of only with new credentials. These
+// may lie where the old ones did, so an address does not tell: but for the user ids,
+// which are always compared, they are where a rule reads them.
+var inCreds = []event.FieldID{event.FieldGID, event.FieldEGID, event.FieldCaps, event.FieldUserNS}
+
 // passes reports whether a process that no rule on opens concerns stays so.
 func (t *tables) passes() bool {
 	hc := &t.conf[event.HookOpen-1]
@@ -440,14 +445,23 @@ func (t *tables) passes() bool {
 	return true
 }
 
+// liveCreds is LIVE_CREDS in wire.h.
+const liveCreds = 16
+
 // live returns the hooks of which a rule reads what may change at any time, as
-// bits: their vectors are made anew at each decision.
+// bits: their vectors are made anew at each decision. And liveCreds bits higher those
+// of which one reads what is in credentials: their vectors are when that changes.
 func (t *tables) live() uint32 {
 	var hooks uint32
 	for i := range t.hooks {
 		for _, d := range t.conf[i].Subject[:t.conf[i].SubjectDims] {
-			if slices.Contains(mayChange, event.FieldID(d.Field)) {
-				hooks |= 1 << i
+			for _, f := range []event.FieldID{event.FieldID(d.Field), event.FieldID(d.Other)} {
+				if slices.Contains(mayChange, f) {
+					hooks |= 1 << i
+				}
+				if slices.Contains(inCreds, f) {
+					hooks |= 1 << (i + liveCreds)
+				}
 			}
 		}
 	}

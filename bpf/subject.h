@@ -41,9 +41,11 @@ struct proc {
 	__u32 class_gen;
 	/* Vectors of the subject, each of generation gen, for these credentials. */
 	__u32 gen[NUM_JUDGED];
-	__u32 uid, euid;
+	__u32 uid, euid, gid, egid;
 	__u32 pad1;
-	__u64 cred;    /* address, to compare */
+	__u64 caps;
+	__u64 user_ns; /* address, to compare */
+	__u64 cred;    /* the same; others may come to lie there */
 	__u64 version; /* of the vectors; counts their changes */
 	struct kept kept;
 	/* Addresses, to compare: of the memory that an exec prepares and of the file
@@ -318,6 +320,14 @@ __noinline int seed_current(void)
 	bpf_probe_read_kernel(p, sizeof(*p), old);
 	bpf_map_delete_elem(&orphans, &tgid);
 	return 0;
+}
+
+/* Are the credentials those that the vectors were made for? Asked where they lie at the
+ * same address, and the user ids are the same. */
+static __always_inline bool same_creds(const struct proc *p, const struct cred *c)
+{
+	return p->gid == c->gid.val && p->egid == c->egid.val && p->caps == effective_caps(c) &&
+	       p->user_ns == (__u64)c->user_ns;
 }
 
 /* The current process; NULL for kernel threads and when no storage can be had.

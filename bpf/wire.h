@@ -220,6 +220,8 @@ struct cgroup_path {
  * though the mode is audit. */
 #define VERDICT_ENFORCED 0x100
 
+#define LIVE_CREDS 16
+
 /* What user space sets, and when: at load unless it says otherwise. */
 struct config {
 	__u32 generation; /* 0: no rules; changed by one store */
@@ -229,7 +231,8 @@ struct config {
 	__u32 all_opens; /* emit an event for every open in scope */
 	__u32 want_env;	 /* copy the environment block of a new image */
 	__u32 pass;	 /* generation for which free passes count; 0: none do */
-	__u32 live; /* hooks (bit hook - 1) of which a rule reads what may change at any time */
+	__u32 live; /* hooks (bit hook - 1) of which a rule reads what may change at any time, and
+		     * (bit hook - 1 + LIVE_CREDS) what only other credentials change */
 	__u32 bindings; /* counts when paths of the policy are bound anew; odd while that is being done */
 	__u32 scopes;	    /* number of entries in scope; 0: everything is in scope */
 	__u32 commit;	    /* the generation has clauses of ROW_COMMIT */
