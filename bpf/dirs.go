@@ -16,7 +16,7 @@ type dirPath struct {
 
 const (
 	dirSlots = 4096 // DIR_SLOTS in wire.h
-	dirsKept = 4
+	dirsKept = 8
 	nameOnly = 2 // RECORD_NAME_ONLY in wire.h
 )
 
