@@ -264,6 +264,9 @@ func (d *decoder) exec(r *kernelRecord, data []byte, g *generation) *event.Exec 
 		OpenedAs: strings.TrimRight(string(cut(data, r.OpenedOff, r.OpenedLen)), "\x00"),
 		Cwd:      d.place(r.CwdDev, cut(data, r.CwdOff, r.CwdLen), g),
 	}
+	if s := &r.Subject; r.Child != s.Euid || r.ExitCode != s.Egid || r.ForkFlags != s.Caps {
+		x.Creds = &event.Creds{EUID: r.Child, EGID: r.ExitCode, CapEff: r.ForkFlags}
+	}
 	x.Args = splitStrings(cut(data, r.ArgsOff, r.ArgsLen), x.ArgsCut)
 	for _, kv := range splitStrings(cut(data, r.EnvOff, r.EnvLen), x.EnvCut) {
 		// Only the names that the operator or a rule asks for leave this function: environments hold secrets.

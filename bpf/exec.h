@@ -45,6 +45,9 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	exe = intern_exe(d, inode);
 	p->exec_inode = (__u64)inode;
 	p->exec_mm = (__u64)bprm->mm;
+	p->pending.caps = effective_caps(t->cred);
+	p->pending.euid = t->cred->euid.val;
+	p->pending.egid = t->cred->egid.val;
 	if (settings.commit)
 		commit_round(bprm->interp == bprm->filename);
 	if (bprm->interp == bprm->filename) {
@@ -168,9 +171,18 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	__builtin_memset(&e->r, 0, sizeof(e->r));
 	e->r.time = bpf_ktime_get_boot_ns();
 	fill_subject(&e->r.subject, p);
-	/* The credentials of the caller are gone; these are the new image's. */
 	fill_decision(&e->r, j);
 	e->r.hook = HOOK_EXEC;
+	/* The credentials of the caller are gone, these are the new image's; of what an
+	 * exec can change of them the exec hook has seen the caller's. */
+	e->r.fork_flags = e->r.subject.caps;
+	e->r.child = e->r.subject.euid;
+	e->r.exit_code = e->r.subject.egid;
+	if (p->exec_mm && p->exec_mm == (__u64)t->mm) {
+		e->r.subject.caps = p->pending.caps;
+		e->r.subject.euid = p->pending.euid;
+		e->r.subject.egid = p->pending.egid;
+	}
 	e->r.new_exec_id = new_id;
 	copy_comm(e->r.comm, t);
 	e->r.stdio = stdio_bits();

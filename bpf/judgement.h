@@ -40,6 +40,8 @@ struct pending {
 	__u32 judged_exe; /* exe id of the file that the verdict is about */
 	__u32 rate;	  /* of object_ref, when it was judged */
 	__u32 age;
+	__u32 euid, egid; /* of the caller, whose credentials are what is judged */
+	__u64 caps;
 	struct wire_file file; /* its facts when it was judged */
 	__u32 bindings;	       /* of all its rounds, though nobody needs to hear of them */
 	__u32 renames;	       /* renames_now before last_exe was found */

@@ -301,6 +301,9 @@ type kernelProc struct {
 		JudgedExe uint32
 		Rate      uint32
 		Age       uint32
+		Euid      uint32
+		Egid      uint32
+		Caps      uint64
 		File      kernelWireFile
 		Bindings  uint32
 		Renames   uint32

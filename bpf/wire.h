@@ -313,15 +313,16 @@ struct record {
 	struct wire_subject subject;
 	struct wire_file file;
 	__u64 new_exec_id; /* exec, fork; ptrace: of the process that is attached to */
-	__u64 fork_flags;  /* ptrace: bits of event.TargetTraits */
+	__u64 fork_flags; /* ptrace: bits of event.TargetTraits; exec: effective capabilities of the new image */
 	__u64 cgroup_procs;
 	__u64 file_age;	   /* seconds; but see RECORD_CHANGED_AT */
 	__u64 cgroup_rate; /* exec, fork: such acts in the cgroup within the last second */
-	__u32 child; /* fork: tgid of the new process; ptrace: of the one that is attached to */
-	__u32 open_flags; /* bits of event.OpenFlags */
-	__u32 exit_code;  /* as wait(2) gives it */
-	__u32 args_total; /* bytes of argv */
-	__u16 args_off;	  /* variable data: offsets after the record */
+	__u32 child;	   /* fork: tgid of the new process; ptrace: of the one that is attached to;
+		      * exec: effective user id of the new image */
+	__u32 open_flags;  /* bits of event.OpenFlags */
+	__u32 exit_code;   /* as wait(2) gives it; exec: effective group id of the new image */
+	__u32 args_total;  /* bytes of argv */
+	__u16 args_off;	   /* variable data: offsets after the record */
 	__u16 args_len;
 	__u16 env_off;
 	__u16 env_len;

@@ -60,6 +60,14 @@ deny contains {"message": "user"} if {
 	input.process.uid == 4242
 	input.file.name == "not-for-4242"
 }
+
+# METADATA
+# title: A user runs what would make another of it
+# custom: {id: e2e-caller}
+deny contains {"message": "caller"} if {
+	input.process.euid == 4242
+	input.file.name == "set-id"
+}
 `
 
 // launch is one way to run a program. Each has a directory d of its own, in
@@ -71,7 +79,8 @@ type launch struct {
 	rule  string // the rule that must deny; "" means that the program must run
 	prep  func(w *world, d string)
 	late  func(w *world, d string)
-	early bool                                   // only hooks before the point of no return see it: a script is gone when its interpreter is in place
+	early bool                                   // only hooks before the point of no return see it: afterwards a script, and who the caller was, are gone
+	told  func(t *testing.T, e *event.Event)     // checks the record of the denial, where the program ran
 	actor func(w *world, d string) harness.Actor // nil: w.actor
 	steps func(d string) [][]string              // the last one runs the program in place of the act program
 }
@@ -140,6 +149,20 @@ func launches() []launch {
 			prep: copyOf("plain", "not-for-4242"),
 			steps: func(d string) [][]string {
 				return steps([]string{"setuid", "4242"}, []string{"exec", in(d, "not-for-4242")})
+			}},
+		{name: "by who becomes another", rule: "e2e-caller", early: true,
+			prep: func(w *world, d string) {
+				w.must(copyFile(in(d, "plain"), in(d, "set-id")))
+				w.must(os.Chown(in(d, "set-id"), 4243, 4243))
+				w.must(os.Chmod(in(d, "set-id"), 0o4755))
+			},
+			steps: func(d string) [][]string {
+				return steps([]string{"setuid", "4242"}, []string{"exec", in(d, "set-id")})
+			},
+			told: func(t *testing.T, e *event.Event) {
+				if c := e.Exec.Creds; e.Process.EUID != 4242 || c == nil || c.EUID != 4243 || e.Decision.Divergence {
+					t.Errorf("told of user %d, new image %+v, divergence %v", e.Process.EUID, c, e.Decision.Divergence)
+				}
 			}},
 
 		{name: "not denied", steps: exec("plain")},
@@ -215,7 +238,7 @@ func testLaunches(t *testing.T, backend string, mode event.Mode) {
 		t.Run(strings.ReplaceAll(l.name, " ", "-"), func(t *testing.T) {
 			w := w.in(t)
 			if l.early && !refuses(backend) {
-				t.Skip("the " + backend + " backend judges a script by its interpreter")
+				t.Skip("the " + backend + " backend judges what the exec has led to")
 			}
 			if l.late != nil {
 				l.late(w, dirs[i])
@@ -226,6 +249,10 @@ func testLaunches(t *testing.T, backend string, mode event.Mode) {
 			}
 			o, events := w.do(a, l.steps(dirs[i])...)
 			w.checkLaunch(l.rule, mode, o, events)
+			if l.told != nil && mode == event.ModeAudit && !t.Failed() {
+				found := denials(events, event.HookExec, l.rule)
+				l.told(t, found[len(found)-1])
+			}
 			_, err := os.Stat(filepath.Join(dirs[i], "marker"))
 			if ran := err == nil; ran != (l.rule == "" || mode == event.ModeAudit) {
 				t.Errorf("the program ran: %v", ran)

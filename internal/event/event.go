@@ -95,7 +95,7 @@ type Process struct {
 	Stdio    []string `json:"stdio,omitempty"`  // exec: see Stdio
 }
 
-// Exec is what only a successful exec has: all of it written by the caller.
+// Exec is what only a successful exec has: the texts of it written by the caller.
 type Exec struct {
 	ExecID    ExecID            `json:"exec_id"` // of the new image
 	Args      []string          `json:"args"`
@@ -112,6 +112,16 @@ type Exec struct {
 	// Interpreter is what runs, when File is a script: the verdict was about the script.
 	Interpreter string `json:"interpreter,omitempty"`
 	Comm        string `json:"comm"`
+	// Creds are those of the new image, if they are not the caller's: a set-id
+	// program, or one with capabilities. nil where no hook saw the caller's.
+	Creds *Creds `json:"creds,omitempty"`
+}
+
+// Creds is what an exec can change of the credentials.
+type Creds struct {
+	EUID   uint32 `json:"euid"` // ids are those of the initial user namespace
+	EGID   uint32 `json:"egid"`
+	CapEff uint64 `json:"cap_effective"`
 }
 
 // Fork is the new process of a fork.

@@ -30,6 +30,9 @@ func Decode(p *bailiffv1.Event) *event.Event {
 			OpenedAs: d.text("exec.opened_as", x.GetOpenedAs()), Script: d.text("exec.script", x.GetScript()),
 			Interpreter: d.text("exec.interpreter", x.GetInterpreter()), Comm: d.text("exec.comm", x.GetComm()),
 		}
+		if c := x.GetCreds(); c != nil {
+			e.Exec.Creds = &event.Creds{EUID: c.GetEuid(), EGID: c.GetEgid(), CapEff: c.GetCapEffective()}
+		}
 	}
 	if f := p.GetFork(); f != nil {
 		e.Fork = &event.Fork{PID: f.GetPid(), ExecID: event.ExecID(f.GetExecId()), Flags: f.GetFlags()}

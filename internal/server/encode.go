@@ -92,6 +92,13 @@ func (w *wire) exec(x *event.Exec) {
 	w.text(10, "exec.comm", x.Comm)
 	w.text(11, "exec.interpreter", x.Interpreter)
 	w.list(12, "exec.env_again", x.EnvAgain)
+	if c := x.Creds; c != nil {
+		w.msg(13, func() {
+			w.num(1, uint64(c.EUID))
+			w.num(2, uint64(c.EGID))
+			w.num(3, c.CapEff)
+		})
+	}
 }
 
 func (w *wire) process(p *event.Process) {

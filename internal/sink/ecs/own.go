@@ -49,6 +49,13 @@ func (r *record) own() {
 		r.Opt("opened_as", x.OpenedAs)
 		r.Opt("script", x.Script)
 		r.Opt("interpreter", x.Interpreter)
+		if c := x.Creds; c != nil {
+			r.Object("new_creds")
+			r.Uint("euid", uint64(c.EUID))
+			r.Uint("egid", uint64(c.EGID))
+			r.Str("cap_effective", strconv.FormatUint(c.CapEff, 16))
+			r.End()
+		}
 		r.Flag("args_truncated", x.ArgsCut)
 		r.Strs("env_again", x.EnvAgain)
 	}

@@ -204,6 +204,13 @@ func (r *record) unmapped() {
 		r.Opt("opened_as", x.OpenedAs)
 		r.Opt("script", x.Script)
 		r.Opt("interpreter", x.Interpreter)
+		if c := x.Creds; c != nil {
+			r.Object("new_creds")
+			r.Uint("euid", uint64(c.EUID))
+			r.Uint("egid", uint64(c.EGID))
+			r.Str("cap_effective", strconv.FormatUint(c.CapEff, 16))
+			r.End()
+		}
 	}
 	if x := e.Exit; x != nil && x.Signal > 0 {
 		r.Int("signal", int64(x.Signal))

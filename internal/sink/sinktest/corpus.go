@@ -56,7 +56,9 @@ func Events() []Named {
 	add("exec-allowed", &event.Event{Hook: event.HookExec, File: file("/usr/bin/id"), Exec: exec(), Decision: by(event.VerdictAllow, 0, event.ModeEnforce, nil)})
 	add("exec-refused", &event.Event{Hook: event.HookExec, File: file("[0:1]/memfd:x"),
 		Decision: by(event.VerdictDeny, event.EffectRefused, event.ModeEnforce, rule)})
-	add("exec-killed", &event.Event{Hook: event.HookExec, File: file("/dev/shm/evil"), Exec: exec(),
+	setID := exec()
+	setID.Creds = &event.Creds{EUID: 0, EGID: 1001, CapEff: 1<<41 - 1}
+	add("exec-killed", &event.Event{Hook: event.HookExec, File: file("/dev/shm/evil"), Exec: setID,
 		Decision: by(event.VerdictDeny, event.EffectKilled, event.ModeEnforce, rule)})
 	late := by(event.VerdictDeny, event.EffectKilled, event.ModeEnforce, rule)
 	late.Late, late.Source = true, event.SourceEngine

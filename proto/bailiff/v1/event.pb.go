@@ -852,6 +852,7 @@ type Exec struct {
 	Comm          string                 `protobuf:"bytes,10,opt,name=comm,proto3" json:"comm,omitempty"`
 	EnvAgain      []string               `protobuf:"bytes,12,rep,name=env_again,json=envAgain,proto3" json:"env_again,omitempty"` // selected names that occur more than once; env has the first value
 	Interpreter   string                 `protobuf:"bytes,11,opt,name=interpreter,proto3" json:"interpreter,omitempty"`           // what runs, when file is a script: the verdict was about the script
+	Creds         *Creds                 `protobuf:"bytes,13,opt,name=creds,proto3" json:"creds,omitempty"`                       // of the new image, if they are not the caller's: set-id, file capabilities
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -970,6 +971,74 @@ func (x *Exec) GetInterpreter() string {
 	return ""
 }
 
+func (x *Exec) GetCreds() *Creds {
+	if x != nil {
+		return x.Creds
+	}
+	return nil
+}
+
+// Creds is what an exec can change of the credentials.
+type Creds struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Euid          uint32                 `protobuf:"varint,1,opt,name=euid,proto3" json:"euid,omitempty"` // ids are those of the initial user namespace
+	Egid          uint32                 `protobuf:"varint,2,opt,name=egid,proto3" json:"egid,omitempty"`
+	CapEffective  uint64                 `protobuf:"varint,3,opt,name=cap_effective,json=capEffective,proto3" json:"cap_effective,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Creds) Reset() {
+	*x = Creds{}
+	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Creds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Creds) ProtoMessage() {}
+
+func (x *Creds) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Creds.ProtoReflect.Descriptor instead.
+func (*Creds) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Creds) GetEuid() uint32 {
+	if x != nil {
+		return x.Euid
+	}
+	return 0
+}
+
+func (x *Creds) GetEgid() uint32 {
+	if x != nil {
+		return x.Egid
+	}
+	return 0
+}
+
+func (x *Creds) GetCapEffective() uint64 {
+	if x != nil {
+		return x.CapEffective
+	}
+	return 0
+}
+
 // Target is a process that another one attaches to; the file is its program.
 type Target struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -982,7 +1051,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1063,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1076,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Target) GetPid() int32 {
@@ -1043,7 +1112,7 @@ type Fork struct {
 
 func (x *Fork) Reset() {
 	*x = Fork{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[5]
+	mi := &file_bailiff_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1124,7 @@ func (x *Fork) String() string {
 func (*Fork) ProtoMessage() {}
 
 func (x *Fork) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[5]
+	mi := &file_bailiff_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1137,7 @@ func (x *Fork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fork.ProtoReflect.Descriptor instead.
 func (*Fork) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Fork) GetPid() int32 {
@@ -1104,7 +1173,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[6]
+	mi := &file_bailiff_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1185,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[6]
+	mi := &file_bailiff_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1198,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Exit) GetCode() uint32 {
@@ -1169,7 +1238,7 @@ type RuleRef struct {
 
 func (x *RuleRef) Reset() {
 	*x = RuleRef{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[7]
+	mi := &file_bailiff_v1_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1250,7 @@ func (x *RuleRef) String() string {
 func (*RuleRef) ProtoMessage() {}
 
 func (x *RuleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[7]
+	mi := &file_bailiff_v1_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1263,7 @@ func (x *RuleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleRef.ProtoReflect.Descriptor instead.
 func (*RuleRef) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{7}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RuleRef) GetId() string {
@@ -1270,7 +1339,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[8]
+	mi := &file_bailiff_v1_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1351,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[8]
+	mi := &file_bailiff_v1_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1364,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Decision) GetVerdict() Verdict {
@@ -1416,7 +1485,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[9]
+	mi := &file_bailiff_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1497,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[9]
+	mi := &file_bailiff_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1510,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Notice) GetCode() string {
@@ -1497,7 +1566,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[10]
+	mi := &file_bailiff_v1_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1578,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[10]
+	mi := &file_bailiff_v1_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1591,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{10}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1709,7 +1778,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"start_boot\x18\x16 \x01(\x04R\tstartBoot\x12\x16\n" +
 	"\x06traits\x18\x17 \x03(\tR\x06traits\x12\x14\n" +
-	"\x05stdio\x18\x18 \x03(\tR\x05stdio\"\x9d\x03\n" +
+	"\x05stdio\x18\x18 \x03(\tR\x05stdio\"\xc6\x03\n" +
 	"\x04Exec\x12\x17\n" +
 	"\aexec_id\x18\x01 \x01(\x04R\x06execId\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1d\n" +
@@ -1724,10 +1793,15 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x04comm\x18\n" +
 	" \x01(\tR\x04comm\x12\x1b\n" +
 	"\tenv_again\x18\f \x03(\tR\benvAgain\x12 \n" +
-	"\vinterpreter\x18\v \x01(\tR\vinterpreter\x1a6\n" +
+	"\vinterpreter\x18\v \x01(\tR\vinterpreter\x12'\n" +
+	"\x05creds\x18\r \x01(\v2\x11.bailiff.v1.CredsR\x05creds\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"K\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
+	"\x05Creds\x12\x12\n" +
+	"\x04euid\x18\x01 \x01(\rR\x04euid\x12\x12\n" +
+	"\x04egid\x18\x02 \x01(\rR\x04egid\x12#\n" +
+	"\rcap_effective\x18\x03 \x01(\x04R\fcapEffective\"K\n" +
 	"\x06Target\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x17\n" +
 	"\aexec_id\x18\x02 \x01(\x04R\x06execId\x12\x16\n" +
@@ -1858,7 +1932,7 @@ func file_bailiff_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_bailiff_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_bailiff_v1_event_proto_goTypes = []any{
 	(Hook)(0),                     // 0: bailiff.v1.Hook
 	(Verdict)(0),                  // 1: bailiff.v1.Verdict
@@ -1870,45 +1944,47 @@ var file_bailiff_v1_event_proto_goTypes = []any{
 	(*File)(nil),                  // 7: bailiff.v1.File
 	(*Process)(nil),               // 8: bailiff.v1.Process
 	(*Exec)(nil),                  // 9: bailiff.v1.Exec
-	(*Target)(nil),                // 10: bailiff.v1.Target
-	(*Fork)(nil),                  // 11: bailiff.v1.Fork
-	(*Exit)(nil),                  // 12: bailiff.v1.Exit
-	(*RuleRef)(nil),               // 13: bailiff.v1.RuleRef
-	(*Decision)(nil),              // 14: bailiff.v1.Decision
-	(*Notice)(nil),                // 15: bailiff.v1.Notice
-	(*Event)(nil),                 // 16: bailiff.v1.Event
-	nil,                           // 17: bailiff.v1.Exec.EnvEntry
-	nil,                           // 18: bailiff.v1.Notice.FieldsEntry
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*Creds)(nil),                 // 10: bailiff.v1.Creds
+	(*Target)(nil),                // 11: bailiff.v1.Target
+	(*Fork)(nil),                  // 12: bailiff.v1.Fork
+	(*Exit)(nil),                  // 13: bailiff.v1.Exit
+	(*RuleRef)(nil),               // 14: bailiff.v1.RuleRef
+	(*Decision)(nil),              // 15: bailiff.v1.Decision
+	(*Notice)(nil),                // 16: bailiff.v1.Notice
+	(*Event)(nil),                 // 17: bailiff.v1.Event
+	nil,                           // 18: bailiff.v1.Exec.EnvEntry
+	nil,                           // 19: bailiff.v1.Notice.FieldsEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_bailiff_v1_event_proto_depIdxs = []int32{
 	6,  // 0: bailiff.v1.File.id:type_name -> bailiff.v1.FileID
 	7,  // 1: bailiff.v1.Process.exe:type_name -> bailiff.v1.File
 	7,  // 2: bailiff.v1.Process.parent_exe:type_name -> bailiff.v1.File
-	17, // 3: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
-	1,  // 4: bailiff.v1.Decision.verdict:type_name -> bailiff.v1.Verdict
-	2,  // 5: bailiff.v1.Decision.effect:type_name -> bailiff.v1.Effect
-	3,  // 6: bailiff.v1.Decision.source:type_name -> bailiff.v1.Source
-	4,  // 7: bailiff.v1.Decision.mode:type_name -> bailiff.v1.Mode
-	13, // 8: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
-	13, // 9: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
-	5,  // 10: bailiff.v1.Decision.mode_by:type_name -> bailiff.v1.ModeBy
-	18, // 11: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
-	19, // 12: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
-	0,  // 13: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
-	8,  // 14: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
-	7,  // 15: bailiff.v1.Event.file:type_name -> bailiff.v1.File
-	9,  // 16: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
-	11, // 17: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
-	12, // 18: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
-	14, // 19: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
-	15, // 20: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
-	10, // 21: bailiff.v1.Event.target:type_name -> bailiff.v1.Target
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	18, // 3: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
+	10, // 4: bailiff.v1.Exec.creds:type_name -> bailiff.v1.Creds
+	1,  // 5: bailiff.v1.Decision.verdict:type_name -> bailiff.v1.Verdict
+	2,  // 6: bailiff.v1.Decision.effect:type_name -> bailiff.v1.Effect
+	3,  // 7: bailiff.v1.Decision.source:type_name -> bailiff.v1.Source
+	4,  // 8: bailiff.v1.Decision.mode:type_name -> bailiff.v1.Mode
+	14, // 9: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
+	14, // 10: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
+	5,  // 11: bailiff.v1.Decision.mode_by:type_name -> bailiff.v1.ModeBy
+	19, // 12: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
+	20, // 13: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
+	0,  // 14: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
+	8,  // 15: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
+	7,  // 16: bailiff.v1.Event.file:type_name -> bailiff.v1.File
+	9,  // 17: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
+	12, // 18: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
+	13, // 19: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
+	15, // 20: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
+	16, // 21: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
+	11, // 22: bailiff.v1.Event.target:type_name -> bailiff.v1.Target
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_bailiff_v1_event_proto_init() }
@@ -1922,7 +1998,7 @@ func file_bailiff_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bailiff_v1_event_proto_rawDesc), len(file_bailiff_v1_event_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
