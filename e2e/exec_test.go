@@ -154,7 +154,7 @@ func launches() []launch {
 			prep: func(w *world, d string) {
 				w.must(copyFile(in(d, "plain"), in(d, "set-id")))
 				w.must(os.Chown(in(d, "set-id"), 4243, 4243))
-				w.must(os.Chmod(in(d, "set-id"), 0o4755))
+				w.must(os.Chmod(in(d, "set-id"), os.ModeSetuid|0o755))
 			},
 			steps: func(d string) [][]string {
 				return steps([]string{"setuid", "4242"}, []string{"exec", in(d, "set-id")})
