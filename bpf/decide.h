@@ -27,7 +27,8 @@ static __always_inline __u32 lowest_bit(__u64 w)
 	return n & 63;
 }
 
-/* The vector of a number in one dimension: binary search of its interval. */
+/* The vector of a number in one dimension: binary search of its interval. For a
+ * digest that has been looked up already, and is the number. */
 __noinline __u32 number_vec(const struct dim *d, __u64 v, __u32 index)
 {
 	void *map = bpf_map_lookup_elem(&bounds, &index);
@@ -37,6 +38,8 @@ __noinline __u32 number_vec(const struct dim *d, __u64 v, __u32 index)
 	if (!map || !d)
 		return VEC_ONES;
 	hi = d->count;
+	if (d->field == FIELD_FILE_SHA256)
+		return v;
 	v &= d->mask;
 	for (int i = 0; i < 13; i++) {
 		if (hi - lo <= 1)

@@ -107,7 +107,8 @@ static __always_inline void fill_act(struct record *r, struct proc *p, const str
 		r->new_exec_id = o->target_exec;
 		return;
 	}
-	r->cgroup_procs = o->procs;
+	if (j->hook == HOOK_FORK) /* elsewhere it is something else */
+		r->cgroup_procs = o->procs;
 	if (j->hook != HOOK_OPEN) /* there it is something else */
 		r->cgroup_rate = o->rate;
 }
@@ -150,6 +151,14 @@ static __always_inline bool emit_named(struct proc *p, struct judgement *j, stru
 	return true;
 }
 
+static __always_inline void fill_digest(struct record *r, const struct digest *d)
+{
+	if (!d->known)
+		return;
+	__builtin_memcpy(r->sha256, d->sum, sizeof(r->sha256));
+	r->flags |= RECORD_DIGEST;
+}
+
 /* A record with one file. */
 static __noinline int emit_file(struct proc *p, struct judgement *j, struct object_ref *o,
 				struct dentry *d, struct inode *inode)
@@ -175,8 +184,10 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 		return 0;
 	}
 	fill_act(&e->r, p, j, o);
-	if (hook == HOOK_EXEC)
+	if (hook == HOOK_EXEC) {
 		e->r.stdio = stdio_bits();
+		fill_digest(&e->r, &p->pending.last_digest);
+	}
 	file_facts_near(&e->r.file, d, inode);
 	e->r.file_age = o->age ? o->age - 1 : file_age_near(inode, e->r.time);
 	e->r.file.path_len = copy_path(e->data, d, &cut);

@@ -59,7 +59,12 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		p->pending.last_exe = exe;
 	}
 	o.rate = p->pending.rate;
+	if (settings.digests)
+		digest_begin(bprm, inode);
 	v = judge(&j, t, p, &o, d, inode, HOOK_EXEC);
+	p->pending.last_digest.known = 0;
+	if (settings.digests)
+		digest_end(&p->pending.last_digest);
 	if (o.late)
 		commit_note(p, &o, exe);
 	if (bprm->interp == bprm->filename)
@@ -83,6 +88,8 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		p->pending.valid = 1;
 		p->pending.judged_exe = exe;
 		p->pending.age = o.age;
+		__builtin_memcpy(&p->pending.digest, &p->pending.last_digest,
+				 sizeof(p->pending.digest));
 		file_facts_near(&p->pending.file, d, inode);
 	}
 	return 0;
@@ -161,6 +168,7 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct dentry *d = bprm->file->f_path.dentry;
 	__u32 zero = 0, off, cut = 0, ignored;
+	const struct digest *digest = &p->pending.last_digest;
 	struct exec_scratch *e;
 
 	e = bpf_map_lookup_elem(&exec_scratch, &zero);
@@ -195,7 +203,9 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 		bpf_probe_read_kernel(&e->r.file, sizeof(e->r.file), &p->pending.file);
 		e->r.file.path_len = 0;
 		e->r.file.exe_id = p->pending.judged_exe;
+		digest = &p->pending.digest;
 	}
+	fill_digest(&e->r, digest);
 	fill_strings(e, off, t->mm, bprm);
 	return 0;
 }

@@ -6,47 +6,6 @@
 #ifndef BAILIFF_JUDGE_H
 #define BAILIFF_JUDGE_H
 
-/* The same for a program that has the file only as a number: every read costs
- * a call. Used where nothing can be refused anyway. */
-__noinline __u32 path_class_far(const struct object_ref *ref, __u32 index)
-{
-	void *map = bpf_map_lookup_elem(&objects, &index);
-	struct far_walk w = {.index = index};
-	struct dentry *d, *parent;
-	struct inode *inode;
-	struct file_id id;
-	struct object *o;
-	__u32 class;
-
-	if (!map || !ref)
-		return CLASS_UNRESOLVED;
-	w.dentry = ref->dentry;
-	d = (void *)ref->dentry;
-	parent = BPF_CORE_READ(d, d_parent);
-	inode = (void *)ref->inode;
-	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	id.gen = BPF_CORE_READ(inode, i_generation);
-	id.ino = BPF_CORE_READ(inode, i_ino);
-	o = bpf_map_lookup_elem(map, &id);
-	if (o && o->flags & OBJECT_FILE)
-		return o->class;
-	inode = BPF_CORE_READ(parent, d_inode);
-	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	id.gen = BPF_CORE_READ(inode, i_generation);
-	id.ino = BPF_CORE_READ(inode, i_ino);
-	o = bpf_map_lookup_elem(map, &id);
-	if (o && o->flags & OBJECT_NAMES && parent != d) {
-		class = named_class(&id, (__u64)BPF_CORE_READ(d, d_name.name),
-				    BPF_CORE_READ(d, d_name.len), index);
-		if (class)
-			return class;
-	}
-	bpf_loop(FAR_STEPS, far_step, &w, 0);
-	if (w.class == CLASS_UNRESOLVED)
-		count(COUNT_FAIL_CLOSED_PATH);
-	return w.class;
-}
-
 /* Identities of a file: by its class, which says what the policy calls it, and
  * by its inode if it was moved away from where the policy found it. */
 __noinline __u64 idents_of(const struct object_ref *ref, __u32 index)
@@ -222,6 +181,7 @@ __noinline __u64 object_number(struct object_ref *o, __u32 field)
 	case FIELD_PROCESS_TRAITS: return process_traits();
 	case FIELD_PROCESS_STDIO: return o->hook == HOOK_EXEC ? stdio_bits() : 0;
 	case FIELD_FILE_IDENTITIES: return o->idents;
+	case FIELD_FILE_SHA256: return o->digest;
 	}
 	if (!o->dentry)
 		return 0;
@@ -338,6 +298,8 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	place = (__u64)o->place.path << 32 | o->place.name;
 	if (keep && kept_answer(&p->kept, place, version, a))
 		return generation;
+	if (h == HOOK_EXEC - 1 && s->hook[h].uses_digest)
+		digest_look_up(o, index);
 	if (look_up(p, o, index, h, a))
 		return 0;
 	if (keep)
@@ -353,6 +315,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	const struct hook_conf *hc;
 	struct vec *kill;
 	struct slot *s;
+	bool blind;
 	void *map;
 
 	if (!j || !p || !o || !a || h >= NUM_ROWS)
@@ -364,6 +327,10 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	if (!s || (first == NO_CLAUSE && held == NO_CLAUSE && maybe == NO_CLAUSE))
 		return 0;
 	hc = &s->hook[row_of(h, NUM_ROWS)];
+	/* Without a digest: whoever allowed the act knew nothing of the file's content. */
+	blind = hc->uses_digest && o->hook == HOOK_EXEC && o->blind;
+	if (blind)
+		count(COUNT_DIGEST_UNKNOWN);
 	j->source = SOURCE_TABLE;
 	j->flags = RECORD_MATCHED;
 	j->clause = first;
@@ -377,7 +344,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 		v = of_gate(p, o, j->generation, o->hook, hc->held_key);
 		enforced = !!(v & VERDICT_ENFORCED);
 		v &= ~VERDICT_ENFORCED;
-		open = v == VERDICT_NONE;
+		open = v == VERDICT_NONE || (blind && v == VERDICT_ALLOW);
 		if (open)
 			count(COUNT_HELD_NONE);
 		if (v == VERDICT_DENY || (open && held < hc->held_deny_to)) {
@@ -393,13 +360,13 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	}
 	if (maybe != NO_CLAUSE) {
 		v = remembered(p, o, j->generation, o->hook, hc->key);
-		if (v == VERDICT_NONE) {
+		if (v == VERDICT_NONE || (blind && v == VERDICT_ALLOW)) {
 			/* Fail open unless the rule says otherwise; counted, told. */
 			j->flags |= RECORD_UNDECIDED;
 			j->source = SOURCE_DEFAULT;
 			j->clause = maybe;
 			j->verdict = maybe < hc->maybe_allow_from ? VERDICT_DENY : VERDICT_ALLOW;
-			if (!(hc->key & KEY_NONE))
+			if (!(hc->key & KEY_NONE) && !blind)
 				j->flags |= RECORD_CACHEABLE;
 			enforced = maybe < hc->maybe_enforce_to;
 			if (j->verdict == VERDICT_DENY)

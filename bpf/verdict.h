@@ -37,6 +37,10 @@ struct object_ref {
 	union {
 		__u64 procs;
 		__u64 target_exec; /* ptrace: exec id of the process that is attached to */
+		struct {
+			__u32 digest; /* exec: vector of the file's digest */
+			__u32 blind;  /* it is not known */
+		};
 	};
 	__u64 idents;
 };

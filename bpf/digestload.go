@@ -1,0 +1,124 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// digestPrograms are loaded and attached only while rules read digests. What is
+// attached last is called first: lsm_exec is there already.
+var digestPrograms = []string{"lsm_digest", "lsm_digest_ask"}
+
+// loadDigests loads them for a generation that needs them. Where the kernel does
+// not let them in a digest is not known, about which the rules say what happens.
+// Under k.mu.
+func (k *Kernel) loadDigests(g *generation) {
+	if k.digests != nil || k.backend != BackendLSM || !g.tables.needsDigests() {
+		return
+	}
+	programs, err := k.loadPrograms(digestPrograms)
+	if err != nil {
+		k.noDigests(fmt.Errorf("load programs: %w", err))
+		return
+	}
+	k.digests = &more{programs: programs}
+}
+
+// attachDigests attaches them before the generation that needs them is active.
+// Under k.mu.
+func (k *Kernel) attachDigests(g *generation) {
+	if k.digests == nil || len(k.digests.links) > 0 || !g.tables.needsDigests() {
+		return
+	}
+	k.config.Digests = 1
+	err := k.writeConfig()
+	if err == nil {
+		err = attachDigests(k.digests, k.coll.Maps["counters"])
+	}
+	if errors.Is(err, errNotTested) {
+		k.log.Debug("digests are not self-tested", "error", err)
+		err = nil
+	}
+	if err != nil {
+		k.noDigests(errors.Join(err, k.dropDigests(nil)))
+	}
+}
+
+func (k *Kernel) noDigests(err error) {
+	k.hookless.Add(1)
+	k.log.Error("rules that read digests have none", "error", err)
+}
+
+// attachDigests attaches the programs, and sees that a digest comes out.
+func attachDigests(m *more, counters *ebpf.Map) error {
+	for _, name := range digestPrograms {
+		l, err := attachProgram(m.programs[name])
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		m.links = append(m.links, l)
+	}
+	computed := func() uint64 {
+		c, err := readCounters(counters)
+		if err != nil {
+			return 0
+		}
+		return c["digest_computed"]
+	}
+	before := computed()
+	for range 3 {
+		if err := actOnce(); err != nil {
+			return fmt.Errorf("%w: %w", errNotTested, err)
+		}
+		if computed() != before {
+			return nil
+		}
+	}
+	return errors.New("self-test: the kernel computed no SHA-256 (no IMA, or it is set to another digest)")
+}
+
+// dropDigests takes the programs off unless one of these generations needs them.
+// Under k.mu.
+func (k *Kernel) dropDigests(gens map[uint32]*generation) error {
+	if k.digests == nil {
+		return nil
+	}
+	for _, g := range gens {
+		if g.tables.needsDigests() {
+			return nil
+		}
+	}
+	m := k.digests
+	k.digests, k.config.Digests = nil, 0
+	return errors.Join(k.writeConfig(), m.close())
+}
+
+// ComputesDigests tries out whether this kernel computes the digest of what is
+// executed, for a backend as users name it; the error says why not.
+func ComputesDigests(backend string) error {
+	if backend != "" && backend != BackendAuto && backend != BackendLSM {
+		return fmt.Errorf("compute digest: the %s backend cannot sleep while it decides", backend)
+	}
+	spec, err := probeSpec(digestPrograms...)
+	if err != nil {
+		return err
+	}
+	settings := kernelConfig{Digests: 1, Agent: uint32(unix.Getpid())}
+	if err := spec.Variables["settings"].Set(&settings); err != nil {
+		return fmt.Errorf("compute digest: %w", err)
+	}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return fmt.Errorf("compute digest: %w", err)
+	}
+	defer coll.Close()
+	m := &more{programs: coll.Programs}
+	err = attachDigests(m, coll.Maps["counters"])
+	for _, l := range m.links {
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
