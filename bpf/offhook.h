@@ -234,7 +234,7 @@ __noinline int one_trial(struct trial *arg)
 		if (match_dim(&m, map, 2 + i, number_vec(d, n, index)))
 			return -1;
 	}
-	if (h == HOOK_EXEC - 1 && match_late(&m, s))
+	if (h == HOOK_EXEC - 1 && match_waits(&m, s))
 		late_trial(arg, v, index);
 	match(&m);
 	arg->first = a->first;

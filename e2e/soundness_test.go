@@ -221,4 +221,4 @@ func (s *soundness) report(took time.Duration) {
 }
 
 var kindNames = map[event.Kind]string{event.KindString: "string", event.KindPath: "path", event.KindInt: "number", event.KindFlags: "flags",
-	event.KindPaths: "list of paths", event.KindList: "list of strings", event.KindMap: "object of strings", event.KindNames: "names", event.KindEnum: "name of an act"}
+	event.KindPaths: "list of paths", event.KindList: "list of strings", event.KindMap: "object of strings", event.KindNames: "names", event.KindEnum: "name of an act", event.KindDigest: "digest"}

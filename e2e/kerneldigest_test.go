@@ -1,0 +1,249 @@
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/e2e/guest"
+	"example.com/bailiff/e2e/harness"
+	"example.com/bailiff/internal/event"
+)
+
+const kernelDigestPolicy = `package bailiff.exec
+
+# METADATA
+# title: A program is run that is known to be bad
+# custom: {id: e2e-bad, undecided: deny}
+deny contains sprintf("%s is %s", [input.file.path, input.file.sha256]) if {
+	input.process.uid == 0
+	some dir in data.e2e.dirs
+	startswith(input.file.path, dir)
+	input.file.sha256 in data.e2e.bad
+}
+
+# METADATA
+# title: A program is run that nobody has listed
+# custom: {id: e2e-unlisted, undecided: deny}
+deny contains "not listed" if {
+	some dir in data.e2e.listed
+	startswith(input.file.path, dir)
+	not input.file.sha256 in data.e2e.good
+}
+
+# METADATA
+# custom: {id: e2e-one}
+alert contains "exactly this" if {
+	input.file.name == "one"
+	input.file.sha256 == data.e2e.one
+}
+
+# METADATA
+# custom: {id: e2e-args}
+deny contains "this one, so called" if {
+	input.file.name == "called"
+	input.file.sha256 in data.e2e.called
+	"--evil" in input.args
+}
+
+# METADATA
+# custom: {id: e2e-memory, undecided: deny}
+deny contains "in memory, not listed" if {
+	"memory_backed" in input.file.traits
+	not input.file.sha256 in data.e2e.good
+}
+`
+
+// digestWorld is where programs are tried that are known by their content.
+type digestWorld struct {
+	*world
+	dir    string
+	marker string
+}
+
+func (w *digestWorld) in(elem ...string) string {
+	return filepath.Join(append([]string{w.dir}, elem...)...)
+}
+
+func (w *digestWorld) content(end string) []byte {
+	return append(harness.MarkerProgram(w.marker), end...)
+}
+
+func (w *digestWorld) runs(name string, args ...string) []*event.Event {
+	w.t.Helper()
+	o, events := w.do(w.actor(), append([]string{"exec", name}, args...))
+	if o.Exit != harness.MarkerExit || !ran(w.marker) {
+		w.t.Fatalf("%s: got %v\n%s", name, o, showAll(events))
+	}
+	w.must(os.Remove(w.marker))
+	b, err := os.ReadFile(name)
+	w.must(err)
+	for _, e := range events {
+		if e.Hook == event.HookExec && e.File != nil && e.File.Path == name && e.File.SHA256 != sumOf(b) && !bytes.HasPrefix(b, []byte("#!")) {
+			w.t.Errorf("%s: the record says %s", name, show(e))
+		}
+	}
+	return events
+}
+
+func (w *digestWorld) refused(name, rule string) *event.Event {
+	w.t.Helper()
+	o, events := w.do(w.actor(), []string{"exec", name})
+	if o.Last() != syscall.EPERM || ran(w.marker) {
+		w.t.Fatalf("%s: got %v, ran: %v\n%s", name, o, ran(w.marker), showAll(events))
+	}
+	e := told(w.t, w.world, o, rule)
+	if d := e.Decision; d.Effect != event.EffectRefused || d.Late || d.Divergence {
+		w.t.Errorf("%s: got %s", name, show(e))
+	}
+	return e
+}
+
+func showAll(events []*event.Event) string {
+	var out []string
+	for _, e := range events {
+		out = append(out, show(e))
+	}
+	return strings.Join(out, "\n")
+}
+
+// TestDigest: where the kernel computes digests, a program is refused by its
+// content at first sight, in the hook, with no gate and nobody asked.
+func TestDigest(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		if backend != lsm {
+			t.Skip("only LSM programs can have the kernel compute a digest")
+		}
+		w := &digestWorld{world: newWorld(t, backend)}
+		w.dir, w.marker = w.path("d"), w.path("marker")
+		dirs := []string{w.dir}
+		if disk := w.disk(); disk != "" {
+			dirs = append(dirs, disk)
+		}
+		var below, listed []string
+		for _, dir := range dirs {
+			w.must(os.MkdirAll(filepath.Join(dir, "listed"), 0o755))
+			below, listed = append(below, dir+"/"), append(listed, dir+"/listed/")
+		}
+		bad, good, one, called := w.content("bad1"), w.content("good"), w.content("one"), w.content("called")
+		script := []byte("#!" + w.path("interpreter") + "\n# bad\n")
+		many := []string{sumOf(bad), sumOf(script)}
+		for i := range 2000 {
+			many = append(many, sumOf([]byte{byte(i), byte(i >> 8)}))
+		}
+		w.policy(map[string]any{"bad": many, "good": []string{sumOf(good)}, "one": sumOf(one), "called": []string{sumOf(called)}, "dirs": below, "listed": listed},
+			map[string]string{"exec": kernelDigestPolicy})
+		w.write(w.path("interpreter"), w.content("interpreter"), 0o755)
+		w.start(event.ModeEnforce, "--step-down-programs", "0")
+		if text := w.cli("explain", "--running"); strings.Count(text, ": KERNEL") != 4 || strings.Count(text, ": COMMIT") != 1 {
+			t.Fatalf("not all rules are the kernel's:\n%s", text)
+		}
+		for _, dir := range dirs {
+			w.dir = dir
+			t.Run(filepath.Base(dir), func(t *testing.T) {
+				w := &digestWorld{world: w.world.in(t), dir: w.dir, marker: w.marker}
+				w.try(bad, good, one, called, script)
+			})
+		}
+		w.t = t
+		st, err := w.agent.Status(w.wait())
+		w.must(err)
+		c := st.Counters
+		t.Logf("computed %d, known %d, unknown %d", c["kernel_digest_computed"], c["kernel_digest_known"], c["kernel_digest_unknown"])
+		if c["kernel_digest_unknown"] != uint64(len(dirs)) || c["kernel_fail_open_undecided"] != 0 {
+			t.Errorf("%d acts had no digest, %d of them passed", c["kernel_digest_unknown"], c["kernel_fail_open_undecided"])
+		}
+		if len(dirs) > 1 && c["kernel_digest_known"] == 0 {
+			t.Error("every digest was computed anew")
+		}
+		w.stop()
+	})
+}
+
+func (w *digestWorld) try(bad, good, one, called, script []byte) {
+	w.write(w.in("evil"), bad, 0o755)
+	w.write(w.in("innocent"), bad, 0o755)
+	w.write(w.in("edited"), w.content("bad2"), 0o755)
+	w.write(w.in("listed", "a"), good, 0o755)
+	for _, name := range []string{"evil", "innocent", "innocent"} {
+		e := w.refused(w.in(name), "e2e-bad")
+		if d := e.Decision; e.File.SHA256 != sumOf(bad) || d.Source != event.SourceTable || d.Undecided || !strings.Contains(d.Message, sumOf(bad)) {
+			w.t.Errorf("got %s", show(e))
+		}
+	}
+	for range 4 { // known after that, where the filesystem tells of changes
+		w.runs(w.in("edited"))
+		unix.Nanosleep(&unix.Timespec{Nsec: 60e6}, nil)
+	}
+	// Changed in place through a mapping, which on a tmpfs leaves no trace, there
+	// and back again.
+	w.poke(w.in("edited"), '1')
+	w.refused(w.in("edited"), "e2e-bad")
+	w.poke(w.in("edited"), '2')
+	w.runs(w.in("edited"))
+	// Replaced, and overwritten.
+	w.write(w.in("edited"), bad, 0o755)
+	w.refused(w.in("edited"), "e2e-bad")
+	w.must(os.WriteFile(w.in("edited"), w.content("bad2"), 0o755))
+	w.runs(w.in("edited"))
+	w.must(os.WriteFile(w.in("edited"), bad, 0o755))
+	w.refused(w.in("edited"), "e2e-bad")
+	// A list of what may run.
+	w.runs(w.in("listed", "a"))
+	w.poke(w.in("listed", "a"), 'D')
+	w.refused(w.in("listed", "a"), "e2e-unlisted")
+	w.poke(w.in("listed", "a"), 'd')
+	w.runs(w.in("listed", "a"))
+	// A script is judged, and so is its interpreter.
+	w.write(w.in("script"), script, 0o755)
+	if e := w.refused(w.in("script"), "e2e-bad"); e.File.SHA256 != sumOf(script) {
+		w.t.Errorf("got %s", show(e))
+	}
+	w.write(w.in("harmless"), append(script, "# not\n"...), 0o755)
+	w.runs(w.in("harmless"))
+	w.write(w.in("by-evil"), []byte("#!"+w.in("evil")+"\n"), 0o755)
+	if e := w.refused(w.in("by-evil"), "e2e-bad"); e.File.Path != w.in("evil") || e.File.SHA256 != sumOf(bad) {
+		w.t.Errorf("got %s", show(e))
+	}
+	// By one constant, and with arguments, when the image is in place.
+	w.write(w.in("one"), one, 0o755)
+	if n := len(denials(w.runs(w.in("one")), event.HookExec, "e2e-one")); n > 0 {
+		w.t.Errorf("%d denials by an alert", n)
+	}
+	w.write(w.in("called"), called, 0o755)
+	w.runs(w.in("called"), "--good")
+	if o, events := w.do(w.actor(), []string{"exec", w.in("called"), "--evil"}); o.Signal != syscall.SIGKILL || len(denials(events, event.HookExec, "e2e-args")) != 1 {
+		w.t.Errorf("got %v\n%s", o, showAll(events))
+	}
+	// Who keeps a memfd can write it while it runs: it has no digest, and the rule
+	// says what happens then.
+	o, events := w.do(w.actor(), []string{"memfd", w.in("listed", "a")})
+	if found := denials(events, event.HookExec, "e2e-memory"); o.Last() != syscall.EPERM || len(found) != 1 ||
+		!found[0].Decision.Undecided || found[0].Decision.Source != event.SourceDefault || found[0].File.SHA256 != "" {
+		w.t.Errorf("got %v\n%s", o, showAll(events))
+	}
+}
+
+// disk mounts the guest's disk: other filesystems of a guest are in memory, and
+// tell of changes through mappings in no way. "" if it has none.
+func (w *digestWorld) disk() string {
+	w.t.Helper()
+	if _, err := os.Stat(guest.DiskDevice); err != nil {
+		w.t.Log("no filesystem that notes changes: digests are computed each time")
+		return ""
+	}
+	dir := w.path("disk")
+	w.must(os.MkdirAll(dir, 0o755))
+	w.must(unix.Mount(guest.DiskDevice, dir, "ext4", 0, ""))
+	w.t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return dir
+}
