@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,6 +144,9 @@ func TestDigest(t *testing.T) {
 		if text := w.cli("explain", "--running"); strings.Count(text, ": KERNEL") != 4 || strings.Count(text, ": COMMIT") != 1 {
 			t.Fatalf("not all rules are the kernel's:\n%s", text)
 		}
+		if text := w.cli("doctor"); !regexp.MustCompile(`(?m)^yes +digests`).MatchString(text) {
+			t.Errorf("doctor says:\n%s", text)
+		}
 		for _, dir := range dirs {
 			w.dir = dir
 			t.Run(filepath.Base(dir), func(t *testing.T) {
@@ -220,6 +224,7 @@ func (w *digestWorld) try(bad, good, one, called, script []byte) {
 	if o, events := w.do(w.actor(), []string{"exec", w.in("called"), "--evil"}); o.Signal != syscall.SIGKILL || len(denials(events, event.HookExec, "e2e-args")) != 1 {
 		w.t.Errorf("got %v\n%s", o, showAll(events))
 	}
+	w.together()
 	// Who keeps a memfd can write it while it runs: it has no digest, and the rule
 	// says what happens then.
 	o, events := w.do(w.actor(), []string{"memfd", w.in("listed", "a")})
@@ -227,6 +232,33 @@ func (w *digestWorld) try(bad, good, one, called, script []byte) {
 		!found[0].Decision.Undecided || found[0].Decision.Source != event.SourceDefault || found[0].File.SHA256 != "" {
 		w.t.Errorf("got %v\n%s", o, showAll(events))
 	}
+}
+
+// together: others are executed, on the same processor, while the kernel reads a
+// large program.
+func (w *digestWorld) together() {
+	w.t.Helper()
+	large := w.in("large")
+	w.write(large, append(harness.MarkerProgram(w.marker+".large"), make([]byte, 6<<20)...), 0o755)
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.actor().Do([]string{"exec", large})
+		done <- err
+	}()
+	during := 0
+	for over := false; !over; {
+		select {
+		case err := <-done:
+			w.must(err)
+			over = true
+		default:
+			if e := w.refused(w.in("evil"), "e2e-bad"); e.Decision.Undecided || e.File.SHA256 == "" {
+				w.t.Errorf("got %s", show(e))
+			}
+			during++
+		}
+	}
+	w.t.Logf("%d were judged while a large one was", during)
 }
 
 // disk mounts the guest's disk: other filesystems of a guest are in memory, and
