@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
@@ -76,5 +78,27 @@ func TestDigestKeys(t *testing.T) {
 	}
 	if blind != 1 {
 		t.Errorf("%d clauses stand for an unknown digest", blind)
+	}
+}
+
+// TestComputesDigests: the guests' kernels do, with the LSM and with nothing else.
+func TestComputesDigests(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	for _, backend := range []string{BackendModifyReturn, BackendTracepoint} {
+		if ComputesDigests(backend) == nil {
+			t.Errorf("with the %s backend", backend)
+		}
+	}
+	refused := tryProgram("floor_open")
+	start := time.Now()
+	err := ComputesDigests(BackendAuto)
+	t.Logf("%v, after %v", err, time.Since(start))
+	if refused != nil && err == nil {
+		t.Error("without LSM programs")
+	}
+	if os.Getenv("BAILIFF_E2E_GUEST") != "" && err != nil {
+		t.Error(err)
 	}
 }

@@ -99,6 +99,9 @@ func (s *session) run(t *testing.T, r guest.Release, env map[string]string, args
 		ICount: env[envBench] != "",
 		Disk:   env[envBench] == "" || strings.Contains(args, "Digest"), // what is counted elsewhere needs none
 	}
+	if overlay := guest.Overlay(image); overlay != "" {
+		m.Files[overlayModule] = overlay
+	}
 	s.out, s.err = m.Run(ctx, func(line string) {
 		if name, ok := strings.CutPrefix(line, partMark); ok {
 			s.parts = append(s.parts, &part{name: name})

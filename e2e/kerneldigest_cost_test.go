@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"example.com/bailiff/e2e/guest"
@@ -58,8 +60,15 @@ func TestDigestCost(t *testing.T) {
 	for _, p := range programs {
 		bare[p.where] = spawn(p)
 	}
+	w.write(filepath.Join(w.bundle, "exec.rego"), []byte(strings.Replace(digestCostPolicy, "file.sha256", "file.name", 1)), 0o644)
 	w.start(event.ModeEnforce)
 	_ = w.stream.Close() // its reader would share the processor
+	n := spawn(programs[0])
+	t.Logf("fork+exec+exit, %-28s %9d without an agent, %+9d with one whose rules read no digest", programs[0].where, bare[programs[0].where], n-bare[programs[0].where])
+	w.must(w.agent.Stop(w.wait()))
+	w.write(filepath.Join(w.bundle, "exec.rego"), []byte(digestCostPolicy), 0o644)
+	w.start(event.ModeEnforce)
+	_ = w.stream.Close()
 	for _, p := range programs {
 		n := spawn(p)
 		t.Logf("fork+exec+exit, %-28s %9d without an agent, %+9d with it", p.where, bare[p.where], n-bare[p.where])

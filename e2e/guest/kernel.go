@@ -45,13 +45,24 @@ func (r Release) Kernel(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%w (%s): %w", ErrNoKernel, r.Meta, err)
 	}
 	image := filepath.Join(cache, pkg, "vmlinuz")
-	if _, err := os.Stat(image); err == nil {
+	_, missing := os.Stat(image)
+	if missing == nil && Overlay(image) != "" {
 		return image, nil
 	}
-	if err := fetch(ctx, pkg, image); err != nil {
+	if err := fetch(ctx, pkg, image); err != nil && missing != nil {
 		return "", fmt.Errorf("%w (%s): %w", ErrNoKernel, pkg, err)
 	}
 	return image, nil
+}
+
+// Overlay returns the kernel module for overlayfs that belongs to a boot image, the
+// one that its guests can load; "" if it is not there.
+func Overlay(image string) string {
+	module := filepath.Join(filepath.Dir(image), "overlay.ko")
+	if _, err := os.Stat(module); err != nil {
+		return ""
+	}
+	return module
 }
 
 // pattern matches the cache directories of the series and of no other.
@@ -73,7 +84,8 @@ func (r Release) resolve(ctx context.Context) (string, error) {
 }
 
 // fetch downloads and unpacks a package next to image and keeps its boot image
-// only; the last step is a rename, so that a half fetched kernel is never used.
+// and the module for overlayfs only; the last step is a rename, so that a half
+// fetched kernel is never used.
 func fetch(ctx context.Context, pkg, image string) error {
 	dir := filepath.Dir(image)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -97,6 +109,19 @@ func fetch(ctx context.Context, pkg, image string) error {
 	images, _ := filepath.Glob(filepath.Join(tmp, "tree", "boot", "vmlinuz-*"))
 	if len(images) != 1 {
 		return fmt.Errorf("unpack %s: %d boot images, want one", pkg, len(images))
+	}
+	modules, _ := filepath.Glob(filepath.Join(tmp, "tree", "lib", "modules", "*", "kernel", "fs", "overlayfs", "overlay.ko*"))
+	if len(modules) != 1 {
+		return fmt.Errorf("unpack %s: %d modules for overlayfs, want one", pkg, len(modules))
+	}
+	if strings.HasSuffix(modules[0], ".xz") {
+		if err := runIn(ctx, tmp, "xz", "-d", modules[0]); err != nil {
+			return err
+		}
+		modules[0] = strings.TrimSuffix(modules[0], ".xz")
+	}
+	if err := os.Rename(modules[0], filepath.Join(dir, "overlay.ko")); err != nil {
+		return err
 	}
 	return os.Rename(images[0], image)
 }
