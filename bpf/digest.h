@@ -15,6 +15,9 @@
 /* Longer than the kernel's clock for change times stands still (ns). */
 #define DIGEST_TICK 50000000ULL
 
+/* A larger file has none: nothing ends who reads it, and it may have holes. */
+#define DIGEST_MAX (1LL << 30)
+
 /* Digests that have no vector of their own. */
 #define DIGEST_UNKNOWN 0
 #define DIGEST_OTHER   1 /* no rule lists it */
@@ -112,13 +115,19 @@ __noinline int digest_look_up(struct object_ref *o, __u32 index)
 	return 0;
 }
 
-/* An exec is about to be judged: what was left for another one does not count. */
-static __always_inline void digest_begin(struct linux_binprm *bprm, struct inode *inode)
+/* An exec is about to be judged: what was left for another one does not count.
+ * True if the agent only tries out the programs: nobody is to hear of that. */
+static __always_inline bool digest_begin(struct linux_binprm *bprm, struct inode *inode)
 {
 	struct digest_room *room = digest_room(0);
 
-	if (room && (room->bprm != (__u64)bprm || room->inode != (__u64)inode))
+	if (!room)
+		return false;
+	if (room->bprm != (__u64)bprm || room->inode != (__u64)inode) {
 		room->state = DIGEST_IDLE;
+		room->test = 0;
+	}
+	return room->test;
 }
 
 /* It was judged. The digest is good for this once, and for the record. */
@@ -245,7 +254,7 @@ static __always_inline int digest_compute(struct linux_binprm *bprm)
 	    room->inode != (__u64)inode)
 		return 0;
 	room->state = DIGEST_IDLE;
-	if (!room->test && writable_now(inode))
+	if (inode->i_size > DIGEST_MAX || (!room->test && writable_now(inode)))
 		return 0;
 	validity_of(&before, inode);
 	if (digest_stamps(inode))

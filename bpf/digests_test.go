@@ -92,9 +92,12 @@ func TestComputesDigests(t *testing.T) {
 		}
 	}
 	refused := tryProgram("floor_open")
-	start := time.Now()
-	err := ComputesDigests(BackendAuto)
-	t.Logf("%v, after %v", err, time.Since(start))
+	var err error
+	for range 2 { // the kernel's types are read once
+		start := time.Now()
+		err = ComputesDigests(BackendAuto)
+		t.Logf("%v, after %v", err, time.Since(start))
+	}
 	if refused != nil && err == nil {
 		t.Error("without LSM programs")
 	}

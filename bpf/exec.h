@@ -41,6 +41,8 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		return 0;
 	d = bprm->file->f_path.dentry;
 	inode = bprm->file->f_inode;
+	if (settings.digests && digest_begin(bprm, inode))
+		return 0;
 	p->pending.renames = renames_now();
 	exe = intern_exe(d, inode);
 	p->exec_inode = (__u64)inode;
@@ -59,8 +61,6 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		p->pending.last_exe = exe;
 	}
 	o.rate = p->pending.rate;
-	if (settings.digests)
-		digest_begin(bprm, inode);
 	v = judge(&j, t, p, &o, d, inode, HOOK_EXEC);
 	p->pending.last_digest.known = 0;
 	if (settings.digests)

@@ -153,7 +153,7 @@ func TestDigest(t *testing.T) {
 			return st.Counters["kernel_"+name]
 		}
 		known := func() uint64 { return count("digest_known") }
-		blind := uint64(1)
+		blind := uint64(2)
 		for i, dir := range dirs {
 			before := known()
 			t.Run(filepath.Base(dir), func(t *testing.T) {
@@ -253,6 +253,10 @@ func (w *digestWorld) more(bad, one, called, script []byte) {
 	// Who keeps a memfd can write it while it runs: it has no digest, and the rule
 	// says what happens then.
 	w.blind("e2e-memory", "memfd", w.in("listed", "a"))
+	// What is too large to be read before an exec, if only by its size.
+	w.write(w.in("holes"), w.content("bad2"), 0o755)
+	w.must(os.Truncate(w.in("holes"), 1<<30+1))
+	w.blind("e2e-bad", "exec", w.in("holes"))
 }
 
 // alerted: the record of an alert has the digest of its program.
