@@ -3,6 +3,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -61,19 +62,21 @@ func attachDigests(m *more, counters *ebpf.Map) error {
 		}
 		m.links = append(m.links, l)
 	}
-	computed := func() uint64 {
-		c, err := readCounters(counters)
-		if err != nil {
-			return 0
-		}
-		return c["digest_computed"]
-	}
-	before := computed()
+	return seesDigest(counters, actOnce)
+}
+
+// seesDigest acts, and looks whether a digest was computed for that.
+func seesDigest(counters *ebpf.Map, act func() error) error {
+	before, err := readCounters(counters)
 	for range 3 {
-		if err := actOnce(); err != nil {
+		if err != nil {
 			return fmt.Errorf("%w: %w", errNotTested, err)
 		}
-		if computed() != before {
+		if err := act(); err != nil {
+			return fmt.Errorf("%w: %w", errNotTested, err)
+		}
+		var after map[string]uint64
+		if after, err = readCounters(counters); err == nil && after["digest_computed"] != before["digest_computed"] {
 			return nil
 		}
 	}
@@ -96,18 +99,18 @@ func (k *Kernel) dropDigests(gens map[uint32]*generation) error {
 	return errors.Join(k.writeConfig(), m.close())
 }
 
-// ComputesDigests tries out whether this kernel computes the digest of what is
-// executed, for a backend as users name it; the error says why not.
+// ComputesDigests tries out whether this kernel computes digests for programs of a
+// backend as users name it; the error says why not.
 func ComputesDigests(backend string) error {
+	const probe = "digest_probe"
 	if backend != "" && backend != BackendAuto && backend != BackendLSM {
 		return fmt.Errorf("compute digest: the %s backend cannot sleep while it decides", backend)
 	}
-	spec, err := probeSpec(digestPrograms...)
+	spec, err := probeSpec(probe)
 	if err != nil {
 		return err
 	}
-	settings := kernelConfig{Digests: 1, Agent: uint32(unix.Getpid())}
-	if err := spec.Variables["settings"].Set(&settings); err != nil {
+	if err := spec.Variables["settings"].Set(&kernelConfig{Agent: uint32(unix.Getpid())}); err != nil {
 		return fmt.Errorf("compute digest: %w", err)
 	}
 	coll, err := ebpf.NewCollection(spec)
@@ -115,10 +118,23 @@ func ComputesDigests(backend string) error {
 		return fmt.Errorf("compute digest: %w", err)
 	}
 	defer coll.Close()
-	m := &more{programs: coll.Programs}
-	err = attachDigests(m, coll.Maps["counters"])
-	for _, l := range m.links {
-		err = errors.Join(err, l.Close())
+	l, err := attachProgram(coll.Programs[probe])
+	if err != nil {
+		return fmt.Errorf("compute digest: %w", err)
 	}
-	return err
+	return errors.Join(seesDigest(coll.Maps["counters"], openOnce), l.Close())
+}
+
+// openOnce opens a file that has no content.
+func openOnce() error {
+	fd, err := unix.MemfdCreate("bailiff-self-test", unix.MFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }

@@ -570,6 +570,7 @@ const (
 	kernelMapVecs            = "vecs"
 	kernelMapVerdicts        = "verdicts"
 	kernelProgDecideTrials   = "decide_trials"
+	kernelProgDigestProbe    = "digest_probe"
 	kernelProgExamine        = "examine"
 	kernelProgFindInitial    = "find_initial"
 	kernelProgFloorMod       = "floor_mod"
@@ -666,6 +667,7 @@ type kernelSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelProgramSpecs struct {
 	DecideTrials *ebpf.ProgramSpec `ebpf:"decide_trials"`
+	DigestProbe  *ebpf.ProgramSpec `ebpf:"digest_probe"`
 	Examine      *ebpf.ProgramSpec `ebpf:"examine"`
 	FindInitial  *ebpf.ProgramSpec `ebpf:"find_initial"`
 	FloorMod     *ebpf.ProgramSpec `ebpf:"floor_mod"`
@@ -890,6 +892,7 @@ type kernelVariables struct {
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelPrograms struct {
 	DecideTrials *ebpf.Program `ebpf:"decide_trials"`
+	DigestProbe  *ebpf.Program `ebpf:"digest_probe"`
 	Examine      *ebpf.Program `ebpf:"examine"`
 	FindInitial  *ebpf.Program `ebpf:"find_initial"`
 	FloorMod     *ebpf.Program `ebpf:"floor_mod"`
@@ -936,6 +939,7 @@ type kernelPrograms struct {
 func (p *kernelPrograms) Close() error {
 	return _KernelClose(
 		p.DecideTrials,
+		p.DigestProbe,
 		p.Examine,
 		p.FindInitial,
 		p.FloorMod,

@@ -89,7 +89,7 @@ func probeProgram(name, program, lost, remedy string) Feature {
 	return f
 }
 
-// probeSpec is some of the programs, without the big tables.
+// probeSpec is some of the programs, with the tables that they use, all small.
 func probeSpec(names ...string) (*ebpf.CollectionSpec, error) {
 	spec, err := loadKernel()
 	if err != nil {
@@ -100,7 +100,22 @@ func probeSpec(names ...string) (*ebpf.CollectionSpec, error) {
 			delete(spec.Programs, n)
 		}
 	}
-	spec.Maps["events"].MaxEntries = 4096
+	used := map[string]bool{}
+	for _, p := range spec.Programs {
+		for _, ins := range p.Instructions {
+			used[ins.Reference()] = true
+		}
+	}
+	for n, m := range spec.Maps {
+		switch {
+		case !used[n] && !strings.HasPrefix(n, "."):
+			delete(spec.Maps, n)
+		case m.Type == ebpf.Hash:
+			m.MaxEntries = 1
+		case m.Type == ebpf.RingBuf:
+			m.MaxEntries = 4096
+		}
+	}
 	return spec, nil
 }
 

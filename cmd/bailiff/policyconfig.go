@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"example.com/bailiff/policy"
-	"example.com/bailiff/policy/lower"
 	sources "example.com/bailiff/policy/source"
 )
 
@@ -31,8 +30,8 @@ type policyConfig struct {
 	LongPoll      time.Duration  `yaml:"long_poll"`
 	Limits        limitsConfig   `yaml:"limits"`
 
-	keyFlags []string
-	target   *lower.Target // what this kernel can do, found out at the start; nil: all that there is
+	keyFlags  []string
+	noDigests func() bool // this kernel computes none; nil: nobody knows
 }
 
 type keyConfig struct {
@@ -140,13 +139,13 @@ func (p *policyConfig) open(bundle string, packs []policy.Pack, pace *pacer, log
 	case state == "" && sources.Remote(bundle):
 		state = defaultState
 	}
-	t := &trier{limits: limits, packs: packs, digests: p.target == nil || p.target.Digests, memory: l.CompileMemory, log: log}
+	t := &trier{limits: limits, packs: packs, memory: l.CompileMemory, log: log}
 	long := p.LongPoll
 	if long <= 0 {
 		long = -1
 	}
 	s, err := sources.New(sources.Options{
-		Address: bundle, Policy: policy.Options{Limits: limits, Keys: keys, Packs: packs, Target: p.target}, State: state, AllowRollback: p.AllowRollback,
+		Address: bundle, Policy: policy.Options{Limits: limits, Keys: keys, Packs: packs, NoDigests: p.noDigests}, State: state, AllowRollback: p.AllowRollback,
 		Try: t.try, Loading: pace.begin, CompileTime: l.CompileTime, Log: log,
 		Remote: sources.Remoting{CA: p.CA, Cert: p.Cert, Key: p.Key, TokenFile: p.TokenFile, Service: p.Service,
 			MinDelay: p.MinDelay, MaxDelay: p.MaxDelay, LongPoll: long},

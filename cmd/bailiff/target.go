@@ -1,6 +1,8 @@
 package main
 
 import (
+	"sync"
+
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/pflag"
 
@@ -8,15 +10,19 @@ import (
 	"example.com/bailiff/policy/lower"
 )
 
-// targetOf finds out what rules can be turned into on this kernel.
-func targetOf(backend string, log hclog.Logger) lower.Target {
-	err := bpf.ComputesDigests(backend)
-	if err != nil {
-		log.Debug("the kernel computes no digests: rules that read them are held", "reason", err)
-	}
-	return targetWith(err == nil)
+// noDigests returns what finds out, once and when it is asked, whether this kernel
+// computes no digests.
+func noDigests(backend string, log hclog.Logger) func() bool {
+	return sync.OnceValue(func() bool {
+		err := bpf.ComputesDigests(backend)
+		if err != nil {
+			log.Info("the kernel computes no digests: execs are held where rules read them", "reason", err)
+		}
+		return err != nil
+	})
 }
 
+// targetWith is a kernel that has all, or all but digests.
 func targetWith(digests bool) lower.Target {
 	t := lower.DefaultTarget()
 	if !digests {

@@ -25,11 +25,10 @@ import (
 
 // trier starts the child.
 type trier struct {
-	limits  policy.Limits
-	packs   []policy.Pack
-	digests bool  // the kernel computes them
-	memory  int64 // bytes
-	log     hclog.Logger
+	limits policy.Limits
+	packs  []policy.Pack
+	memory int64 // bytes
+	log    hclog.Logger
 }
 
 // try implements sources.Options.Try.
@@ -134,7 +133,7 @@ func (c *child) listen(ctx context.Context, in io.Reader, complaints io.Writer) 
 	}
 	defer r.Close()
 	defer w.Close()
-	args := []string{"try-bundle", "--hand-over", "--memory=" + strconv.FormatInt(c.memory, 10), "--cpu=" + (2 * left).String(), "--kernel-digests=" + strconv.FormatBool(c.digests)}
+	args := []string{"try-bundle", "--hand-over", "--memory=" + strconv.FormatInt(c.memory, 10), "--cpu=" + (2 * left).String()}
 	for _, p := range c.packs {
 		name := p.Name
 		if p.File != "" {

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/bailiff/policy"
-	"example.com/bailiff/policy/lower"
 	sources "example.com/bailiff/policy/source"
 )
 
@@ -42,7 +41,7 @@ func (a *app) tryCmd() *cobra.Command {
 	var memory int64
 	var cpu time.Duration
 	var packs []string
-	var handsOver, digests bool
+	var handsOver bool
 	c := &cobra.Command{
 		Use: "try-bundle", Hidden: true, Args: cobra.NoArgs,
 		Short: "Load a bundle from standard input, under limits (for the agent itself)",
@@ -54,7 +53,7 @@ func (a *app) tryCmd() *cobra.Command {
 			if err := say(tried{Step: policy.StepRead}); err != nil {
 				return err
 			}
-			p, err := tryBundle(c.Context(), os.Stdin, limits, packs, targetWith(digests), &pacer{base: paceChild, most: memory / 4 * 3}, say)
+			p, err := tryBundle(c.Context(), os.Stdin, limits, packs, &pacer{base: paceChild, most: memory / 4 * 3}, say)
 			out := tried{Done: true, HandsOver: handsOver && err == nil}
 			if err != nil && !errors.As(err, &out.Errors) {
 				out.Other = err.Error()
@@ -69,7 +68,6 @@ func (a *app) tryCmd() *cobra.Command {
 	f.Int64Var(&memory, "memory", 1<<30, "bytes")
 	f.DurationVar(&cpu, "cpu", time.Minute, "processor time")
 	f.BoolVar(&handsOver, "hand-over", false, "write what was lowered to descriptor 3")
-	f.BoolVar(&digests, "kernel-digests", false, "")
 	f.StringArrayVar(&packs, "pack", nil, "")
 	f.Int64Var(&limits.ArchiveBytes, "archive-bytes", 0, "")
 	f.Int64Var(&limits.TotalBytes, "total-bytes", 0, "")
@@ -110,7 +108,7 @@ func (say announcer) Did(_ context.Context, s policy.Step) (bool, error) {
 }
 func (announcer) Lowered() *policy.Lowered { return nil }
 
-func tryBundle(ctx context.Context, r io.Reader, limits policy.Limits, packs []string, target lower.Target, pace *pacer, say announcer) (*policy.Policy, error) {
+func tryBundle(ctx context.Context, r io.Reader, limits policy.Limits, packs []string, pace *pacer, say announcer) (*policy.Policy, error) {
 	found, err := findPacks(packs)
 	if err != nil {
 		return nil, err
@@ -130,7 +128,7 @@ func tryBundle(ctx context.Context, r io.Reader, limits policy.Limits, packs []s
 		}
 		archives = append(archives, raw)
 	}
-	a, err := sources.Join(archives, policy.Options{Limits: limits, Packs: found, Target: &target})
+	a, err := sources.Join(archives, policy.Options{Limits: limits, Packs: found})
 	if err != nil {
 		return nil, err
 	}
