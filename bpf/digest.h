@@ -23,6 +23,9 @@
 #define DIGEST_OTHER   1 /* no rule lists it */
 #define DIGEST_NONE    2 /* there is none: it is no exec that is judged */
 
+/* settings.digests while the agent tries out whether this works. */
+#define DIGESTS_TRIED 2
+
 enum digest_state {
 	DIGEST_IDLE,
 	DIGEST_ASKING, /* digest_ask finds out whether it is needed */

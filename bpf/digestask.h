@@ -27,7 +27,8 @@ static __always_inline int digest_ask(struct linux_binprm *bprm)
 	d = bprm->file->f_path.dentry;
 	inode = bprm->file->f_inode;
 	/* A file in memory that the agent executes tells it whether this works. */
-	test = t->real_parent->tgid == settings.agent && inode->i_sb->s_flags & SB_KERNMOUNT;
+	test = settings.digests == DIGESTS_TRIED && t->real_parent->tgid == settings.agent &&
+	       inode->i_sb->s_flags & SB_KERNMOUNT;
 	if (!test && (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE))
 		return 0;
 	room = digest_room(BPF_LOCAL_STORAGE_GET_F_CREATE);

@@ -13,6 +13,8 @@ import (
 // attached last is called first: lsm_exec is there already.
 var digestPrograms = []string{"lsm_digest", "lsm_digest_ask"}
 
+const digestsTried = 2 // as in digest.h
+
 // loadDigests loads them for a generation that needs them. Where the kernel does
 // not let them in a digest is not known, about which the rules say what happens.
 // Under k.mu.
@@ -34,11 +36,13 @@ func (k *Kernel) attachDigests(g *generation) {
 	if k.digests == nil || len(k.digests.links) > 0 || !g.tables.needsDigests() {
 		return
 	}
-	k.config.Digests = 1
+	k.config.Digests = digestsTried
 	err := k.writeConfig()
 	if err == nil {
 		err = attachDigests(k.digests, k.coll.Maps["counters"])
 	}
+	k.config.Digests = 1
+	err = errors.Join(err, k.writeConfig())
 	if errors.Is(err, errNotTested) {
 		k.log.Debug("digests are not self-tested", "error", err)
 		err = nil

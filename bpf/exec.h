@@ -220,6 +220,7 @@ static __noinline int become(struct task_struct *t, struct proc *p, struct dentr
 	p->pending.valid = 0;
 	p->pending.script_exe = 0;
 	p->pending.bindings = 0;
+	p->pending.last_digest.known = 0;
 	p->exec_mm = 0;
 	push_ancestor(p, p->exe_id);
 	p->exe_id = exe;
