@@ -119,7 +119,8 @@ __noinline int digest_look_up(struct object_ref *o, __u32 index)
 }
 
 /* An exec is about to be judged: what was left for another one does not count.
- * True if the agent only tries out the programs: nobody is to hear of that. */
+ * True if the agent only tries out the programs: nobody is to hear of that, but
+ * it must see that the digest has come this far. */
 static __always_inline bool digest_begin(struct linux_binprm *bprm, struct inode *inode)
 {
 	struct digest_room *room = digest_room(0);
@@ -130,6 +131,8 @@ static __always_inline bool digest_begin(struct linux_binprm *bprm, struct inode
 		room->state = DIGEST_IDLE;
 		room->test = 0;
 	}
+	if (room->test && room->state == DIGEST_THERE)
+		count(COUNT_DIGEST_KNOWN);
 	return room->test;
 }
 

@@ -37,11 +37,11 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	__u32 exe;
 	int v;
 
-	if (!p || !(p->flags & PROC_SCOPE))
-		return 0;
 	d = bprm->file->f_path.dentry;
 	inode = bprm->file->f_inode;
 	if (settings.digests && digest_begin(bprm, inode))
+		return 0;
+	if (!p || !(p->flags & PROC_SCOPE))
 		return 0;
 	p->pending.renames = renames_now();
 	exe = intern_exe(d, inode);
