@@ -20,7 +20,7 @@ const (
 	flagArgsCut   = 32
 	flagEnvCut    = 64
 	flagCommit    = 128
-	flagDigest    = 256
+	flagDigest    = 512
 )
 
 // The names that go with each mask of a process; nobody writes into them.

@@ -296,7 +296,7 @@ struct wire_subject {
 #define RECORD_ENV_CUT	 64
 #define RECORD_COMMIT \
 	128 /* decided when the new image was in place, before its first instruction */
-#define RECORD_DIGEST 256 /* sha256 is that of file */
+#define RECORD_DIGEST 512 /* sha256 is that of file */
 
 struct record {
 	__u64 time;
