@@ -46,7 +46,8 @@ func (r Release) Kernel(ctx context.Context) (string, error) {
 	}
 	image := filepath.Join(cache, pkg, "vmlinuz")
 	_, missing := os.Stat(image)
-	if missing == nil && Overlay(image) != "" {
+	_, noXZ := exec.LookPath("xz") // modules are packed with it
+	if missing == nil && (noXZ != nil || Overlay(image) != "") {
 		return image, nil
 	}
 	if err := fetch(ctx, pkg, image); err != nil && missing != nil {
@@ -110,9 +111,17 @@ func fetch(ctx context.Context, pkg, image string) error {
 	if len(images) != 1 {
 		return fmt.Errorf("unpack %s: %d boot images, want one", pkg, len(images))
 	}
+	if err := keepOverlay(ctx, tmp, dir); err != nil && !errors.Is(err, exec.ErrNotFound) {
+		return err
+	}
+	return os.Rename(images[0], image)
+}
+
+// keepOverlay takes the module for overlayfs out of an unpacked package.
+func keepOverlay(ctx context.Context, tmp, dir string) error {
 	modules, _ := filepath.Glob(filepath.Join(tmp, "tree", "lib", "modules", "*", "kernel", "fs", "overlayfs", "overlay.ko*"))
 	if len(modules) != 1 {
-		return fmt.Errorf("unpack %s: %d modules for overlayfs, want one", pkg, len(modules))
+		return fmt.Errorf("unpack kernel: %d modules for overlayfs, want one", len(modules))
 	}
 	if strings.HasSuffix(modules[0], ".xz") {
 		if err := runIn(ctx, tmp, "xz", "-d", modules[0]); err != nil {
@@ -120,10 +129,7 @@ func fetch(ctx context.Context, pkg, image string) error {
 		}
 		modules[0] = strings.TrimSuffix(modules[0], ".xz")
 	}
-	if err := os.Rename(modules[0], filepath.Join(dir, "overlay.ko")); err != nil {
-		return err
-	}
-	return os.Rename(images[0], image)
+	return os.Rename(modules[0], filepath.Join(dir, "overlay.ko"))
 }
 
 func runIn(ctx context.Context, dir, name string, args ...string) error {
