@@ -74,7 +74,7 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 bench: ## the figures of docs/performance.md
 	@e2e/setup.sh
 	$(GO) test -run '^$$' -bench . -benchmem ./policy/... ./enforcer/... ./internal/... ./cmd/bailiff
-	BAILIFF_E2E_BENCH=1 $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestGuestInstructions$$|^TestNative(Cost|Storm|Cycles|Latency|Memory|Reload|BigBundle|Texts)$$' ./e2e
+	BAILIFF_E2E_BENCH=1 $(GO) test $(TESTFLAGS) -count=1 -v -run '^TestGuest(Instructions|DigestCost)$$|^TestNative(Cost|Storm|Cycles|Latency|Memory|Reload|BigBundle|Texts)$$' ./e2e
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck and the rules of the repository

@@ -31,11 +31,14 @@
 #include "verdict.h"
 #include "text.h"
 #include "kept.h"
+#include "digest.h"
+#include "farpath.h"
 #include "conclude.h"
 #include "judge.h"
 #include "commit.h"
 #include "emit.h"
 #include "exec.h"
+#include "digestask.h"
 #include "fork.h"
 #include "open.h"
 #include "mmap.h"
@@ -74,6 +77,24 @@ SEC("lsm/bprm_check_security")
 int BPF_PROG(lsm_exec, struct linux_binprm *bprm, int ret)
 {
 	REFUSE_IF(exec_check(bprm));
+}
+
+/* Attached after lsm_exec, and so called before it: first what asks whether the
+ * digest is needed, then what computes it. */
+SEC("lsm/bprm_check_security")
+int BPF_PROG(lsm_digest_ask, struct linux_binprm *bprm, int ret)
+{
+	if (!ret)
+		digest_ask(bprm);
+	return ret;
+}
+
+SEC("lsm.s/bprm_check_security")
+int BPF_PROG(lsm_digest, struct linux_binprm *bprm, int ret)
+{
+	if (!ret)
+		digest_compute(bprm);
+	return ret;
 }
 
 SEC("fmod_ret/security_bprm_check")

@@ -21,6 +21,8 @@ static __noinline int commit_round(bool first)
 	} else if (room->vec.sum && !room->script.sum) {
 		bpf_probe_read_kernel(&room->script, sizeof(room->script), &room->vec);
 		bpf_probe_read_kernel(&room->script_file, sizeof(room->script_file), &room->file);
+		bpf_probe_read_kernel(&room->script_digest, sizeof(room->script_digest),
+				      &room->digest);
 		room->script_exe = room->exe;
 	}
 	room->vec.sum = 0;
@@ -60,6 +62,7 @@ __noinline int commit_note(const struct proc *p, struct object_ref *o, __u32 exe
 	}
 	if (room->vec.sum) {
 		room->exe = exe;
+		bpf_probe_read_kernel(&room->digest, sizeof(room->digest), &p->pending.last_digest);
 		file_facts(&room->file, (void *)o->dentry, (void *)o->inode);
 	}
 	return 0;
@@ -147,6 +150,8 @@ __noinline int commit_check(struct proc *p)
 		p->pending.judged_exe = room->script_exe;
 		bpf_probe_read_kernel(&p->pending.file, sizeof(p->pending.file),
 				      &room->script_file);
+		bpf_probe_read_kernel(&p->pending.digest, sizeof(p->pending.digest),
+				      &room->script_digest);
 	}
 	return 0;
 }

@@ -24,6 +24,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	const struct hook_conf *hc;
 	struct vec *kill;
 	struct slot *s;
+	bool blind;
 	void *map;
 
 	if (!j || !p || !o || !a || h >= NUM_ROWS)
@@ -35,6 +36,10 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	if (!s || (first == NO_CLAUSE && held == NO_CLAUSE && maybe == NO_CLAUSE))
 		return 0;
 	hc = &s->hook[row_of(h, NUM_ROWS)];
+	/* Without a digest: whoever allowed the act knew nothing of the file's content. */
+	blind = hc->uses_digest && o->hook == HOOK_EXEC && o->blind;
+	if (blind)
+		count(COUNT_DIGEST_UNKNOWN);
 	j->source = SOURCE_TABLE;
 	j->flags = RECORD_MATCHED;
 	j->clause = first;
@@ -48,7 +53,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 		v = of_gate(p, o, j->generation, o->hook, hc->held_key);
 		enforced = !!(v & VERDICT_ENFORCED);
 		v &= ~VERDICT_ENFORCED;
-		open = v == VERDICT_NONE;
+		open = v == VERDICT_NONE || (blind && v == VERDICT_ALLOW);
 		if (open)
 			count(COUNT_HELD_NONE);
 		if (v == VERDICT_DENY || (open && held < hc->held_deny_to)) {
@@ -64,13 +69,13 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	}
 	if (maybe != NO_CLAUSE) {
 		v = remembered(p, o, j->generation, o->hook, hc->key);
-		if (v == VERDICT_NONE) {
+		if (v == VERDICT_NONE || (blind && v == VERDICT_ALLOW)) {
 			/* Fail open unless the rule says otherwise; counted, told. */
 			j->flags |= RECORD_UNDECIDED;
 			j->source = SOURCE_DEFAULT;
 			j->clause = maybe;
 			j->verdict = maybe < hc->maybe_allow_from ? VERDICT_DENY : VERDICT_ALLOW;
-			if (!(hc->key & KEY_NONE))
+			if (!(hc->key & KEY_NONE) && !blind)
 				j->flags |= RECORD_CACHEABLE;
 			enforced = maybe < hc->maybe_enforce_to;
 			if (j->verdict == VERDICT_DENY)

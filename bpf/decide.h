@@ -27,7 +27,8 @@ static __always_inline __u32 lowest_bit(__u64 w)
 	return n & 63;
 }
 
-/* The vector of a number in one dimension: binary search of its interval. */
+/* The vector of a number in one dimension: binary search of its interval. For a
+ * digest that has been looked up already, and is the number. */
 __noinline __u32 number_vec(const struct dim *d, __u64 v, __u32 index)
 {
 	void *map = bpf_map_lookup_elem(&bounds, &index);
@@ -37,6 +38,8 @@ __noinline __u32 number_vec(const struct dim *d, __u64 v, __u32 index)
 	if (!map || !d)
 		return VEC_ONES;
 	hi = d->count;
+	if (d->field == FIELD_FILE_SHA256)
+		return v;
 	v &= d->mask;
 	for (int i = 0; i < 13; i++) {
 		if (hi - lo <= 1)
@@ -220,14 +223,47 @@ static __always_inline int match_begin(struct match_walk *m, const struct slot *
 	return 0;
 }
 
-/* Words that wait for the texts of an exec are not looked at here. Is anything
+static long late_word(__u64 n, struct match_walk *m)
+{
+	__u32 i;
+	__u64 w;
+
+	if (!m->sum)
+		return 1;
+	i = lowest_bit(m->sum);
+	w = m->subject->w[i];
+#pragma unroll
+	for (int k = 0; k < 2 + MAX_OBJECT_DIMS; k++)
+		w &= m->v[k]->w[i];
+	if (w)
+		return 1;
+	m->sum &= m->sum - 1;
+	return 0;
+}
+
+/* Words that wait for the texts of an exec are not looked at by match. Is anything
  * left in them? */
-static __always_inline __u32 match_late(struct match_walk *m, const struct slot *s)
+static __always_inline bool match_waits(struct match_walk *m, const struct slot *s)
 {
 	__u64 late = m->sum & s->commit_words;
 
 	m->sum &= ~s->commit_words;
-	return late != 0;
+	return late;
+}
+
+/* The same, and is any bit left in them? */
+static __always_inline bool match_late(struct match_walk *m, const struct slot *s)
+{
+	__u64 rest = m->sum & ~s->commit_words;
+	bool late = false;
+
+	m->sum &= s->commit_words;
+	if (m->sum) {
+		bpf_loop(VEC_WORDS, late_word, m, 0);
+		late = m->sum;
+	}
+	m->sum = rest;
+	return late;
 }
 
 /* Dimension k, 0 and 1 being those of the path and of the name, has this vector. */

@@ -21,6 +21,7 @@ const (
 	flagEnvCut    = 64
 	flagCommit    = 128
 	flagChangedAt = 256
+	flagDigest    = 512
 )
 
 // The names that go with each mask of a process; nobody writes into them.
@@ -99,7 +100,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	}
 	switch ev.Hook {
 	case event.HookExec:
-		ev.File = d.file(&r.File, path, g)
+		ev.File = withDigest(d.file(&r.File, path, g), &r)
 		ev.Process.Stdio = stdioNames[r.Stdio%uint32(len(stdioNames))]
 		if r.NewExecId != 0 {
 			ev.Exec = d.exec(&r, data, g)
@@ -237,6 +238,9 @@ func decision(r *kernelRecord, g *generation) event.Decision {
 		dec.Rule = &ref
 		if dec.Undecided && dec.Verdict == event.VerdictAllow && rule.Verdict == event.VerdictDeny && !rule.Audit {
 			dec.FailOpen = "a deferred rule had no verdict at the time of the act"
+			if g.tables.blindAt(event.Hook(r.Hook), r.Clause) {
+				dec.FailOpen = "the digest of the file was not known at the time of the act"
+			}
 		}
 	}
 	return dec

@@ -94,9 +94,10 @@ static __always_inline void fill_decision(struct record *r, const struct judgeme
 static __always_inline void fill_act(struct record *r, struct proc *p, const struct judgement *j,
 				     const struct object_ref *o)
 {
-	/* What comes before is written whole. */
+	/* What comes before is written whole, sha256 counts only with its flag. */
 	__builtin_memset(&r->new_exec_id, 0,
-			 sizeof(*r) - __builtin_offsetof(struct record, new_exec_id));
+			 __builtin_offsetof(struct record, sha256) -
+				 __builtin_offsetof(struct record, new_exec_id));
 	r->time = bpf_ktime_get_boot_ns();
 	fill_subject(&r->subject, p);
 	fill_decision(r, j);
@@ -151,6 +152,14 @@ static __always_inline void emit_named(struct proc *p, struct judgement *j, stru
 	bpf_ringbuf_submit(e, wakeup(j->verdict, e->r.time));
 }
 
+static __always_inline void fill_digest(struct record *r, const struct digest *d)
+{
+	if (!d->known)
+		return;
+	__builtin_memcpy(r->sha256, d->sum, sizeof(r->sha256));
+	r->flags |= RECORD_DIGEST;
+}
+
 /* A record with one file. */
 static __noinline int emit_file(struct proc *p, struct judgement *j, struct object_ref *o,
 				struct dentry *d, struct inode *inode)
@@ -175,8 +184,10 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 	}
 	__builtin_memset(&e->r.file, 0, sizeof(e->r.file));
 	fill_act(&e->r, p, j, o);
-	if (hook == HOOK_EXEC)
+	if (hook == HOOK_EXEC) {
 		e->r.stdio = stdio_bits();
+		fill_digest(&e->r, &p->pending.last_digest);
+	}
 	file_facts_near(&e->r.file, d, inode);
 	e->r.file_age = o->age ? o->age - 1 : file_age_near(inode, e->r.time);
 	e->r.file.path_len = copy_path(e->data, d, &cut);

@@ -37,10 +37,12 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	__u32 exe;
 	int v;
 
-	if (!p || !(p->flags & PROC_SCOPE))
-		return 0;
 	d = bprm->file->f_path.dentry;
 	inode = bprm->file->f_inode;
+	if (settings.digests && digest_begin(bprm, inode))
+		return 0;
+	if (!p || !(p->flags & PROC_SCOPE))
+		return 0;
 	p->pending.renames = renames_now();
 	exe = intern_exe(d, inode);
 	p->exec_inode = (__u64)inode;
@@ -63,6 +65,9 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	}
 	o.rate = p->pending.rate;
 	v = judge(&j, t, p, &o, d, inode, HOOK_EXEC);
+	p->pending.last_digest.known = 0;
+	if (settings.digests)
+		digest_end(&p->pending.last_digest);
 	if (o.late)
 		commit_note(p, &o, exe);
 	if (bprm->interp == bprm->filename)
@@ -85,6 +90,8 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		p->pending.valid = 1;
 		p->pending.judged_exe = exe;
 		p->pending.age = o.age;
+		__builtin_memcpy(&p->pending.digest, &p->pending.last_digest,
+				 sizeof(p->pending.digest));
 		file_facts_near(&p->pending.file, d, inode);
 	}
 	return 0;
@@ -163,6 +170,7 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct dentry *d = bprm->file->f_path.dentry;
 	__u32 zero = 0, off, cut = 0, ignored;
+	const struct digest *digest = &p->pending.last_digest;
 	struct exec_scratch *e;
 
 	e = bpf_map_lookup_elem(&exec_scratch, &zero);
@@ -206,7 +214,9 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 		bpf_probe_read_kernel(&e->r.file, sizeof(e->r.file), &p->pending.file);
 		e->r.file.path_len = 0;
 		e->r.file.exe_id = p->pending.judged_exe;
+		digest = &p->pending.digest;
 	}
+	fill_digest(&e->r, digest);
 	fill_strings(e, off, t->mm, bprm);
 	return 0;
 }
@@ -221,6 +231,7 @@ static __noinline int become(struct task_struct *t, struct proc *p, struct dentr
 	p->pending.valid = 0;
 	p->pending.script_exe = 0;
 	p->pending.bindings = 0;
+	p->pending.last_digest.known = 0;
 	p->exec_mm = 0;
 	push_ancestor(p, p->exe_id);
 	p->exe_id = exe;

@@ -44,7 +44,8 @@ enum field {
 	FIELD_TARGET_TRAITS = 37,
 	FIELD_ARGS = 38,
 	FIELD_ENV = 39,
-	NUM_FIELDS = 40,
+	FIELD_FILE_SHA256 = 40,
+	NUM_FIELDS = 41,
 };
 
 #endif

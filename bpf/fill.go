@@ -14,7 +14,7 @@ func (k *Kernel) fill(g *generation, exes map[uint32]kernelExeClass) error {
 		"objects": 2*len(e.objects) + 1024, "names": 2*len(e.names) + 1024, "long_names": 2*len(e.long) + 64,
 		"basenames": len(t.basenames) + 1, "suffixes": len(t.suffixes) + 1,
 		"classes": len(t.classes) + spare, "vecs": len(t.vecs) + spare, "bounds": len(t.bounds) + 1, "texts": len(t.texts) + 1,
-		"exe_classes": 65536,
+		"exe_classes": 65536, "digests": len(t.digests) + 1,
 	}
 	for _, name := range outerMaps {
 		inner := k.inner[name].Copy()
@@ -44,7 +44,7 @@ func (k *Kernel) fill(g *generation, exes map[uint32]kernelExeClass) error {
 		putAll(g.inner["objects"], e.objects), putAll(g.inner["names"], e.names), putAll(g.inner["long_names"], e.long),
 		putAll(g.inner["basenames"], basenames), putEach(g.inner["suffixes"], suffixes),
 		putList(g.inner["classes"], t.classes), putList(g.inner["vecs"], t.vecs), putList(g.inner["bounds"], t.bounds),
-		putList(g.inner["texts"], t.texts),
+		putList(g.inner["texts"], t.texts), putAll(g.inner["digests"], t.digests),
 		putAll(g.inner["exe_classes"], exes))
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func putList[V any](m *ebpf.Map, values []V) error {
 
 // verify reads back what was written: counts, and every class and vector.
 func (k *Kernel) verify(g *generation) error {
-	for name, want := range map[string]int{"objects": len(g.entries.objects), "basenames": len(g.tables.basenames)} {
+	for name, want := range map[string]int{"objects": len(g.entries.objects), "basenames": len(g.tables.basenames), "digests": len(g.tables.digests)} {
 		if got := countEntries(g.inner[name]); got != want {
 			return fmt.Errorf("verify %s: %d entries, want %d", name, got, want)
 		}

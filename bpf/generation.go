@@ -39,7 +39,7 @@ func (g *generation) close() {
 }
 
 // outerMaps are the maps of maps, one inner map of each for a generation.
-var outerMaps = []string{"objects", "names", "long_names", "basenames", "suffixes", "classes", "vecs", "bounds", "texts", "exe_classes"}
+var outerMaps = []string{"objects", "names", "long_names", "basenames", "suffixes", "classes", "vecs", "bounds", "texts", "exe_classes", "digests"}
 
 // Stage builds the tables of p aside. Nothing changes for the running system.
 func (k *Kernel) Stage(ctx context.Context, p *ir.Program) (event.Generation, error) {
@@ -91,6 +91,7 @@ func (k *Kernel) stage(ctx context.Context, g *generation, p *ir.Program) error 
 		return err
 	}
 	k.loadMore(g)
+	k.loadDigests(g)
 	// From now on the kernel classifies new programs for this generation too;
 	// programs that came between the first look and this store are added here.
 	k.config.Staging = g.number
@@ -272,6 +273,7 @@ func (k *Kernel) Activate(gen event.Generation) error {
 		return fmt.Errorf("activate generation %d: not staged", number)
 	}
 	k.attachMore(g)
+	k.attachDigests(g)
 	k.config.Pass = 0
 	k.config.Live |= g.tables.live() // before the rules that need it
 	k.config.Rates |= g.tables.rates()
@@ -314,7 +316,7 @@ func (k *Kernel) Retire(gen event.Generation) error {
 		return fmt.Errorf("retire generation %d: %w", number, unix.EBUSY)
 	}
 	delete(k.gens, number)
-	err := errors.Join(k.unslot(g), k.dropMore())
+	err := errors.Join(k.unslot(g), k.dropMore(), k.dropDigests(k.gens))
 	g.close()
 	k.forget(number)
 	return err

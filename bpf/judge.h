@@ -6,47 +6,6 @@
 #ifndef BAILIFF_JUDGE_H
 #define BAILIFF_JUDGE_H
 
-/* The same for a program that has the file only as a number: every read costs
- * a call. Used where nothing can be refused anyway. */
-__noinline __u32 path_class_far(const struct object_ref *ref, __u32 index)
-{
-	void *map = bpf_map_lookup_elem(&objects, &index);
-	struct far_walk w = {.index = index};
-	struct dentry *d, *parent;
-	struct inode *inode;
-	struct file_id id;
-	struct object *o;
-	__u32 class;
-
-	if (!map || !ref)
-		return CLASS_UNRESOLVED;
-	w.dentry = ref->dentry;
-	d = (void *)ref->dentry;
-	parent = BPF_CORE_READ(d, d_parent);
-	inode = (void *)ref->inode;
-	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	id.gen = BPF_CORE_READ(inode, i_generation);
-	id.ino = BPF_CORE_READ(inode, i_ino);
-	o = bpf_map_lookup_elem(map, &id);
-	if (o && o->flags & OBJECT_FILE)
-		return o->class;
-	inode = BPF_CORE_READ(parent, d_inode);
-	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	id.gen = BPF_CORE_READ(inode, i_generation);
-	id.ino = BPF_CORE_READ(inode, i_ino);
-	o = bpf_map_lookup_elem(map, &id);
-	if (o && o->flags & OBJECT_NAMES && parent != d) {
-		class = named_class(&id, (__u64)BPF_CORE_READ(d, d_name.name),
-				    BPF_CORE_READ(d, d_name.len), index);
-		if (class)
-			return class;
-	}
-	bpf_loop(FAR_STEPS, far_step, &w, 0);
-	if (w.class == CLASS_UNRESOLVED)
-		count(COUNT_FAIL_CLOSED_PATH);
-	return w.class;
-}
-
 /* Identities of a file: by its class, which says what the policy calls it, and
  * by its inode if it was moved away from where the policy found it. */
 __noinline __u64 idents_of(const struct object_ref *ref, __u32 index)
@@ -227,6 +186,7 @@ __noinline __u64 object_number(struct object_ref *o, __u32 field)
 	case FIELD_PROCESS_TRAITS: return process_traits();
 	case FIELD_PROCESS_STDIO: return o->hook == HOOK_EXEC ? stdio_bits() : 0;
 	case FIELD_FILE_IDENTITIES: return o->idents;
+	case FIELD_FILE_SHA256: return o->digest;
 	}
 	if (!o->dentry)
 		return 0;
@@ -349,6 +309,8 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	place = (__u64)o->place.path << 32 | o->place.name;
 	if (keep && kept_answer(&p->kept, place, version, a))
 		return generation;
+	if (h == HOOK_EXEC - 1 && s->hook[h].uses_digest)
+		digest_look_up(o, index);
 	if (look_up(p, o, index, h, a))
 		return 0;
 	if (keep)
@@ -387,8 +349,8 @@ static __always_inline int judge_by(struct judgement *j, struct task_struct *t, 
 	if (a.held == NO_CLAUSE && a.maybe == NO_CLAUSE) {
 		if (a.first == NO_CLAUSE)
 			return 0;
-		/* The common end, in place of a call. */
-		if (s && a.first >= s->hook[h].audit_from) {
+		/* The common end of an open, in place of a call. */
+		if (h == HOOK_OPEN - 1 && s && a.first >= s->hook[h].audit_from) {
 			j->flags = RECORD_MATCHED;
 			only_tell(j, &s->hook[h], a.first);
 			return 1;

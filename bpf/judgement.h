@@ -30,6 +30,13 @@ _Static_assert(DECISION_BYTES == __builtin_offsetof(struct record, subject) -
 				       __builtin_offsetof(struct record, hook),
 	       "a judgement begins like a record after its time");
 
+/* Of a file's content, if known is not 0. */
+struct digest {
+	__u32 known;
+	__u32 pad;
+	__u8 sum[32];
+};
+
 /* A verdict taken before an exec, to be told when the exec has succeeded. */
 struct pending {
 	struct judgement j;
@@ -45,6 +52,8 @@ struct pending {
 	struct wire_file file; /* its facts when it was judged */
 	__u32 bindings;	       /* of all its rounds, though nobody needs to hear of them */
 	__u32 renames;	       /* renames_now before last_exe was found */
+	/* Digests of the file judged last, and of the one that the verdict is about. */
+	struct digest last_digest, digest;
 };
 
 #endif

@@ -41,7 +41,14 @@ struct inode {
 	struct {
 		__s64 counter;
 	} i_version;
+	struct {
+		int counter;
+	} i_writecount; /* writers; negative: so many keep them out */
 	void *i_private;
+};
+struct shmem_inode_info {
+	unsigned int seals;
+	struct inode vfs_inode;
 };
 /* The change time: from 6.11 on, from 6.6 on, before. */
 struct timespec64 {
@@ -242,6 +249,7 @@ struct sys_exit {
 };
 
 #define PF_KTHREAD	0x00200000
+#define F_SEAL_WRITE	8
 #define SB_KERNMOUNT	(1 << 22)
 #define TMPFS_MAGIC	0x01021994
 #define HUGETLBFS_MAGIC 0x958458f6
@@ -250,6 +258,10 @@ struct sys_exit {
 #define EXT4_MAGIC	0xef53
 #define XFS_MAGIC	0x58465342
 #define F2FS_MAGIC	0xf2f52010
+#define BTRFS_MAGIC	0x9123683e
+#define SQUASHFS_MAGIC	0x73717368
+#define EROFS_MAGIC	0xe0f5e1e2
+#define ISOFS_MAGIC	0x9660
 #define S_IFMT		0170000
 #define S_IFREG		0100000
 #define S_IFDIR		0040000

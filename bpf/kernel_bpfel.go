@@ -65,7 +65,7 @@ type kernelConfig struct {
 	Commit      uint32
 	CgroupModes uint32
 	Rates       uint32
-	_           [4]byte
+	Digests     uint32
 	Wall        uint64
 	Secret      uint64
 	Scope       [16]kernelScope
@@ -112,7 +112,10 @@ const (
 	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 35
 	kernelCounterCOUNT_DROP_RECEIVE        kernelCounter = 36
 	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 37
-	kernelCounterCOUNT_MAX                 kernelCounter = 38
+	kernelCounterCOUNT_DIGEST_COMPUTED     kernelCounter = 38
+	kernelCounterCOUNT_DIGEST_KNOWN        kernelCounter = 39
+	kernelCounterCOUNT_DIGEST_UNKNOWN      kernelCounter = 40
+	kernelCounterCOUNT_MAX                 kernelCounter = 41
 )
 
 type kernelDim struct {
@@ -202,7 +205,8 @@ type kernelHookConf struct {
 	HeldKey        uint32
 	HeldEnforceTo  uint32
 	UsesIdents     uint32
-	Pad            uint32
+	UsesDigest     uint32
+	DigestVec      [4]uint32
 	Subject        [12]kernelDim
 	Object         [8]kernelDim
 }
@@ -295,18 +299,30 @@ type kernelProc struct {
 			Kills      uint8
 			Pad        [2]uint8
 		}
-		Valid     uint32
-		ScriptExe uint32
-		LastExe   uint32
-		JudgedExe uint32
-		Rate      uint32
-		Age       uint32
-		Euid      uint32
-		Egid      uint32
-		Caps      uint64
-		File      kernelWireFile
-		Bindings  uint32
-		Renames   uint32
+		Valid      uint32
+		ScriptExe  uint32
+		LastExe    uint32
+		JudgedExe  uint32
+		Rate       uint32
+		Age        uint32
+		Euid       uint32
+		Egid       uint32
+		Caps       uint64
+		File       kernelWireFile
+		Bindings   uint32
+		Renames    uint32
+		LastDigest struct {
+			_     structs.HostLayout
+			Known uint32
+			Pad   uint32
+			Sum   [32]uint8
+		}
+		Digest struct {
+			_     structs.HostLayout
+			Known uint32
+			Pad   uint32
+			Sum   [32]uint8
+		}
 	}
 	Vec [3]kernelVec
 }
@@ -352,6 +368,7 @@ type kernelRecord struct {
 	DirNumber   uint32
 	Pad1        uint32
 	Comm        [16]int8
+	Sha256      [32]uint8
 	_           [4]byte
 }
 
@@ -529,6 +546,9 @@ const (
 	kernelMapClasses         = "classes"
 	kernelMapCommitRooms     = "commit_rooms"
 	kernelMapCounters        = "counters"
+	kernelMapDigestRooms     = "digest_rooms"
+	kernelMapDigests         = "digests"
+	kernelMapDigestsKnown    = "digests_known"
 	kernelMapEvents          = "events"
 	kernelMapExeClasses      = "exe_classes"
 	kernelMapExeIds          = "exe_ids"
@@ -556,11 +576,14 @@ const (
 	kernelMapVecs            = "vecs"
 	kernelMapVerdicts        = "verdicts"
 	kernelProgDecideTrials   = "decide_trials"
+	kernelProgDigestProbe    = "digest_probe"
 	kernelProgExamine        = "examine"
 	kernelProgFindInitial    = "find_initial"
 	kernelProgFloorMod       = "floor_mod"
 	kernelProgFloorOpen      = "floor_open"
 	kernelProgIdentify       = "identify"
+	kernelProgLsmDigest      = "lsm_digest"
+	kernelProgLsmDigestAsk   = "lsm_digest_ask"
 	kernelProgLsmExec        = "lsm_exec"
 	kernelProgLsmFork        = "lsm_fork"
 	kernelProgLsmLink        = "lsm_link"
@@ -650,11 +673,14 @@ type kernelSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelProgramSpecs struct {
 	DecideTrials *ebpf.ProgramSpec `ebpf:"decide_trials"`
+	DigestProbe  *ebpf.ProgramSpec `ebpf:"digest_probe"`
 	Examine      *ebpf.ProgramSpec `ebpf:"examine"`
 	FindInitial  *ebpf.ProgramSpec `ebpf:"find_initial"`
 	FloorMod     *ebpf.ProgramSpec `ebpf:"floor_mod"`
 	FloorOpen    *ebpf.ProgramSpec `ebpf:"floor_open"`
 	Identify     *ebpf.ProgramSpec `ebpf:"identify"`
+	LsmDigest    *ebpf.ProgramSpec `ebpf:"lsm_digest"`
+	LsmDigestAsk *ebpf.ProgramSpec `ebpf:"lsm_digest_ask"`
 	LsmExec      *ebpf.ProgramSpec `ebpf:"lsm_exec"`
 	LsmFork      *ebpf.ProgramSpec `ebpf:"lsm_fork"`
 	LsmLink      *ebpf.ProgramSpec `ebpf:"lsm_link"`
@@ -703,6 +729,9 @@ type kernelMapSpecs struct {
 	Classes         *ebpf.MapSpec `ebpf:"classes"`
 	CommitRooms     *ebpf.MapSpec `ebpf:"commit_rooms"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
+	DigestRooms     *ebpf.MapSpec `ebpf:"digest_rooms"`
+	Digests         *ebpf.MapSpec `ebpf:"digests"`
+	DigestsKnown    *ebpf.MapSpec `ebpf:"digests_known"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	ExeClasses      *ebpf.MapSpec `ebpf:"exe_classes"`
 	ExeIds          *ebpf.MapSpec `ebpf:"exe_ids"`
@@ -775,6 +804,9 @@ type kernelMaps struct {
 	Classes         *ebpf.Map `ebpf:"classes"`
 	CommitRooms     *ebpf.Map `ebpf:"commit_rooms"`
 	Counters        *ebpf.Map `ebpf:"counters"`
+	DigestRooms     *ebpf.Map `ebpf:"digest_rooms"`
+	Digests         *ebpf.Map `ebpf:"digests"`
+	DigestsKnown    *ebpf.Map `ebpf:"digests_known"`
 	Events          *ebpf.Map `ebpf:"events"`
 	ExeClasses      *ebpf.Map `ebpf:"exe_classes"`
 	ExeIds          *ebpf.Map `ebpf:"exe_ids"`
@@ -813,6 +845,9 @@ func (m *kernelMaps) Close() error {
 		m.Classes,
 		m.CommitRooms,
 		m.Counters,
+		m.DigestRooms,
+		m.Digests,
+		m.DigestsKnown,
 		m.Events,
 		m.ExeClasses,
 		m.ExeIds,
@@ -863,11 +898,14 @@ type kernelVariables struct {
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelPrograms struct {
 	DecideTrials *ebpf.Program `ebpf:"decide_trials"`
+	DigestProbe  *ebpf.Program `ebpf:"digest_probe"`
 	Examine      *ebpf.Program `ebpf:"examine"`
 	FindInitial  *ebpf.Program `ebpf:"find_initial"`
 	FloorMod     *ebpf.Program `ebpf:"floor_mod"`
 	FloorOpen    *ebpf.Program `ebpf:"floor_open"`
 	Identify     *ebpf.Program `ebpf:"identify"`
+	LsmDigest    *ebpf.Program `ebpf:"lsm_digest"`
+	LsmDigestAsk *ebpf.Program `ebpf:"lsm_digest_ask"`
 	LsmExec      *ebpf.Program `ebpf:"lsm_exec"`
 	LsmFork      *ebpf.Program `ebpf:"lsm_fork"`
 	LsmLink      *ebpf.Program `ebpf:"lsm_link"`
@@ -907,11 +945,14 @@ type kernelPrograms struct {
 func (p *kernelPrograms) Close() error {
 	return _KernelClose(
 		p.DecideTrials,
+		p.DigestProbe,
 		p.Examine,
 		p.FindInitial,
 		p.FloorMod,
 		p.FloorOpen,
 		p.Identify,
+		p.LsmDigest,
+		p.LsmDigestAsk,
 		p.LsmExec,
 		p.LsmFork,
 		p.LsmLink,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 
 	"example.com/bailiff/internal/event"
@@ -97,6 +98,9 @@ func randomProgram(r *rand.Rand) *ir.Program {
 		}
 		if h != event.HookFork && r.IntN(8) == 0 {
 			return ir.Cond{Field: event.FieldIdentities, Op: ir.OpIn, Strs: pick(someIdentities), Negated: neg}
+		}
+		if h == event.HookExec && r.IntN(6) == 0 {
+			return ir.Cond{Field: event.FieldSHA256, Op: ir.OpIn, Strs: pick(someDigests), Negated: neg}
 		}
 		if h == event.HookExec && r.IntN(3) == 0 {
 			c := randomText(r, pick)
@@ -212,6 +216,7 @@ var (
 		"/srv/deep/er/file", "/srv/deep/other", "/usr", "/a", "/x/lib.so", "/srv"}
 	// More than share one dimension of the kernel's numbers.
 	someIdentities = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	someDigests    = []string{"", strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("0", 64)}
 	zeroKey        ir.Key
 )
 
@@ -244,6 +249,10 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 		}
 	}
 	if h == event.HookExec {
+		k.NoDigest = r.IntN(4) == 0
+		if k.Str[event.FieldSHA256] = []string{""}; !k.NoDigest {
+			k.Str[event.FieldSHA256][0] = append(someDigests, strings.Repeat("c", 64))[r.IntN(len(someDigests)+1)]
+		}
 		texts := []string{"", "-", "--x", "a", "ab", "aba", "abab", "b", "x=y", "LD=a", "\xff\xfe", "-aab--x"}
 		for range r.IntN(20) % 6 {
 			k.Str[event.FieldArgs] = append(k.Str[event.FieldArgs], texts[r.IntN(len(texts))])

@@ -31,6 +31,8 @@ func dimOf(c *ir.Cond) (numberDim, bool) {
 	switch f := event.FieldByID(c.Field); {
 	case f.Kind == event.KindPaths: // a test on ancestors is a bit
 		return numberDim{field: c.Field, mask: ^uint64(0)}, true
+	case f.Kind == event.KindDigest: // its number is that of a vector
+		return numberDim{field: c.Field, mask: ^uint64(0)}, true
 	case c.Field == event.FieldArgs: // how many there are
 		return numberDim{field: c.Field, mask: ^uint64(0)}, true
 	case f.Kind != event.KindInt && f.Kind != event.KindFlags && f.Kind != event.KindNames && f.Kind != event.KindEnum:
@@ -143,7 +145,10 @@ func (t *tables) hookConf(i int) {
 		}
 	}
 	for _, d := range t.dims(hb) {
-		kd := t.dim(hb, d)
+		kd := kernelDim{Field: uint8(d.field)}
+		if d.field != event.FieldSHA256 {
+			kd = t.dim(hb, d)
+		}
 		if event.FieldByID(d.field).Part == event.PartSubject {
 			hc.Subject[hc.SubjectDims] = kd
 			hc.SubjectDims++
@@ -377,8 +382,8 @@ func (t *tables) decisionKeys(hb *hookBits) (other, held uint32) {
 	rules := t.prog.Rules[hb.hook]
 	for i := range hb.bits {
 		c := &hb.bits[i].clause
-		if !c.Maybe || hb.bits[i].rule < 0 {
-			continue
+		if !c.Maybe || hb.bits[i].rule < 0 || isBlind(c) {
+			continue // of an act without a digest no verdict is kept
 		}
 		if rules[hb.bits[i].rule].Held() {
 			held |= keyOfClause(c, heldGroups)
@@ -412,6 +417,9 @@ func keyOfClause(c *ir.Clause, more map[string]uint32) uint32 {
 				continue
 			}
 			g, ok := keyGroups[event.FieldByID(f).Path]
+			if !ok {
+				g, ok = more[event.FieldByID(f).Path]
+			}
 			if !ok {
 				return keyNone
 			}

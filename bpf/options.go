@@ -64,6 +64,7 @@ type Kernel struct {
 	// openLinks are the tracepoints on opens, attached while rules ask; under mu.
 	openLinks      []link.Link
 	more           map[event.Hook]*more // loaded while rules ask; under mu
+	digests        *more                // the programs that compute digests, likewise; under mu
 	mountedTracefs bool
 	reader         *ringbuf.Reader
 	record         ringbuf.Record // the last one that was read; no event keeps any of it
@@ -142,6 +143,10 @@ func (k *Kernel) Detach() error {
 	for h, m := range k.more {
 		errs = append(errs, m.close())
 		delete(k.more, h)
+	}
+	if k.digests != nil {
+		errs = append(errs, k.digests.close())
+		k.digests = nil
 	}
 	for i := len(k.links) - 1; i >= 0; i-- {
 		errs = append(errs, k.links[i].Close())

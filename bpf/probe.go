@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -34,6 +35,7 @@ func Probe(ctx context.Context) []Feature {
 		probeProgram(BackendTracepoint, "track_exit",
 			"Bailiff cannot run at all: it cannot see processes start and end",
 			"run as root (CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN) on a kernel of 6.1 or later with BTF"),
+		probeDigests(),
 		probeCgroup(),
 		probeBTF(),
 		probeAddresses(),
@@ -45,6 +47,15 @@ func probeBTF() Feature {
 		Remedy: "use a kernel with CONFIG_DEBUG_INFO_BTF"}
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
 		f.State, f.Why = "no", err.Error()
+	}
+	return f
+}
+
+func probeDigests() Feature {
+	f := Feature{Name: "digests", State: "yes", Lost: "rules on file.sha256 are not decided by the kernel: an exec is held while the agent reads the file",
+		Remedy: "use a kernel with CONFIG_IMA that computes SHA-256 (ima_hash=sha256), with the BPF LSM"}
+	if err := ComputesDigests(BackendLSM); err != nil {
+		f.State, f.Why = "no", strings.TrimSpace(err.Error())
 	}
 	return f
 }
@@ -78,18 +89,41 @@ func probeProgram(name, program, lost, remedy string) Feature {
 	return f
 }
 
-func tryProgram(name string) error {
+// probeSpec is some of the programs, with the tables that they use, all small.
+func probeSpec(names ...string) (*ebpf.CollectionSpec, error) {
 	spec, err := loadKernel()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for n := range spec.Programs {
-		if n != name {
+		if !slices.Contains(names, n) {
 			delete(spec.Programs, n)
 		}
 	}
-	// The probe needs none of the big tables.
-	spec.Maps["events"].MaxEntries = 4096
+	used := map[string]bool{}
+	for _, p := range spec.Programs {
+		for _, ins := range p.Instructions {
+			used[ins.Reference()] = true
+		}
+	}
+	for n, m := range spec.Maps {
+		switch {
+		case !used[n] && !strings.HasPrefix(n, "."):
+			delete(spec.Maps, n)
+		case m.Type == ebpf.Hash:
+			m.MaxEntries = 1
+		case m.Type == ebpf.RingBuf:
+			m.MaxEntries = 4096
+		}
+	}
+	return spec, nil
+}
+
+func tryProgram(name string) error {
+	spec, err := probeSpec(name)
+	if err != nil {
+		return err
+	}
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
 		return err

@@ -43,6 +43,9 @@ func (k *Kernel) programs() map[string]*ebpf.Program {
 	for _, m := range k.more {
 		maps.Copy(out, m.programs)
 	}
+	if k.digests != nil {
+		maps.Copy(out, k.digests.programs)
+	}
 	return out
 }
 

@@ -29,6 +29,7 @@ type tables struct {
 	texts       []kernelTextState
 	text        kernelTextConf
 
+	digests   map[digestSum]uint32 // vectors of those that rules list
 	basenames map[string]uint32
 	suffixes  map[string]uint32
 	usesNames bool
@@ -85,6 +86,7 @@ func compile(p *ir.Program) *tables {
 	}
 	t.tests = collectTests(t.hooks[:], p.Identities)
 	t.numbers()
+	t.digestVecs()
 	t.classes = append(t.classes, kernelClass{}, kernelClass{}, kernelClass{Pad: 1}, kernelClass{})
 	t.classes[classUnresolved] = t.unresolved()
 	t.classes[classOther] = t.makeClass(truth{}, nil, false)
@@ -176,6 +178,7 @@ func (t *tables) fit(rules []ir.Rule, dims *dimBudget) []ir.Rule {
 			}
 			c.When = kept
 		}
+		out[i].Clauses = withoutDigest(out[i].Clauses)
 	}
 	t.capClauses(out)
 	return out
@@ -245,6 +248,8 @@ func fits(c *ir.Cond) bool {
 		return false
 	case event.KindNames:
 		return c.Op == ir.OpMaskAny && c.Mask != 0
+	case event.KindDigest:
+		return c.Op == ir.OpIn
 	case event.KindList, event.KindMap:
 		return true // the budget knows
 	case event.KindInt, event.KindFlags, event.KindEnum:

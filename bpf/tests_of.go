@@ -20,13 +20,14 @@ type tests struct {
 	under     map[string][]int // directory, with "/" -> prefix tests that list it
 	names     map[string]bool  // last components that tests list
 	suffixes  map[string]bool
+	digests   map[string][]int  // digest -> tests that list it
 	ancestors []int             // tests made on ancestors; position is the bit
 	idents    map[string]uint64 // path -> identities of the file there, as bits of ir.Program.Identities
 }
 
 func collectTests(hooks []hookBits, ids []ir.Identity) tests {
 	ts := tests{ids: map[condID]int{}, exact: map[string][]int{}, under: map[string][]int{},
-		names: map[string]bool{}, suffixes: map[string]bool{}, idents: map[string]uint64{}}
+		digests: map[string][]int{}, names: map[string]bool{}, suffixes: map[string]bool{}, idents: map[string]uint64{}}
 	for i := range hooks {
 		for j := range hooks[i].bits {
 			when := hooks[i].bits[j].clause.When
@@ -66,6 +67,9 @@ func condKey(c *ir.Cond) condID {
 	if event.FieldByID(c.Field).Kind == event.KindString {
 		kind = 'n'
 	}
+	if c.Field == event.FieldSHA256 {
+		kind = 'd'
+	}
 	buf := []byte{kind, byte(c.Op)}
 	if c.IsText() {
 		buf = append([]byte{'t', byte(c.Field), byte(c.Op), byte(c.At)}, c.Var+"="...)
@@ -83,7 +87,7 @@ func condKey(c *ir.Cond) condID {
 // add returns the number of a condition's test, the same for equal tests.
 func (ts *tests) add(c *ir.Cond) int {
 	f := event.FieldByID(c.Field)
-	if f.Kind != event.KindPath && f.Kind != event.KindPaths && f.Kind != event.KindString {
+	if f.Kind != event.KindPath && f.Kind != event.KindPaths && f.Kind != event.KindString && f.Kind != event.KindDigest {
 		return -1
 	}
 	key := condKey(c)
@@ -92,12 +96,16 @@ func (ts *tests) add(c *ir.Cond) int {
 		id = len(ts.conds)
 		ts.ids[key] = id
 		ts.conds = append(ts.conds, c)
-		if len(ts.exact) == 0 && f.Kind != event.KindString && c.Op != ir.OpPrefix {
+		if len(ts.exact) == 0 && (f.Kind == event.KindPath || f.Kind == event.KindPaths) && c.Op != ir.OpPrefix {
 			ts.exact = make(map[string][]int, len(c.Strs))
 		}
 		alone := []int{id}
 		for _, s := range c.Strs {
 			switch {
+			case f.Kind == event.KindDigest && ts.digests[s] == nil:
+				ts.digests[s] = alone
+			case f.Kind == event.KindDigest:
+				ts.digests[s] = append(ts.digests[s][:len(ts.digests[s]):len(ts.digests[s])], id)
 			case f.Kind == event.KindString && c.Op == ir.OpSuffix:
 				ts.suffixes[s] = true
 			case f.Kind == event.KindString:

@@ -23,6 +23,7 @@ struct commit_room {
 	__u32 pad;
 	struct wire_file file;
 	struct wire_file script_file;
+	struct digest digest, script_digest;
 	struct vec vec;
 	struct vec script;
 	/* What commit_check would have on its stack. */

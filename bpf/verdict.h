@@ -39,6 +39,11 @@ struct object_ref {
 			__u64 target_traits; /* ptrace: bits of event.TargetTraits */
 			__u64 target_exec;   /* exec id of the process that is attached to */
 		};
+		struct {
+			__u64 none;
+			__u32 digest; /* exec: vector of the file's digest */
+			__u32 blind;  /* it is not known */
+		};
 		struct file_id dir; /* open: the directory */
 	};
 	__u64 idents;

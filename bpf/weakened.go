@@ -32,9 +32,11 @@ func (t *tables) weakenedRules() map[event.Hook][]int {
 
 // condsOf counts clauses and conditions: fitting only ever takes some away.
 func condsOf(clauses []ir.Clause) int {
-	n := len(clauses)
+	n := 0
 	for i := range clauses {
-		n += len(clauses[i].When)
+		if !isBlind(&clauses[i]) {
+			n += 1 + len(clauses[i].When)
+		}
 	}
 	return n
 }

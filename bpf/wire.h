@@ -176,7 +176,8 @@ struct hook_conf {
 	__u32 held_key;		/* KEY_* of the gate's answers */
 	__u32 held_enforce_to;	/* and below this also where the mode is audit */
 	__u32 uses_idents;	/* any condition on file.identities */
-	__u32 pad;
+	__u32 uses_digest;	/* any condition on file.sha256 */
+	__u32 digest_vec[4];	/* DIGEST_*: vectors of digests that are in no list */
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
@@ -238,6 +239,7 @@ struct config {
 	__u32 commit;	    /* the generation has clauses of ROW_COMMIT */
 	__u32 cgroup_modes; /* cgroups with a mode of their own; 0: nobody looks for them */
 	__u32 rates;	    /* hooks (bit hook - 1) whose acts are counted by cgroup and second */
+	__u32 digests;	    /* the kernel computes digests of what is executed; see digest.h */
 	__u64 wall;	    /* wall clock minus boot clock (ns) */
 	__u64 secret;	    /* of hashes that user space must not be able to aim at */
 	struct scope scope[MAX_SCOPES];
@@ -298,6 +300,7 @@ struct wire_subject {
 #define RECORD_CHANGED_AT 256 /* file_age is the time of the change: ns of the wall clock */
 #define RECORD_COMMIT \
 	128 /* decided when the new image was in place, before its first instruction */
+#define RECORD_DIGEST 512 /* sha256 is that of file */
 
 struct record {
 	__u64 time;
@@ -340,6 +343,7 @@ struct record {
 	__u32 dir_number; /* number there; 0: it has none */
 	__u32 pad1;
 	char comm[16]; /* exec: of the new image */
+	__u8 sha256[32];
 };
 
 /* Which program a process runs: the file and the place where it was found. */
@@ -487,6 +491,9 @@ enum counter {
 	COUNT_DROP_PTRACE,
 	COUNT_DROP_RECEIVE,
 	COUNT_FAIL_CLOSED_TEXT, /* arguments or environment not seen whole: tests counted as met */
+	COUNT_DIGEST_COMPUTED,	/* by IMA */
+	COUNT_DIGEST_KNOWN,	/* the file is what it was when its digest was computed */
+	COUNT_DIGEST_UNKNOWN,	/* an exec for which some rule may need it, but has none */
 	COUNT_MAX,
 };
 

@@ -58,7 +58,10 @@ func (w *world) poke(name string, to byte) {
 // TestGateDigest: a program is known by its content: under whatever name, and
 // not any more when one byte is another, however that came about.
 func TestGateDigest(t *testing.T) {
-	eachBackendOnce(t, func(t *testing.T, backend string) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		if backend == lsm {
+			t.Skip("there the kernel computes digests: see TestDigest")
+		}
 		w, held := newGate(t, backend, "deny")
 		in := func(elem ...string) string { return filepath.Join(append([]string{held}, elem...)...) }
 		marker := in("ran")

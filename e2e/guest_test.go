@@ -97,6 +97,10 @@ func (s *session) run(t *testing.T, r guest.Release, env map[string]string, args
 		Files:  map[string]string{"usr/bin/bailiff": bin.bailiff, "usr/bin/e2e.test": bin.e2e, "usr/bin/bpf.test": bin.bpf},
 		Script: guestScript(env, args),
 		ICount: env[envBench] != "",
+		Disk:   env[envBench] == "" || strings.Contains(args, "Digest"), // what is counted elsewhere needs none
+	}
+	if overlay := guest.Overlay(image); overlay != "" {
+		m.Files[overlayModule] = overlay
 	}
 	s.out, s.err = m.Run(ctx, func(line string) {
 		if name, ok := strings.CutPrefix(line, partMark); ok {

@@ -8,6 +8,8 @@ set -u
 missing=
 [ -e /usr/bin/qemu-system-x86_64 ] || missing="$missing qemu-system-x86"
 [ -e /usr/bin/busybox ] || [ -e /bin/busybox ] || missing="$missing busybox-static"
+[ -x /usr/sbin/mkfs.ext4 ] || missing="$missing e2fsprogs"
+command -v xz >/dev/null || missing="$missing xz-utils"
 command -v mmdebstrap >/dev/null || missing="$missing mmdebstrap"
 lists=$(find /var/lib/apt/lists -name '*_Packages*' 2>/dev/null | head -n 1)
 command -v rsyslogd >/dev/null || [ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"

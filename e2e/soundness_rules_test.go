@@ -11,16 +11,17 @@ import (
 
 // The constants that random rules and inputs are made of: few, so that they meet.
 var (
-	soundPaths = []string{"/usr/bin/a", "/usr/bin/b", "/etc/shadow", "/tmp/x.so", "/srv/deep/er/file", "/srv/deep/x.so", "[0:5]/memfd:a"}
-	soundDirs  = []string{"/usr/", "/usr/bin/", "/etc/", "/srv/", "/srv/deep/", "/tmp/"}
-	soundEnds  = []string{".so", "a", "adow", "/file", "/er/file"}
-	soundWords = []string{"a", "b", "x.so", "shadow", "file", "--flag"}
-	soundNums  = []uint64{0, 1, 2, 3, 999, 1000, 1001, 2048, 0o100755, 65535}
-	soundIDs   = []string{"hosts", "keys", "shadow"}
+	soundPaths   = []string{"/usr/bin/a", "/usr/bin/b", "/etc/shadow", "/tmp/x.so", "/srv/deep/er/file", "/srv/deep/x.so", "[0:5]/memfd:a"}
+	soundDirs    = []string{"/usr/", "/usr/bin/", "/etc/", "/srv/", "/srv/deep/", "/tmp/"}
+	soundEnds    = []string{".so", "a", "adow", "/file", "/er/file"}
+	soundWords   = []string{"a", "b", "x.so", "shadow", "file", "--flag"}
+	soundNums    = []uint64{0, 1, 2, 3, 999, 1000, 1001, 2048, 0o100755, 65535}
+	soundDigests = []string{strings.Repeat("a", 64), strings.Repeat("ab", 32), strings.Repeat("0", 63) + "f"}
+	soundIDs     = []string{"hosts", "keys", "shadow"}
 )
 
 const soundData = `{"bailiff": {"identities": {"shadow": ["/etc/shadow"], "keys": ["/srv/key", "/srv/key2"], "hosts": ["/etc/hosts"]}},
-"lists": {"paths": ["/usr/bin/a", "/srv/deep/er/file", "/none"], "words": ["a", "shadow"], "nums": [1, 1000, 2048], "dirs": ["/usr/", "/srv/deep/"],
+"lists": {"paths": ["/usr/bin/a", "/srv/deep/er/file", "/none"], "words": ["a", "shadow"], "digests": {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": true, "abababababababababababababababababababababababababababababababab": true}, "sums": ["abababababababababababababababababababababababababababababababab", "000000000000000000000000000000000000000000000000000000000000000f"], "nums": [1, 1000, 2048], "dirs": ["/usr/", "/srv/deep/"],
 "info": {"/usr/bin/a": {"level": 3}, "a": {"level": 3}, "/etc/shadow": {"level": 8}}}}`
 
 func any1[T any](r *rand.Rand, l []T) T { return l[r.IntN(len(l))] }
@@ -42,14 +43,8 @@ func (s *soundness) rego() (text string, reads map[string][]string) {
 		first := fields[s.next[s.hook]%len(fields)]
 		s.next[s.hook]++
 		list := []event.Field{first}
-		// What only the gate knows is for rules that are held, which read nothing
-		// that the gate does not know.
-		held := slices.Contains(event.OnlyAtGate, first.Path)
 		for range s.r.IntN(3) {
 			f := any1(s.r, fields)
-			if !held && slices.Contains(event.OnlyAtGate, f.Path) || held && slices.Contains(event.NotAtGate, f.Path) {
-				continue
-			}
 			list = append(list, f)
 		}
 		var body []string
@@ -61,14 +56,14 @@ func (s *soundness) rego() (text string, reads map[string][]string) {
 		}
 		set := any1(s.r, []string{"deny", "deny", "alert"})
 		mode := any1(s.r, []string{"", "", ", undecided: deny"})
+		if s.hook == event.HookExec && s.r.IntN(4) == 0 {
+			mode = ", undecided: hold"
+		}
 		if set == "deny" && s.r.IntN(4) == 0 {
 			mode += ", mode: audit"
 		}
 		if set == "alert" {
 			mode = ""
-		}
-		if held {
-			set, mode = "deny", ", undecided: hold"
 		}
 		fmt.Fprintf(&b, "\n# METADATA\n# custom: {id: %s%s}\n%s contains %q if {\n\t%s\n}\n", id, mode, set, id, strings.Join(body, "\n\t"))
 	}
@@ -85,6 +80,8 @@ func (s *soundness) statement(f event.Field, v string, others []event.Field) str
 		return s.path(in, v, n, not)
 	case event.KindString:
 		return s.word(in, v, n, not)
+	case event.KindDigest:
+		return s.digest(in, n, not)
 	case event.KindEnum:
 		return s.enum(in, n, not)
 	case event.KindInt:
@@ -258,6 +255,8 @@ func (s *soundness) value(f event.Field) any {
 		return s.anyPath()
 	case event.KindString:
 		return any1(s.r, append([]string{""}, soundWords...))
+	case event.KindDigest:
+		return any1(s.r, append([]string{"", strings.Repeat("9", 64)}, soundDigests...))
 	case event.KindInt:
 		n := any1(s.r, soundNums)
 		if s.r.IntN(4) == 0 {
@@ -283,6 +282,24 @@ func (s *soundness) value(f event.Field) any {
 		return m
 	}
 	panic(fmt.Sprintf("input.%s: no value for kind %d", f.Path, f.Kind))
+}
+
+// digest writes a condition on the digest of the file.
+func (s *soundness) digest(in string, n int, not string) string {
+	one := any1(s.r, soundDigests)
+	switch {
+	case n < 3:
+		return fmt.Sprintf("%s%s == %q", not, in, one)
+	case n < 5:
+		return fmt.Sprintf("%s%s in {%q, %q}", not, in, one, any1(s.r, soundDigests))
+	case n < 7:
+		return fmt.Sprintf("%sdata.lists.digests[%s]", not, in)
+	case n < 8:
+		return fmt.Sprintf("%s != \"\"\n\tnot %s in data.lists.sums", in, in)
+	case n < 9:
+		return fmt.Sprintf("%s == \"\"", in)
+	}
+	return fmt.Sprintf("startswith(%s, %q)", in, one[:3])
 }
 
 func (s *soundness) anyPath() string {

@@ -121,6 +121,9 @@ func (e *Enforcer) unanswered(ev *event.Event, reason counter) {
 		}
 	} else {
 		e.counts.add(cntUnchecked)
+		if reason == cntOpenDigest {
+			d.Message = "refused because the digest of the file is not known"
+		}
 	}
 	titleAsMessage(d)
 }

@@ -35,6 +35,7 @@ const (
 	cntOpenQueue
 	cntOpenBehind
 	cntOpenGeneration
+	cntOpenDigest
 	numCounters
 )
 
@@ -68,6 +69,7 @@ var counterNames = [numCounters]string{
 	cntOpenQueue:       "fail_open_queue_full",
 	cntOpenBehind:      "fail_open_pipeline_behind",
 	cntOpenGeneration:  "fail_open_unknown_generation",
+	cntOpenDigest:      "fail_open_digest_unknown",
 }
 
 type counters [numCounters]atomic.Uint64

@@ -10,18 +10,26 @@ import (
 	"example.com/bailiff/policy/ir"
 )
 
-// digestField is what a rule reads that needs to know the content of a program.
-const digestField = "file.sha256"
-
 // digestRules says for each rule on execs whether it needs the file's digest.
 func digestRules(p *ir.Program) []bool {
 	out := make([]bool, len(p.Rules[event.HookExec]))
 	for i := range out {
 		for _, c := range p.Rules[event.HookExec][i].Clauses {
-			out[i] = out[i] || slices.Contains(c.Reads, digestField)
+			out[i] = out[i] || c.ReadsDigest()
 		}
 	}
 	return out
+}
+
+// blind reports whether some rule on an exec cannot be decided by anybody: it reads
+// the file's digest, which neither kernel nor gate could compute.
+func (in *installed) blind(ev *event.Event) bool {
+	if ev.Hook != event.HookExec || ev.File == nil || ev.File.SHA256 != "" || !slices.Contains(in.digested, true) {
+		return false
+	}
+	k := ir.KeyOf(ev)
+	rules := in.program.Rules[event.HookExec]
+	return slices.ContainsFunc(rules, func(r ir.Rule) bool { return r.Blind(k) })
 }
 
 // digestKey is the key of an answer that may rest on the content: what the

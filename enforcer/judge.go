@@ -62,7 +62,7 @@ func (e *Enforcer) plan(ev *event.Event) *task {
 		return e.submit(e.recheck, ev, t)
 	}
 	key, ok := in.policy.KeyOf(ev)
-	if !ok || len(in.weak[ev.Hook.Package()]) > 0 {
+	if !ok || len(in.weak[ev.Hook.Package()]) > 0 || in.blind(ev) {
 		e.counts.add(cntUncacheable)
 		return e.submit(e.judge, ev, t)
 	}
@@ -169,6 +169,10 @@ func (e *Enforcer) evaluate(ctx context.Context, t *task) {
 	}
 	if whole.Verdict == event.VerdictNone {
 		whole.Verdict = event.VerdictAllow
+	}
+	if t.ev.Decision.Undecided && whole.Verdict == event.VerdictAllow && t.in.blind(&t.ev) {
+		e.fail(t, cntOpenDigest) // the others allow it, which is no answer
+		return
 	}
 	part, ok := t.in.deferredPart(t.ev.Hook, &whole)
 	if !ok {

@@ -58,13 +58,15 @@ func (a *Archive) lower(ctx context.Context, ahead Ahead, src lower.Source, rule
 	if _, err := ahead.Did(ctx, StepLower); err != nil {
 		return nil, err
 	}
-	if l := ahead.Lowered(); l != nil && l.of(rules, revision) {
+	target := a.target()
+	// The other process takes the kernel to have digests.
+	if l := ahead.Lowered(); l != nil && target.Digests && l.of(rules, revision) {
 		if err := l.Program.Validate(); err != nil {
 			return nil, fmt.Errorf("take over what was lowered: %w", err)
 		}
 		return l, nil
 	}
-	program, deferred, err := lower.Lower(ctx, src, rules, a.options.target())
+	program, deferred, err := lower.Lower(ctx, src, rules, target)
 	if err != nil {
 		return nil, fmt.Errorf("lower bundle: %w", err)
 	}

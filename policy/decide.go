@@ -55,7 +55,8 @@ func (p *Policy) allow() event.Decision {
 	return event.Decision{Verdict: event.VerdictAllow, Revision: p.program.Revision}
 }
 
-// open lists the rules of a kind whose lowered form may hold for an event.
+// open lists the rules of a kind whose lowered form may hold for an event; without
+// those that read a digest which nobody knows: OPA would find "" in its place.
 func (p *Policy) open(e *event.Event, kind func(*ir.Rule) bool) []int {
 	key := ir.KeyOf(e)
 	rules := p.program.Rules[e.Hook.Package()]
@@ -69,7 +70,7 @@ func (p *Policy) open(e *event.Event, kind func(*ir.Rule) bool) []int {
 		if !kind(&rules[i]) {
 			continue
 		}
-		if certain, maybe := rules[i].Holds(key); certain || maybe {
+		if certain, maybe := rules[i].Holds(key); (certain || maybe) && !rules[i].Blind(key) {
 			out = append(out, i)
 		}
 	}

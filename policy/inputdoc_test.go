@@ -146,7 +146,7 @@ func hooksOf(f event.Field) string {
 }
 
 func kindName(k event.Kind) string {
-	return []string{"string", "path", "number", "flags", "list of paths", "list of strings", "object of strings", "names", "name"}[k]
+	return []string{"string", "path", "number", "flags", "list of paths", "list of strings", "object of strings", "names", "name", "digest"}[k]
 }
 
 func kernelTests(f event.Field, t lower.Target) string {

@@ -23,6 +23,9 @@ type Options struct {
 	Keys   *Keys         // whose signature a bundle must have; nil: none is needed, none is looked at
 	Packs  []Pack        // rules that are added to the bundle
 	Target *lower.Target // what the backend can run; nil means lower.DefaultTarget
+	// NoDigests is asked, when rules mention digests, whether the kernel computes
+	// none, whatever Target says; nil: nobody is.
+	NoDigests func() bool
 }
 
 // Report is what a successful load has to say.
@@ -37,11 +40,16 @@ type Report struct {
 	Lower    time.Duration `json:"lower_ns"`
 }
 
-func (o Options) target() lower.Target {
-	if o.Target != nil {
-		return *o.Target
+// target is what the rules of a bundle are lowered for.
+func (a *Archive) target() lower.Target {
+	t := lower.DefaultTarget()
+	if a.options.Target != nil {
+		t = *a.options.Target
 	}
-	return lower.DefaultTarget()
+	if t.Digests && a.options.NoDigests != nil && a.files.mention("sha256") && a.options.NoDigests() {
+		t = t.WithoutDigests()
+	}
+	return t
 }
 
 // Compile compiles and lowers the bundle. It is refused whole: the error is an

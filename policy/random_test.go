@@ -21,6 +21,7 @@ func oneOf(r *rand.Rand, l ...string) string { return l[r.Intn(len(l))] }
 
 var somePaths = []string{"/bin/sh", "/bin/bash", "/tmp/a", "/usr/bin/nc", "/tmp/d/x.so", "/usr/lib/b.so", "/a"}
 var someNames = []string{"bash", "sh", "a", "x.so", "nc", ""}
+var someDigests = []string{strings.Repeat("a", 64), strings.Repeat("0", 63) + "f", strings.Repeat("ab", 32)}
 var someDirs = []string{"/tmp/", "/bin/", "/usr/", "/", "/usr/b", "/tmp", "b", ""}
 
 func (g *author) str() string {
@@ -88,6 +89,27 @@ func (g *author) flagTest() string {
 	return fmt.Sprintf("%q in %s", name, list)
 }
 
+// digestTest writes a test of the file's digest.
+func (g *author) digestTest() string {
+	const field = "input.file.sha256"
+	one := fmt.Sprintf("%q", oneOf(g.r, append([]string{"", "ABCD"}, someDigests...)...))
+	switch g.r.Intn(7) {
+	case 0:
+		return field + " == " + one
+	case 1:
+		return field + " != " + one
+	case 2:
+		return fmt.Sprintf("%s in {%s, %q}", field, one, oneOf(g.r, someDigests...))
+	case 3:
+		return fmt.Sprintf("data.lists.digests[%s]", field)
+	case 4:
+		return fmt.Sprintf("data.lists.info[%s].sev > %d", field, g.r.Intn(10))
+	case 5:
+		return fmt.Sprintf("startswith(%s, %q)", field, oneOf(g.r, "a", "", "ab"))
+	}
+	return field + " in data.lists.digestlist"
+}
+
 // textTest writes a test of arguments or of the environment.
 func (g *author) textTest() string {
 	g.n++
@@ -118,7 +140,7 @@ func (g *author) textTest() string {
 
 func (g *author) atom() string {
 	cmp := oneOf(g.r, "==", "!=", "<", "<=", ">", ">=")
-	switch g.r.Intn(28) {
+	switch g.r.Intn(30) {
 	case 0, 1:
 		return g.strField() + " == " + g.str()
 	case 2:
@@ -149,6 +171,8 @@ func (g *author) atom() string {
 		return fmt.Sprintf("count(input.args) %s %s", cmp, g.num())
 	case 24, 25, 26:
 		return g.textTest()
+	case 27, 28:
+		return g.digestTest()
 	case 17:
 		return fmt.Sprintf("strings.any_prefix_match(%s, data.lists.dirs)", g.strField())
 	case 18:
@@ -269,4 +293,5 @@ func (g *author) policy(hook string) string {
 
 const randomData = `{"bailiff": {"identities": {"shadow": ["/etc/shadow", "/etc/gshadow"], "hosts": ["/etc/hosts"]}}, "lists": {"paths": ["/bin/sh", "/tmp/a", "/usr/bin/nc"], "dirs": ["/tmp/", "/bin/", "/usr/b"],
  "obj": {"/bin/sh": true, "bash": true, "/tmp/a": false},
- "info": {"/bin/bash": {"sev": 8}, "sh": {"sev": 2}, "/tmp/a": {"sev": 5}}}}`
+ "digests": {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": true, "abababababababababababababababababababababababababababababababab": true}, "digestlist": ["abababababababababababababababababababababababababababababababab", "000000000000000000000000000000000000000000000000000000000000000f", "AB"],
+ "info": {"000000000000000000000000000000000000000000000000000000000000000f": {"sev": 6}, "/bin/bash": {"sev": 8}, "sh": {"sev": 2}, "/tmp/a": {"sev": 5}}}}`

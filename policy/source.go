@@ -67,6 +67,12 @@ func (f *files) WithPathFormat(bundle.PathFormat) bundle.DirectoryLoader { retur
 func (f *files) WithSizeLimitBytes(int64) bundle.DirectoryLoader         { return f }
 func (f *files) WithFollowSymlinks(bool) bundle.DirectoryLoader          { return f }
 
+// mention reports whether a word stands somewhere in the bundle or its packs.
+func (f *files) mention(word string) bool {
+	has := func(e entry) bool { return bytes.Contains(e.data, []byte(word)) }
+	return slices.ContainsFunc(f.entries, has) || slices.ContainsFunc(f.quoted, has)
+}
+
 // sum is a digest over names and contents.
 func (f *files) sum() [sha256.Size]byte {
 	h := sha256.New()

@@ -19,10 +19,11 @@ import (
 // bundles is where the agent's policies come from, and what has to be told
 // about that once the agent runs.
 type bundles struct {
-	from  *sources.Source    // nil: the embedded rules
-	pace  *pacer             // of the collector, while one is loaded
-	packs []policy.Pack      // added to whatever bundle it is
-	next  *sources.Candidate // is about to come into force at the start
+	from      *sources.Source    // nil: the embedded rules
+	pace      *pacer             // of the collector, while one is loaded
+	packs     []policy.Pack      // added to whatever bundle it is
+	noDigests func() bool        // this kernel computes none
+	next      *sources.Candidate // is about to come into force at the start
 
 	// fallback says that no bundle was to be had at the start: the embedded
 	// rules are in force, in audit mode. wanted are the modes that were asked for;
@@ -108,12 +109,12 @@ func (b *bundles) fallBack(ctx context.Context, problem error) (*policy.Policy, 
 	if p, r, err := b.builtIn(ctx); err == nil {
 		return p, r, nil
 	}
-	return policy.LoadFS(ctx, rules.FS, policy.Options{})
+	return policy.LoadFS(ctx, rules.FS, policy.Options{NoDigests: b.noDigests})
 }
 
 // builtIn loads the embedded rules.
 func (b *bundles) builtIn(ctx context.Context) (*policy.Policy, *policy.Report, error) {
-	return policy.LoadFS(ctx, rules.FS, policy.Options{Packs: b.packs})
+	return policy.LoadFS(ctx, rules.FS, policy.Options{Packs: b.packs, NoDigests: b.noDigests})
 }
 
 // bootRetry is the time between two attempts to get a first bundle.

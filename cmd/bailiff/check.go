@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) checkCmd() *cobra.Command {
-	var requireLowered bool
+	var requireLowered, noDigests bool
 	var packNames []string
 	c := &cobra.Command{
 		Use:   "check [BUNDLE]",
@@ -27,7 +27,7 @@ neither root nor an agent. Exit code 1: the agent would refuse the bundle.`,
 				return err
 			}
 			src := sourceArg(args)
-			p, r, err := src.load(c.Context(), packs...)
+			p, r, err := src.loadFor(c.Context(), targetWith(!noDigests), packs...)
 			if err != nil {
 				return a.checkFailed(src, err)
 			}
@@ -45,6 +45,7 @@ neither root nor an agent. Exit code 1: the agent would refuse the bundle.`,
 		},
 	}
 	packsFlag(c.Flags(), &packNames)
+	digestsFlag(c.Flags(), &noDigests)
 	c.Flags().BoolVar(&requireLowered, "require-lowered", false, "fail if a rule is not decided wholly by the kernel")
 	return c
 }

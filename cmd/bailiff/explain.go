@@ -17,7 +17,7 @@ import (
 func (a *app) explainCmd() *cobra.Command {
 	var rule, from string
 	var packNames []string
-	var clauses, running bool
+	var clauses, running, noDigests bool
 	var ev eventFlags
 	c := &cobra.Command{
 		Use:   "explain [BUNDLE]",
@@ -59,7 +59,7 @@ rules.`,
 			case ev.which == "" && (ev.run != "" || ev.from != "" || ev.noPrompt):
 				return usageError{errors.New("--from, --run and --no-prompt go with --event")}
 			}
-			p, _, err := src.load(c.Context(), packs...)
+			p, _, err := src.loadFor(c.Context(), targetWith(!noDigests), packs...)
 			if err != nil {
 				return err
 			}
@@ -87,6 +87,7 @@ rules.`,
 		},
 	}
 	packsFlag(c.Flags(), &packNames)
+	digestsFlag(c.Flags(), &noDigests)
 	c.Flags().StringVar(&rule, "rule", "", "only the rule with this id")
 	c.Flags().StringVar(&from, "recorded", "", "count over recorded acts what reaches OPA: a spool directory, a file of JSON lines, or - for standard input")
 	c.Flags().BoolVar(&clauses, "clauses", false, "also the conditions that the kernel tests (text output)")

@@ -93,6 +93,9 @@ func (a *agent) lockouts(ctx context.Context, p *policy.Policy, m event.Modes) (
 		audit[placeOf(&r.Rule)] = r.Audit
 	}
 	acts := slices.DeleteFunc(lockout.Acts(own), func(act lockout.Act) bool { return a.spared(act.Event) })
+	if readDigests(p.Program()) {
+		addDigests(acts)
+	}
 	return lockout.Check(ctx, p, acts, func(r *event.RuleRef, cgroup string) bool {
 		if all := m; all.All == event.ModeEnforce {
 			all.Share = 0 // today's share may be tomorrow's all

@@ -30,7 +30,8 @@ type policyConfig struct {
 	LongPoll      time.Duration  `yaml:"long_poll"`
 	Limits        limitsConfig   `yaml:"limits"`
 
-	keyFlags []string
+	keyFlags  []string
+	noDigests func() bool // this kernel computes none; nil: nobody knows
 }
 
 type keyConfig struct {
@@ -144,7 +145,7 @@ func (p *policyConfig) open(bundle string, packs []policy.Pack, pace *pacer, log
 		long = -1
 	}
 	s, err := sources.New(sources.Options{
-		Address: bundle, Policy: policy.Options{Limits: limits, Keys: keys, Packs: packs}, State: state, AllowRollback: p.AllowRollback,
+		Address: bundle, Policy: policy.Options{Limits: limits, Keys: keys, Packs: packs, NoDigests: p.noDigests}, State: state, AllowRollback: p.AllowRollback,
 		Try: t.try, Loading: pace.begin, CompileTime: l.CompileTime, Log: log,
 		Remote: sources.Remoting{CA: p.CA, Cert: p.Cert, Key: p.Key, TokenFile: p.TokenFile, Service: p.Service,
 			MinDelay: p.MinDelay, MaxDelay: p.MaxDelay, LongPoll: long},

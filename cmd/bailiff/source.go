@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"example.com/bailiff/policy"
+	"example.com/bailiff/policy/lower"
 	"example.com/bailiff/rules"
 )
 
@@ -21,10 +22,15 @@ func (s source) String() string {
 }
 
 func (s source) load(ctx context.Context, packs ...policy.Pack) (*policy.Policy, *policy.Report, error) {
+	return s.loadFor(ctx, lower.DefaultTarget(), packs...)
+}
+
+// loadFor is load for a certain kernel.
+func (s source) loadFor(ctx context.Context, t lower.Target, packs ...policy.Pack) (*policy.Policy, *policy.Report, error) {
 	if s == "" {
-		return policy.LoadFS(ctx, rules.FS, policy.Options{Packs: packs})
+		return policy.LoadFS(ctx, rules.FS, policy.Options{Packs: packs, Target: &t})
 	}
-	return policy.Load(ctx, string(s), policy.Options{Packs: packs})
+	return policy.Load(ctx, string(s), policy.Options{Packs: packs, Target: &t})
 }
 
 func sourceArg(args []string) source {

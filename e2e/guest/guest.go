@@ -30,6 +30,9 @@ type Machine struct {
 	// each run.
 	ICount bool
 	Memory int // MiB; 0 means 1024
+	// Disk adds an empty ext4 filesystem of a few megabytes, on the device that the
+	// guest knows as DiskDevice: all else that it has is in memory.
+	Disk bool
 	// Root is a root filesystem with systemd (Debian.Root). It is booted as a
 	// machine is, and the script runs when it is up.
 	Root string
@@ -67,13 +70,21 @@ func (m *Machine) Run(ctx context.Context, line func(string)) (*Output, error) {
 	if err := m.initramfs(initrd); err != nil {
 		return nil, err
 	}
+	args := m.args(initrd)
+	if m.Disk {
+		disk := filepath.Join(dir, "disk")
+		if err := makeDisk(ctx, disk); err != nil {
+			return nil, err
+		}
+		args = append(args, "-drive", "if=none,id=disk,format=raw,file="+disk, "-device", "nvme,drive=disk,serial=disk")
+	}
 	// The second serial port is a pipe: QEMU opens it by its name in /dev/fd.
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	cmd := exec.CommandContext(ctx, qemu, m.args(initrd)...)
+	cmd := exec.CommandContext(ctx, qemu, args...)
 	cmd.ExtraFiles = []*os.File{w}
 	var console tail
 	cmd.Stdout, cmd.Stderr = &console, &console

@@ -45,13 +45,25 @@ func (r Release) Kernel(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%w (%s): %w", ErrNoKernel, r.Meta, err)
 	}
 	image := filepath.Join(cache, pkg, "vmlinuz")
-	if _, err := os.Stat(image); err == nil {
+	_, missing := os.Stat(image)
+	_, noXZ := exec.LookPath("xz") // modules are packed with it
+	if missing == nil && (noXZ != nil || Overlay(image) != "") {
 		return image, nil
 	}
-	if err := fetch(ctx, pkg, image); err != nil {
+	if err := fetch(ctx, pkg, image); err != nil && missing != nil {
 		return "", fmt.Errorf("%w (%s): %w", ErrNoKernel, pkg, err)
 	}
 	return image, nil
+}
+
+// Overlay returns the kernel module for overlayfs that belongs to a boot image, the
+// one that its guests can load; "" if it is not there.
+func Overlay(image string) string {
+	module := filepath.Join(filepath.Dir(image), "overlay.ko")
+	if _, err := os.Stat(module); err != nil {
+		return ""
+	}
+	return module
 }
 
 // pattern matches the cache directories of the series and of no other.
@@ -73,7 +85,8 @@ func (r Release) resolve(ctx context.Context) (string, error) {
 }
 
 // fetch downloads and unpacks a package next to image and keeps its boot image
-// only; the last step is a rename, so that a half fetched kernel is never used.
+// and the module for overlayfs only; the last step is a rename, so that a half
+// fetched kernel is never used.
 func fetch(ctx context.Context, pkg, image string) error {
 	dir := filepath.Dir(image)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -98,7 +111,25 @@ func fetch(ctx context.Context, pkg, image string) error {
 	if len(images) != 1 {
 		return fmt.Errorf("unpack %s: %d boot images, want one", pkg, len(images))
 	}
+	if err := keepOverlay(ctx, tmp, dir); err != nil && !errors.Is(err, exec.ErrNotFound) {
+		return err
+	}
 	return os.Rename(images[0], image)
+}
+
+// keepOverlay takes the module for overlayfs out of an unpacked package.
+func keepOverlay(ctx context.Context, tmp, dir string) error {
+	modules, _ := filepath.Glob(filepath.Join(tmp, "tree", "lib", "modules", "*", "kernel", "fs", "overlayfs", "overlay.ko*"))
+	if len(modules) != 1 {
+		return fmt.Errorf("unpack kernel: %d modules for overlayfs, want one", len(modules))
+	}
+	if strings.HasSuffix(modules[0], ".xz") {
+		if err := runIn(ctx, tmp, "xz", "-d", modules[0]); err != nil {
+			return err
+		}
+		modules[0] = strings.TrimSuffix(modules[0], ".xz")
+	}
+	return os.Rename(modules[0], filepath.Join(dir, "overlay.ko"))
 }
 
 func runIn(ctx context.Context, dir, name string, args ...string) error {

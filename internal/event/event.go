@@ -62,7 +62,7 @@ type File struct {
 	Traits  []string `json:"traits,omitempty"`
 	// Identities are the names that the policy gives this file in data.bailiff.identities, sorted.
 	Identities []string `json:"identities,omitempty"`
-	// SHA256 of the content, lower-case hex, as the gate judged it; "" if no rule
+	// SHA256 of the content, lower-case hex, as kernel or gate judged it; "" if no rule
 	// asked for it or it could not be had.
 	SHA256 string `json:"sha256,omitempty"`
 }

@@ -15,6 +15,7 @@ const (
 	KindMap                // an object of strings
 	KindNames              // a list out of the names that the policy gives in data.bailiff.identities
 	KindEnum               // one of Field.Bits, its index in the kernel
+	KindDigest             // 64 lower-case hex digits, or "" where it is not known; a class of digests in the kernel
 )
 
 // Trust says who can write a field's value.
@@ -81,6 +82,7 @@ const (
 	FieldTargetTraits
 	FieldArgs
 	FieldEnv
+	FieldSHA256
 	NumFields
 )
 
@@ -108,7 +110,8 @@ func (f Field) In(h Hook) bool {
 // only the hook reads.
 var NotAtGate = []string{"args", "env", "cwd", "script", "process.cgroup.execs_per_second"}
 
-// OnlyAtGate lists the fields that are known only while an exec is held.
+// OnlyAtGate lists the fields that are known only while an exec is held, unless
+// the kernel computes digests.
 var OnlyAtGate = []string{"file.sha256"}
 
 // OpenFlags are the bits of input.open.flags.
@@ -189,7 +192,7 @@ var Fields = []Field{
 	{"file.dir.mode", KindInt, FieldDirMode, PartObject, TrustKernel, withFile, nil, "st_mode of the directory that holds the file."},
 	{"file.dir.uid", KindInt, FieldDirUID, PartObject, TrustKernel, withFile, nil, "Owner of the directory that holds the file."},
 
-	{"file.sha256", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "SHA-256 of the content that is executed, lower-case hex; only for rules that are held (undecided: hold). The agent reads the file while the exec waits, and keeps writers out until it has begun."},
+	{"file.sha256", KindDigest, FieldSHA256, PartObject, TrustKernel, onExec, nil, "SHA-256 of the content that is executed, lower-case hex. The kernel computes it where it can (IMA, and the LSM backend: see `bailiff doctor`). Elsewhere it is only for rules that are held (undecided: hold): the agent reads the file while the exec waits, and keeps writers out until it has begun. \"\" if it is not known."},
 
 	{"args", KindList, FieldArgs, PartCommit, TrustProcess, onExec, nil, "Argument vector of the new image; known after the point of no return."},
 	{"env", KindMap, FieldEnv, PartCommit, TrustProcess, onExec, nil, "The selected environment variables of the new image."},

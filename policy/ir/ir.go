@@ -121,6 +121,9 @@ type Key struct {
 	// ArgsCut and EnvCut say that there may be more than is known. A test that
 	// does not hold for what is known then counts as met whichever way it is put.
 	ArgsCut, EnvCut bool
+	// NoDigest says that the digest of the file is not known. A test that does not
+	// hold for "" then counts as met whichever way it is put.
+	NoDigest bool
 }
 
 // Result is the answer for one key.
@@ -210,6 +213,9 @@ func (c *Cond) Holds(k *Key) bool {
 
 // cut: more may be there than the test has seen.
 func (c *Cond) cut(k *Key) bool {
+	if c.Field == event.FieldSHA256 {
+		return k.NoDigest
+	}
 	return c.IsText() && (c.Field == event.FieldArgs && k.ArgsCut || c.Field == event.FieldEnv && k.EnvCut)
 }
 
@@ -222,6 +228,22 @@ func (c *Cond) IsText() bool {
 // the new image is in place: its arguments and environment.
 func (c *Clause) AtCommit() bool {
 	return slices.ContainsFunc(c.When, func(w Cond) bool { return event.FieldByID(w.Field).Part == event.PartCommit })
+}
+
+// Blind reports whether nobody can say, for want of the file's digest, if the rule
+// holds: it may, and reads the digest.
+func (r *Rule) Blind(k *Key) bool {
+	if certain, maybe := r.Holds(k); !k.NoDigest || certain || !maybe {
+		return false
+	}
+	return slices.ContainsFunc(r.Clauses, func(c Clause) bool { return c.ReadsDigest() && c.Holds(k) })
+}
+
+// ReadsDigest reports whether the clause rests on the digest of the file: by a
+// condition, or in what was dropped from it.
+func (c *Clause) ReadsDigest() bool {
+	return slices.Contains(c.Reads, event.FieldByID(event.FieldSHA256).Path) ||
+		slices.ContainsFunc(c.When, func(w Cond) bool { return w.Field == event.FieldSHA256 })
 }
 
 // leans: the clause holds only because something was cut.

@@ -30,6 +30,7 @@ func KeyOf(e *event.Event) *Key {
 	k.Num[event.FieldHook] = uint64(e.Hook)
 	switch e.Hook {
 	case event.HookExec:
+		k.NoDigest = e.File != nil && e.File.SHA256 == ""
 		k.Num[event.FieldExecRate] = e.CgroupRate
 		k.Num[event.FieldStdio] = event.FlagMask(event.Stdio, p.Stdio)
 		if x := e.Exec; x != nil {
@@ -52,6 +53,9 @@ func KeyOf(e *event.Event) *Key {
 	}
 	if e.Hook != event.HookFork && e.File != nil {
 		k.object(e.File)
+		if e.Hook == event.HookExec {
+			k.Str[event.FieldSHA256] = []string{e.File.SHA256}
+		}
 		k.Num[event.FieldFileAge] = e.FileAge
 	}
 	return k

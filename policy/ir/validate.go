@@ -124,6 +124,10 @@ func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) er
 		if len(c.Strs) > 0 || len(c.Nums) == 0 || c.Nums[len(c.Nums)-1] >= uint64(len(f.Bits)) {
 			return bad("wants numbers of names")
 		}
+	case f.Kind == event.KindDigest:
+		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool { return s != "" && !IsDigest(s) }) {
+			return bad("wants digests")
+		}
 	case f.Kind == event.KindString:
 		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool { return strings.Contains(s, "/") }) {
 			return bad("wants names")
@@ -132,6 +136,11 @@ func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) er
 		return bad("is no test of this kind of field")
 	}
 	return nil
+}
+
+// IsDigest reports whether s is a SHA-256 as events have it: 64 lower-case hex digits.
+func IsDigest(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 func sortedUnique[T string | uint64](l []T) bool {

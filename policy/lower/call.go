@@ -91,7 +91,7 @@ func (t *translator) memberOfConstant(e *ast.Expr, x *ast.Term, coll ast.Value) 
 		return constant(false), true
 	}
 	switch f.Kind {
-	case event.KindString, event.KindPath, event.KindPaths, event.KindEnum:
+	case event.KindString, event.KindPath, event.KindPaths, event.KindEnum, event.KindDigest:
 		return t.strings(e, ir.OpIn, f, v.strs...), true
 	case event.KindInt:
 		if !t.target.holds(f, ir.OpIn) {
@@ -106,7 +106,7 @@ func (t *translator) memberOfConstant(e *ast.Expr, x *ast.Term, coll ast.Value) 
 func (t *translator) constantIn(e *ast.Expr, x ast.Value, f event.Field) formula {
 	s, ok := x.(ast.String)
 	switch f.Kind {
-	case event.KindString, event.KindPath, event.KindInt, event.KindEnum:
+	case event.KindString, event.KindPath, event.KindInt, event.KindEnum, event.KindDigest:
 		return constant(false) // not a collection
 	case event.KindFlags:
 		if !ok {

@@ -108,7 +108,7 @@ func (t *translator) compareConstant(e *ast.Expr, op string, a *ast.Term, b ast.
 // by Rego's order of types, whatever the value.
 func (t *translator) compareField(e *ast.Expr, op string, f event.Field, b ast.Value) formula {
 	switch f.Kind {
-	case event.KindString, event.KindPath, event.KindEnum:
+	case event.KindString, event.KindPath, event.KindEnum, event.KindDigest:
 		s, ok := b.(ast.String)
 		switch {
 		case !ok:

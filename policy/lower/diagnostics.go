@@ -35,6 +35,8 @@ const (
 	CodeNotHeld       Code = "L030"
 	CodeOnlyHeld      Code = "L031"
 	CodeText          Code = "L032"
+	CodeDigest        Code = "L033"
+	CodeOnlySome      Code = "L034"
 )
 
 // Codes lists every code, for the documentation and its test.
@@ -42,7 +44,7 @@ func Codes() []Code {
 	return []Code{CodeAlways, CodeNever, CodeUnknownFlag, CodeAlternatives, CodeHookFull, CodeUntrusted,
 		CodeUserField, CodeTime, CodeWith, CodeEvery, CodeJoined, CodeHelper, CodeBuiltin, CodeRegex, CodeGlob,
 		CodePrefix, CodeContains, CodeSuffix, CodeNamePrefix, CodeOrder, CodeTwoFields, CodeList,
-		CodePathConstant, CodeStatement, CodeScan, CodeComprehension, CodeNotHeld, CodeOnlyHeld, CodeText}
+		CodePathConstant, CodeStatement, CodeScan, CodeComprehension, CodeNotHeld, CodeOnlyHeld, CodeText, CodeDigest, CodeOnlySome}
 }
 
 // hints says what to write instead, where there is one answer for the code.
@@ -68,6 +70,8 @@ var hints = map[Code]string{
 	CodePathConstant:  "write the absolute, clean path: one slash between names, no . or .., no slash at the end",
 	CodeScan:          "make it an object keyed by the value and write data.list[input.field]",
 	CodeOnlyHeld:      "annotate a deny rule with custom: {undecided: hold}, and do not read args, env, cwd or script in it",
+	CodeDigest:        "write the 64 hex digits of sha256sum, in lower case, and compare with == or in",
+	CodeOnlySome:      "annotate a deny rule with custom: {undecided: hold}: where the kernel computes no digests the exec waits for the agent to do it",
 	CodeText:          "compare with ==, in, startswith, endswith or contains; alternatives are a set",
 	CodeNotHeld:       "split the rule: hold what rests on the file and the caller; what is left is judged when the new image is in place",
 	CodeComprehension: "write the condition with some ... in, or not",

@@ -19,6 +19,9 @@ func Lower(ctx context.Context, src Source, rules []Rule, t Target) (*ir.Program
 	if err != nil {
 		return nil, nil, err
 	}
+	if !t.Digests {
+		t = t.WithoutDigests()
+	}
 	t.Fields = withNames(t.Fields, src.Identities)
 	l := &lowerer{Source: src, target: t, big: big, vars: map[string]bool{}, zero: constants(t.Fields)}
 	p := &ir.Program{Rules: map[event.Hook][]ir.Rule{}, Identities: src.Identities}
@@ -72,7 +75,11 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 	if r.Hold && !out.Hold {
 		deferred = append(deferred, whole(&r, CodeNotHeld, Warn, fmt.Sprintf("no exec can be held for it: %s not known when the file is opened", are(unknown))))
 	}
-	if only := reads(&out, event.OnlyAtGate); len(only) > 0 && !out.Held() {
+	switch only := reads(&out, event.OnlyAtGate); {
+	case len(only) == 0 || out.Held():
+	case l.target.Digests:
+		deferred = append(deferred, whole(&r, CodeOnlySome, Warn, fmt.Sprintf("%s known only where the kernel computes it, and no exec is held for this rule: elsewhere the bundle is refused", are(only))))
+	default:
 		deferred = append(deferred, whole(&r, CodeOnlyHeld, Error, fmt.Sprintf("%s known only while an exec is held, and none is for this rule", are(only))))
 	}
 	if r.Verdict == event.VerdictDeny && t.untrusted(r.Rego.Body) {

@@ -16,6 +16,8 @@ import (
 // paths, against constants: it holds if it does for one of them.
 func (t *translator) strings(e *ast.Expr, op ir.Op, f event.Field, vals ...string) formula {
 	switch {
+	case f.Kind == event.KindDigest:
+		return t.digest(e, op, f, vals)
 	case f.ID == event.FieldNone || f.Part == event.PartUser:
 		return t.notHeld(e, f)
 	case f.Kind == event.KindEnum:

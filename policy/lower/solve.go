@@ -110,7 +110,7 @@ func (t *translator) solvable(b ast.Body) (*problem, bool) {
 	}
 	_, isField := t.field(p.ref)
 	switch p.field.Kind {
-	case event.KindString, event.KindPath, event.KindInt, event.KindEnum:
+	case event.KindString, event.KindPath, event.KindInt, event.KindEnum, event.KindDigest:
 		return p, isField
 	case event.KindPaths, event.KindFlags, event.KindList:
 		// The element's variable must say nothing but "some element".

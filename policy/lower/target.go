@@ -13,6 +13,9 @@ type Target struct {
 	Fields []event.Field
 	Ops    map[event.Kind][]ir.Op // tests on fields of that kind that have an ID
 	Limits Limits
+	// Digests says that the kernel computes the digest of what is executed. Where
+	// it does not, only the gate knows it.
+	Digests bool
 }
 
 // Limits bounds a lowered program.
@@ -26,7 +29,8 @@ type Limits struct {
 	BigData        int // entries above which a data document is not unrolled
 }
 
-// DefaultTarget is the kernel side of this repository.
+// DefaultTarget is the kernel side of this repository, on a kernel that has all
+// that it can make use of.
 func DefaultTarget() Target {
 	return Target{
 		Fields: event.Fields,
@@ -38,11 +42,24 @@ func DefaultTarget() Target {
 			event.KindFlags:  {ir.OpMaskAny},
 			event.KindNames:  {ir.OpIn},
 			event.KindEnum:   {ir.OpIn},
+			event.KindDigest: {ir.OpIn},
 			event.KindList:   {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpLess},
 			event.KindMap:    {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains},
 		},
-		Limits: Limits{ClausesPerRule: 64, ClausesPerHook: 4096, SuffixBytes: 24, TextBytes: 2048, ArgIndex: 15, Residuals: 256, BigData: 256},
+		Digests: true,
+		Limits:  Limits{ClausesPerRule: 64, ClausesPerHook: 4096, SuffixBytes: 24, TextBytes: 2048, ArgIndex: 15, Residuals: 256, BigData: 256},
 	}
+}
+
+// WithoutDigests is the same where the kernel computes none.
+func (t Target) WithoutDigests() Target {
+	t.Digests, t.Fields = false, slices.Clone(t.Fields)
+	for i := range t.Fields {
+		if slices.Contains(event.OnlyAtGate, t.Fields[i].Path) {
+			t.Fields[i].ID, t.Fields[i].Part = event.FieldNone, event.PartUser
+		}
+	}
+	return t
 }
 
 // field returns the field of that path below input.

@@ -468,7 +468,7 @@ type File struct {
 	DirUid        uint32                 `protobuf:"varint,12,opt,name=dir_uid,json=dirUid,proto3" json:"dir_uid,omitempty"`
 	Traits        []string               `protobuf:"bytes,13,rep,name=traits,proto3" json:"traits,omitempty"`
 	Identities    []string               `protobuf:"bytes,14,rep,name=identities,proto3" json:"identities,omitempty"` // names that the policy gives this file, sorted
-	Sha256        string                 `protobuf:"bytes,20,opt,name=sha256,proto3" json:"sha256,omitempty"`         // of the content, lower-case hex, as the gate judged it; empty if no rule asked
+	Sha256        string                 `protobuf:"bytes,20,opt,name=sha256,proto3" json:"sha256,omitempty"`         // of the content, lower-case hex, as the kernel or the gate judged it; empty if no rule asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
