@@ -94,9 +94,9 @@ static __always_inline void fill_decision(struct record *r, const struct judgeme
 static __always_inline void fill_act(struct record *r, struct proc *p, const struct judgement *j,
 				     const struct object_ref *o)
 {
-	/* What comes before is written whole, sha256 counts only with its flag. */
+	/* What comes before is written whole; what is of execs only they clear. */
 	__builtin_memset(&r->new_exec_id, 0,
-			 __builtin_offsetof(struct record, sha256) -
+			 __builtin_offsetof(struct record, args_total) -
 				 __builtin_offsetof(struct record, new_exec_id));
 	r->time = bpf_ktime_get_boot_ns();
 	fill_subject(&r->subject, p);
@@ -140,11 +140,12 @@ static __always_inline void emit_named(struct proc *p, struct judgement *j, stru
 	f->scratch = 0;
 	f->exe_id = 0;
 	f->path_len = put_name(e->name, d);
-	e->r.flags |= RECORD_NAME_ONLY;
-	e->r.file_age = o->age - 1;
-	if (!o->age) {
+	if (o->age) {
+		e->r.file_age = o->age - 1;
+		e->r.flags |= RECORD_NAME_ONLY;
+	} else {
 		e->r.file_age = changed_at_near(inode);
-		e->r.flags |= RECORD_CHANGED_AT;
+		e->r.flags |= RECORD_NAME_ONLY | RECORD_CHANGED_AT;
 	}
 	e->r.dir_slot = seen_index(at);
 	e->r.dir_number = number;
@@ -185,6 +186,8 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 	__builtin_memset(&e->r.file, 0, sizeof(e->r.file));
 	fill_act(&e->r, p, j, o);
 	if (hook == HOOK_EXEC) {
+		__builtin_memset(&e->r.args_total, 0,
+				 sizeof(e->r) - __builtin_offsetof(struct record, args_total));
 		e->r.stdio = stdio_bits();
 		fill_digest(&e->r, &p->pending.last_digest);
 	}

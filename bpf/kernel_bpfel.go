@@ -349,7 +349,11 @@ type kernelRecord struct {
 	Child       uint32
 	OpenFlags   uint32
 	ExitCode    uint32
+	Bindings    uint32
+	DirSlot     uint32
+	DirNumber   uint32
 	ArgsTotal   uint32
+	Stdio       uint32
 	ArgsOff     uint16
 	ArgsLen     uint16
 	EnvOff      uint16
@@ -362,14 +366,8 @@ type kernelRecord struct {
 	CwdDev      uint32
 	InterpLen   uint32
 	InterpDev   uint32
-	Stdio       uint32
-	Bindings    uint32
-	DirSlot     uint32
-	DirNumber   uint32
-	Pad1        uint32
 	Comm        [16]int8
 	Sha256      [32]uint8
-	_           [4]byte
 }
 
 type kernelScope struct {

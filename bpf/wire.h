@@ -324,8 +324,13 @@ struct record {
 		      * exec: effective user id of the new image */
 	__u32 open_flags;  /* bits of event.OpenFlags */
 	__u32 exit_code;   /* as wait(2) gives it; exec: effective group id of the new image */
-	__u32 args_total;  /* bytes of argv */
-	__u16 args_off;	   /* variable data: offsets after the record */
+	__u32 bindings; /* settings.bindings when it was decided, odd if that changed; 0: it was not */
+	__u32 dir_slot;	  /* open: where the path of the file's directory is kept, and its */
+	__u32 dir_number; /* number there; 0: it has none */
+	/* exec only, from here on */
+	__u32 args_total; /* bytes of argv */
+	__u32 stdio;	  /* bits of event.Stdio */
+	__u16 args_off;	  /* variable data: offsets after the record */
 	__u16 args_len;
 	__u16 env_off;
 	__u16 env_len;
@@ -333,16 +338,11 @@ struct record {
 	__u16 cwd_len;
 	__u16 opened_off;
 	__u16 opened_len;
-	__u32 script_exe; /* exec: exe id of the script that led to file */
+	__u32 script_exe; /* exe id of the script that led to file */
 	__u32 cwd_dev;
-	__u32 interp_len; /* exec: not 0 if the verdict is about a script, which is then file; */
+	__u32 interp_len; /* not 0 if the verdict is about a script, which is then file; */
 	__u32 interp_dev; /* the data begin with the path of its interpreter */
-	__u32 stdio;	  /* exec: bits of event.Stdio */
-	__u32 bindings; /* settings.bindings when it was decided, odd if that changed; 0: it was not */
-	__u32 dir_slot;	  /* open: where the path of the file's directory is kept, and its */
-	__u32 dir_number; /* number there; 0: it has none */
-	__u32 pad1;
-	char comm[16]; /* exec: of the new image */
+	char comm[16];	  /* of the new image */
 	__u8 sha256[32];
 };
 
