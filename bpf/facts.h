@@ -90,6 +90,21 @@ static __always_inline __u32 far_traits(struct task_struct *t)
 			    (BPF_CORE_READ(t, fs, root.dentry) != init_root()));
 }
 
+/* Is an open file a socket? A named socket that is opened as a path is a file. */
+static __always_inline bool is_socket(struct file *f)
+{
+	struct inode *inode;
+
+	if (bpf_rdonly_cast) {
+		f = bpf_rdonly_cast(f, bpf_core_type_id_kernel(struct file));
+		inode = f->f_inode;
+		return (inode->i_mode & S_IFMT) == S_IFSOCK && inode->i_sb->s_magic == SOCKFS_MAGIC;
+	}
+	inode = BPF_CORE_READ(f, f_inode);
+	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFSOCK &&
+	       BPF_CORE_READ(inode, i_sb, s_magic) == SOCKFS_MAGIC;
+}
+
 /* The bits of input.process.stdio, in the order of event.Stdio: what a thread
  * hands to the image that it executes. */
 static __always_inline __u32 stdio_of(struct file **fds, unsigned long *close_on_exec)
@@ -100,16 +115,11 @@ static __always_inline __u32 stdio_of(struct file **fds, unsigned long *close_on
 
 	bpf_probe_read_kernel(&closed, sizeof(closed), close_on_exec);
 	for (int i = 0; i < 3; i++) {
-		struct inode *inode;
 		struct socket *sock;
 		struct sock *sk;
 
-		if (closed >> i & 1 || bpf_probe_read_kernel(&f, sizeof(f), fds + i) || !f)
-			continue;
-		inode = BPF_CORE_READ(f, f_inode);
-		/* A named socket that is opened as a path is a file. */
-		if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFSOCK ||
-		    BPF_CORE_READ(inode, i_sb, s_magic) != SOCKFS_MAGIC)
+		if (closed >> i & 1 || bpf_probe_read_kernel(&f, sizeof(f), fds + i) || !f ||
+		    !is_socket(f))
 			continue;
 		bits |= 1 << i;
 		sock = BPF_CORE_READ(f, private_data);

@@ -56,7 +56,7 @@ static __always_inline __u32 renames_now(void)
 		struct seqcount *s =
 			bpf_rdonly_cast(lock, bpf_core_type_id_kernel(struct seqcount));
 
-		return s->sequence;
+		return *(volatile unsigned int *)&s->sequence;
 	}
 	return bpf_probe_read_kernel(&n, sizeof(n), lock) ? 1 : n;
 }
