@@ -126,7 +126,7 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 		p->gid = cred->gid.val;
 		p->egid = cred->egid.val;
 		p->caps = effective_caps(cred);
-		p->user_ns = (__u64)cred->user_ns;
+		p->user_ns = cred->user_ns->ns.inum;
 		p->cred = (__u64)cred;
 	}
 	p->gen[row_of(h, NUM_JUDGED)] = 0;

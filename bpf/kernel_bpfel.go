@@ -267,10 +267,9 @@ type kernelProc struct {
 	Euid         uint32
 	Gid          uint32
 	Egid         uint32
-	Pad1         uint32
+	UserNs       uint32
 	_            [4]byte
 	Caps         uint64
-	UserNs       uint64
 	Cred         uint64
 	Version      uint64
 	Kept         struct {

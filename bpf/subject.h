@@ -42,10 +42,9 @@ struct proc {
 	/* Vectors of the subject, each of generation gen, for these credentials. */
 	__u32 gen[NUM_JUDGED];
 	__u32 uid, euid, gid, egid;
-	__u32 pad1;
+	__u32 user_ns; /* number of the namespace */
 	__u64 caps;
-	__u64 user_ns; /* address, to compare */
-	__u64 cred;    /* the same; others may come to lie there */
+	__u64 cred;    /* address, to compare; others may come to lie there */
 	__u64 version; /* of the vectors; counts their changes */
 	struct kept kept;
 	/* Addresses, to compare: of the memory that an exec prepares and of the file
@@ -327,7 +326,7 @@ __noinline int seed_current(void)
 static __always_inline bool same_creds(const struct proc *p, const struct cred *c)
 {
 	return p->gid == c->gid.val && p->egid == c->egid.val && p->caps == effective_caps(c) &&
-	       p->user_ns == (__u64)c->user_ns;
+	       p->user_ns == c->user_ns->ns.inum;
 }
 
 /* The current process; NULL for kernel threads and when no storage can be had.
