@@ -79,6 +79,20 @@ func (w *world) run(path string, args ...string) (*os.ProcessState, error) {
 	return cmd.ProcessState, err
 }
 
+// runTest runs one test of this test binary inside the cgroup, with a variable that
+// tells it what it is for.
+func (w *world) runTest(name, variable, value string) {
+	w.t.Helper()
+	self, err := os.Executable()
+	w.must(err)
+	cmd := exec.Command(self, "-test.run", "^"+name+"$")
+	cmd.Env = append(os.Environ(), variable+"="+value)
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(w.dir.Fd())}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 func (w *world) enforce(p *ir.Program) event.Generation {
 	w.t.Helper()
 	gen, err := w.k.Stage(context.Background(), p)

@@ -2,9 +2,7 @@ package bpf
 
 import (
 	"os"
-	"os/exec"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -68,16 +66,7 @@ func TestCredsReused(t *testing.T) {
 			{Field: event.FieldCaps, Op: ir.OpMaskAny, Mask: event.FlagMask(event.Capabilities, []string{"CHOWN"})},
 		}}},
 	}}}})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, "-test.run", "^TestCredsHelper$")
-	cmd.Env = append(os.Environ(), "BAILIFF_TEST_CREDS="+path)
-	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(w.dir.Fd())}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	w.runTest("TestCredsHelper", "BAILIFF_TEST_CREDS", path)
 	for i, ev := range w.events(event.HookOpen, credRounds) {
 		if ev.Decision.Rule == nil {
 			t.Fatalf("open %d: no rule: %+v", i, ev.Decision)

@@ -2,7 +2,6 @@ package bpf
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -57,16 +56,7 @@ func TestOpenKept(t *testing.T) {
 		rule(event.VerdictAlert, "other-secret", "secret", uid(1)),
 		rule(event.VerdictAlert, "root-other", "other", uid(0)),
 	}}})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, "-test.run", "^TestOpenHelper$")
-	cmd.Env = append(os.Environ(), "BAILIFF_TEST_OPEN="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(w.dir.Fd())}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	w.runTest("TestOpenHelper", "BAILIFF_TEST_OPEN", dir)
 	want := []string{
 		"root-secret", "root-secret", "root-other", "root-secret",
 		"other-secret", "other-secret", "other-secret",
