@@ -150,7 +150,10 @@ func progress(series, line string) {
 
 // TestGuestInstructions counts, with the guest's clock counting instructions,
 // what enforcement adds to an open, and prints the figures.
-func TestGuestInstructions(t *testing.T) {
+func TestGuestInstructions(t *testing.T) { measureInGuests(t, "^TestFloor$|^TestInstructions$") }
+
+// measureInGuests runs measurements in a guest for each kernel.
+func measureInGuests(t *testing.T, tests string) {
 	if os.Getenv(envBench) == "" || inGuest() {
 		t.Skip("a measurement: make bench")
 	}
@@ -160,7 +163,7 @@ func TestGuestInstructions(t *testing.T) {
 			env := guestEnv(r)
 			env[envBench] = "1"
 			var s session
-			s.run(t, r, env, "-test.run '^TestFloor$|^TestInstructions$'")
+			s.run(t, r, env, "-test.run '"+tests+"'")
 			for _, part := range s.parts {
 				t.Run(part.name, part.results.Report)
 			}

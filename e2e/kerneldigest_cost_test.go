@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/bailiff/e2e/guest"
 	"example.com/bailiff/e2e/harness"
 	"example.com/bailiff/internal/event"
 )
@@ -80,20 +79,4 @@ func TestDigestCost(t *testing.T) {
 }
 
 // TestGuestDigestCost runs it.
-func TestGuestDigestCost(t *testing.T) {
-	if os.Getenv(envBench) == "" || inGuest() {
-		t.Skip("a measurement: make bench")
-	}
-	for _, r := range guest.Releases() {
-		t.Run(r.Series, func(t *testing.T) {
-			env := guestEnv(r)
-			env[envBench] = "1"
-			var s session
-			s.run(t, r, env, "-test.run '^TestDigestCost$'")
-			for _, part := range s.parts {
-				t.Run(part.name, part.results.Report)
-			}
-			s.check(t)
-		})
-	}
-}
+func TestGuestDigestCost(t *testing.T) { measureInGuests(t, "^TestDigestCost$") }
