@@ -47,7 +47,7 @@ func (k *Kernel) Next(ctx context.Context) (*event.Event, error) {
 }
 
 // counterNames are the names of the kernel's counters, in the order of enum
-// counter in wire.h.
+// counter in counters.h.
 var counterNames = []string{
 	"events_exec", "events_fork", "events_open", "events_exit",
 	"drop_ring_full_exec", "drop_ring_full_fork", "drop_ring_full_open", "drop_ring_full_exit",
