@@ -24,6 +24,7 @@
 #include "files.h"
 #include "facts.h"
 #include "judgement.h"
+#include "vectors.h"
 #include "subject.h"
 #include "decide.h"
 #include "mode.h"

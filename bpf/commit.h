@@ -29,21 +29,35 @@ static __noinline int commit_round(bool first)
 	return 0;
 }
 
-/* Some clause may hold for the file that was judged last, but for its texts:
- * notes which. */
-__noinline int commit_note(const struct proc *p, struct object_ref *o, __u32 exe)
+/* Some clause may hold for the file that was judged last, by the tables of this
+ * generation, but for its texts: notes which. */
+__noinline int commit_note(const struct proc *p, struct object_ref *o, __u32 exe, __u32 generation)
 {
 	const struct hook_conf *hc;
 	struct commit_room *room;
+	struct subject_vec *own;
+	__u32 index, all;
+	struct vec *met;
 	struct slot *s;
-	__u32 index;
+	void *map;
 
 	if (!p || !o)
 		return 0;
-	s = slot_of(p->gen[HOOK_EXEC - 1], &index);
-	if (!s)
+	s = slot_of(generation, &index);
+	if (!s) {
+		/* The rules were exchanged since the file was judged. */
+		count(COUNT_FAIL_OPEN_TABLES);
 		return 0;
-	room = begin_note(&p->vec[HOOK_EXEC - 1], s);
+	}
+	own = vec_at(o->vec);
+	map = bpf_map_lookup_elem(&vecs, &index);
+	all = s->hook[HOOK_EXEC - 1].all_vec;
+	met = map ? bpf_map_lookup_elem(map, &all) : NULL;
+	if (!own || !met)
+		return 0; /* not without tables */
+	room = begin_note(&own->vec, s);
+	if (room && (!o->vec || owner_of(own) != o->vec))
+		room = begin_note(met, s); /* it is lost: what it says counts as met */
 	if (!room)
 		return 0;
 	note_class(room, index, o->place.path);

@@ -46,6 +46,7 @@ enum counter {
 	COUNT_DIGEST_COMPUTED,	/* by IMA */
 	COUNT_DIGEST_KNOWN,	/* the file is what it was when its digest was computed */
 	COUNT_DIGEST_UNKNOWN,	/* an exec for which some rule may need it, but has none */
+	COUNT_VECTOR_LOST,	/* of a subject, by a newer one in its place: made anew */
 	COUNT_MAX,
 };
 

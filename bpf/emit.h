@@ -107,9 +107,11 @@ static __always_inline void fill_act(struct record *r, struct proc *p, const str
 		r->fork_flags = o->target_traits;
 		r->child = o->target;
 		r->new_exec_id = o->target_exec;
-	} else if (j->hook <= HOOK_FORK) {
+	} else if (j->hook == HOOK_FORK) {
 		r->fork_flags = o->clone_flags;
 		r->cgroup_procs = o->procs;
+		r->cgroup_rate = o->rate;
+	} else if (j->hook == HOOK_EXEC) {
 		r->cgroup_rate = o->rate;
 	}
 }

@@ -69,7 +69,7 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	if (settings.digests)
 		digest_end(&p->pending.last_digest);
 	if (o.late)
-		commit_note(p, &o, exe);
+		commit_note(p, &o, exe, j.generation);
 	if (bprm->interp == bprm->filename)
 		p->pending.bindings = j.bindings;
 	else if (p->pending.bindings != j.bindings)
@@ -305,7 +305,7 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 			if (judge(j, t, p, &o, d, inode, HOOK_EXEC))
 				j->flags |= RECORD_COMMIT;
 			if (o.late)
-				commit_note(p, &o, exe);
+				commit_note(p, &o, exe, j->generation);
 			p->pending.age = o.age;
 		}
 		if (settings.commit && !j->blocks && commit_find(bprm->argc, commit_texts()))

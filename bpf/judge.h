@@ -103,21 +103,22 @@ __noinline __u64 ancestors_met(const struct proc *p, __u32 generation, __u32 ind
 	return p->dropped_gen == generation ? bits | p->dropped : bits;
 }
 
-/* Makes the subject's vector for one hook current. Two threads may do it at
- * once: they write the same words, and whoever reads checks the generation
- * afterwards. */
-__noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
+/* Makes the subject's vector for one hook, as it is for this thread, and returns the
+ * reference to it; 0 if there are no tables. Two threads may do it at once: each
+ * makes its own, and the process has one of them. */
+__noinline __u64 refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct slot *s = bpf_map_lookup_elem(&slots, &index);
 	const struct cred *cred = t->cred;
 	struct subject_classes sc = {};
 	const struct hook_conf *hc;
+	struct subject_vec *own;
 	struct vec *out;
-	__u64 c;
+	__u64 c, ref = VEC_NONE;
 
 	if (!s || !p || h >= NUM_JUDGED)
-		return -1;
+		return 0;
 	if (p->uid != cred->uid.val || p->euid != cred->euid.val || p->cred != (__u64)cred ||
 	    !same_creds(p, cred)) {
 		forget_vectors(p);
@@ -129,8 +130,10 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 		p->user_ns = cred->user_ns->ns.inum;
 		p->cred = (__u64)cred;
 	}
-	p->gen[row_of(h, NUM_JUDGED)] = 0;
-	__sync_fetch_and_add(&p->version, 1);
+	*(volatile __u32 *)&p->gen[row_of(h, NUM_JUDGED)] = 0;
+	own = take_vec(p->ref[row_of(h, NUM_JUDGED)], &ref);
+	if (!own)
+		return 0;
 	if (p->class_gen == generation)
 		c = (__u64)p->class.name << 32 | p->class.path;
 	else
@@ -142,9 +145,11 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 	sc.class[2] = c;
 	sc.class[3] = c >> 32;
 	hc = &s->hook[row_of(h, NUM_JUDGED)];
-	out = &p->vec[row_of(h, NUM_JUDGED)];
-	if (subject_paths(out, &sc, index, h))
-		return -1;
+	out = &own->vec;
+	if (subject_paths(out, &sc, index, h)) {
+		give_vec(own, 0);
+		return 0;
+	}
 	for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
 		const struct dim *d = &hc->subject[i];
 		__u64 v;
@@ -160,12 +165,15 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 		}
 		and_id(out, index, number_vec(d, v, index));
 	}
-	/* A thread with other credentials came in between: whoever asks next makes it
-	 * anew. */
-	__sync_fetch_and_add(&p->version, 1);
+	if (!out->sum)
+		ref = VEC_NONE;
+	give_vec(own, ref > VEC_NONE ? ref : 0);
+	*(volatile __u64 *)&p->ref[row_of(h, NUM_JUDGED)] = ref;
+	/* Where a thread with other credentials came in between whoever asks next makes
+	 * it anew. */
 	if (p->cred == (__u64)cred)
-		p->gen[row_of(h, NUM_JUDGED)] = generation;
-	return 0;
+		*(volatile __u32 *)&p->gen[row_of(h, NUM_JUDGED)] = generation;
+	return ref;
 }
 
 __noinline __u64 object_number(struct object_ref *o, __u32 field)
@@ -216,21 +224,30 @@ __noinline __u64 object_number(struct object_ref *o, __u32 field)
 	return 0;
 }
 
-/* The answer of the tables for one act, whose place has been looked up. */
-__noinline int look_up(const struct proc *p, struct object_ref *o, __u32 index, __u32 h,
-		       struct answer *a)
+/* The answer of the tables for one act, whose place has been looked up, by the
+ * subject's vector at ref; 0: every condition on the subject counts as met. Returns
+ * 1 if the vector was lost: the answer is of no use. */
+__noinline int look_up(__u64 ref, struct object_ref *o, __u32 index, __u32 h, struct answer *a)
 {
 	struct slot *s = bpf_map_lookup_elem(&slots, &index);
 	void *class_map = bpf_map_lookup_elem(&classes, &index);
 	void *map = bpf_map_lookup_elem(&vecs, &index);
 	struct match_walk m = {.a = a};
+	struct subject_vec *own = vec_at(ref);
 	struct hook_conf *hc;
+	__u32 all;
 
-	if (!p || !o || !a || !s || !map || !class_map || h >= NUM_JUDGED)
+	if (!o || !a || !s || !map || !class_map || !own || h >= NUM_JUDGED)
 		return -1;
 	a->first = a->held = a->maybe = NO_CLAUSE;
 	hc = &s->hook[row_of(h, NUM_JUDGED)];
-	m.subject = &p->vec[row_of(h, NUM_JUDGED)];
+	m.subject = &own->vec;
+	if (!ref) {
+		all = hc->all_vec;
+		m.subject = bpf_map_lookup_elem(map, &all);
+		if (!m.subject)
+			return -1;
+	}
 	if (match_begin(&m, s, map, h))
 		return -1;
 	if (o->dentry && (match_class(&m, map, 0, class_map, o->place.path, h) ||
@@ -249,22 +266,33 @@ __noinline int look_up(const struct proc *p, struct object_ref *o, __u32 index, 
 		if (match_dim(&m, map, 2 + i, number_vec(d, v, index)))
 			return -1;
 	}
-	if (h == HOOK_EXEC - 1)
+	if (h == HOOK_EXEC - 1) {
+		s = bpf_map_lookup_elem(&slots, &index); /* again: the stack is full */
+		if (!s)
+			return -1;
 		o->late = match_late(&m, s);
+		o->vec = ref;
+	}
 	match(&m);
-	return 0;
+	if (!ref)
+		return 0;
+	own = vec_at(ref);
+	return !own || owner_of(own) != ref;
 }
 
-/* Are the subject's vectors those of this generation and these credentials? */
+/* Are the subject's vectors those of this generation and these credentials? A
+ * thread that makes them anew writes generation 0, credentials, reference and
+ * generation, in this order: who reads the reference before this and finds it the
+ * same afterwards has the right one. */
 static __always_inline bool current_vectors(const struct proc *p, struct task_struct *t,
 					    __u32 generation, __u32 h)
 {
 	__u32 live = settings.live & ((1u << LIVE_CREDS | 1) << (h & (LIVE_CREDS - 1)));
 	const struct cred *c = t->cred;
 
-	return p->gen[h] == generation && p->cred == (__u64)c && p->euid == c->euid.val &&
-	       p->uid == c->uid.val &&
-	       (!live || (!(live & ((1u << LIVE_CREDS) - 1)) && same_creds(p, c)));
+	return p->cred == (__u64)c && p->euid == c->euid.val && p->uid == c->uid.val &&
+	       (!live || (!(live & ((1u << LIVE_CREDS) - 1)) && same_creds(p, c))) &&
+	       *(volatile const __u32 *)&p->gen[h] == generation;
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the
@@ -277,8 +305,9 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 {
 	__u32 generation = settings.generation, index = generation % NUM_SLOTS;
 	struct slot *s = *slot;
-	__u64 place, version;
+	__u64 place, ref;
 	bool keep;
+	int lost;
 
 	if (!s || !generation || s->generation != generation)
 		s = slot_of(generation, &index);
@@ -286,10 +315,13 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	a->first = a->held = a->maybe = NO_CLAUSE;
 	if (!s)
 		return 0;
-	if (!current_vectors(p, t, generation, h) && refresh(p, generation, index, h))
-		return 0;
-	version = *(volatile __u64 *)&p->version; /* before the vectors are read */
-	if (!p->vec[h].sum)
+	ref = ref_of(p, h);
+	if (!current_vectors(p, t, generation, h) || ref != ref_of(p, h)) {
+		ref = refresh(p, generation, index, h);
+		if (!ref)
+			return 0;
+	}
+	if (ref == VEC_NONE)
 		return generation;
 	if (o->dentry && (s->hook[h].uses_path || s->hook[h].uses_name)) {
 		if (!o->place.path || o->place_of != generation)
@@ -307,14 +339,21 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	 * exec is held. */
 	keep = h == HOOK_OPEN - 1 && !s->hook[h].object_dims;
 	place = (__u64)o->place.path << 32 | o->place.name;
-	if (keep && kept_answer(&p->kept, place, version, a))
+	if (keep && kept_answer(&p->kept, place, ref, a))
 		return generation;
 	if (h == HOOK_EXEC - 1 && s->hook[h].uses_digest)
 		digest_look_up(o, index);
-	if (look_up(p, o, index, h, a))
+	lost = look_up(ref, o, index, h, a);
+	if (lost > 0) {
+		/* Closed, and the caller asks once more. */
+		count(COUNT_VECTOR_LOST);
+		p->gen[h] = 0;
+		lost = look_up(0, o, index, h, a);
+	} else if (keep) {
+		keep_answer(&p->kept, place, ref, a);
+	}
+	if (lost)
 		return 0;
-	if (keep)
-		keep_answer(&p->kept, place, version, a);
 	return generation;
 }
 
@@ -335,8 +374,7 @@ static __always_inline int judge_by(struct judgement *j, struct task_struct *t, 
 	j->bindings = settings.bindings;
 	o->hook = hook;
 	j->generation = ask(&a, p, o, t, d, inode, h, &s);
-	/* A policy change came in between: the vectors may be of the next generation.
-   */
+	/* A policy change came in between, or the vector was lost. */
 	if (j->generation && p->gen[h] != j->generation)
 		j->generation = ask(&a, p, o, t, d, inode, h, &s);
 	if (j->bindings != settings.bindings)

@@ -5,33 +5,33 @@
 #ifndef BAILIFF_KEPT_H
 #define BAILIFF_KEPT_H
 
-static __always_inline __u64 kept_check(__u64 place, __u64 clauses, __u64 version)
+static __always_inline __u64 kept_check(__u64 place, __u64 clauses, __u64 ref)
 {
 	__u64 secret = settings.secret | 1;
 
-	return ((place * secret + clauses) * secret + version) * secret;
+	return ((place * secret + clauses) * secret + ref) * secret;
 }
 
-static __always_inline bool kept_answer(const volatile struct kept *k, __u64 place, __u64 version,
+static __always_inline bool kept_answer(const volatile struct kept *k, __u64 place, __u64 ref,
 					struct answer *a)
 {
 	__u64 clauses = k->clauses;
 
-	if (k->place != place || k->check != kept_check(place, clauses, version))
+	if (k->place != place || k->check != kept_check(place, clauses, ref))
 		return false;
 	a->first = clauses >> 32;
 	a->maybe = clauses;
 	return true;
 }
 
-static __always_inline void keep_answer(volatile struct kept *k, __u64 place, __u64 version,
+static __always_inline void keep_answer(volatile struct kept *k, __u64 place, __u64 ref,
 					const struct answer *a)
 {
 	__u64 clauses = (__u64)a->first << 32 | a->maybe;
 
 	k->place = place;
 	k->clauses = clauses;
-	k->check = kept_check(place, clauses, version);
+	k->check = kept_check(place, clauses, ref);
 }
 
 #endif

@@ -115,7 +115,8 @@ const (
 	kernelCounterCOUNT_DIGEST_COMPUTED     kernelCounter = 38
 	kernelCounterCOUNT_DIGEST_KNOWN        kernelCounter = 39
 	kernelCounterCOUNT_DIGEST_UNKNOWN      kernelCounter = 40
-	kernelCounterCOUNT_MAX                 kernelCounter = 41
+	kernelCounterCOUNT_VECTOR_LOST         kernelCounter = 41
+	kernelCounterCOUNT_MAX                 kernelCounter = 42
 )
 
 type kernelDim struct {
@@ -271,7 +272,7 @@ type kernelProc struct {
 	_            [4]byte
 	Caps         uint64
 	Cred         uint64
-	Version      uint64
+	Ref          [3]uint64
 	Kept         struct {
 		_       structs.HostLayout
 		Place   uint64
@@ -323,7 +324,6 @@ type kernelProc struct {
 			Sum   [32]uint8
 		}
 	}
-	Vec [3]kernelVec
 }
 
 type kernelRecord struct {
@@ -563,6 +563,7 @@ const (
 	kernelMapProcs           = "procs"
 	kernelMapRescue          = "rescue"
 	kernelMapSlots           = "slots"
+	kernelMapSubjectVecs     = "subject_vecs"
 	kernelMapSuffixes        = "suffixes"
 	kernelMapTextBuf         = "text_buf"
 	kernelMapTexts           = "texts"
@@ -746,6 +747,7 @@ type kernelMapSpecs struct {
 	Procs           *ebpf.MapSpec `ebpf:"procs"`
 	Rescue          *ebpf.MapSpec `ebpf:"rescue"`
 	Slots           *ebpf.MapSpec `ebpf:"slots"`
+	SubjectVecs     *ebpf.MapSpec `ebpf:"subject_vecs"`
 	Suffixes        *ebpf.MapSpec `ebpf:"suffixes"`
 	TextBuf         *ebpf.MapSpec `ebpf:"text_buf"`
 	Texts           *ebpf.MapSpec `ebpf:"texts"`
@@ -821,6 +823,7 @@ type kernelMaps struct {
 	Procs           *ebpf.Map `ebpf:"procs"`
 	Rescue          *ebpf.Map `ebpf:"rescue"`
 	Slots           *ebpf.Map `ebpf:"slots"`
+	SubjectVecs     *ebpf.Map `ebpf:"subject_vecs"`
 	Suffixes        *ebpf.Map `ebpf:"suffixes"`
 	TextBuf         *ebpf.Map `ebpf:"text_buf"`
 	Texts           *ebpf.Map `ebpf:"texts"`
@@ -862,6 +865,7 @@ func (m *kernelMaps) Close() error {
 		m.Procs,
 		m.Rescue,
 		m.Slots,
+		m.SubjectVecs,
 		m.Suffixes,
 		m.TextBuf,
 		m.Texts,

@@ -63,8 +63,9 @@ static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
 {
 	if (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE)
 		return false;
-	return p->vec[HOOK_OPEN - 1].sum || settings.all_opens ||
-	       !current_vectors(p, t, settings.generation, HOOK_OPEN - 1);
+	return ref_of(p, HOOK_OPEN - 1) != VEC_NONE || settings.all_opens ||
+	       !current_vectors(p, t, settings.generation, HOOK_OPEN - 1) ||
+	       ref_of(p, HOOK_OPEN - 1) != VEC_NONE;
 }
 
 /* The process, if somebody wants to know; else it may get a free pass. */

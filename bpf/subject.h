@@ -39,19 +39,19 @@ struct proc {
 	__u32 pad;
 	struct exe_class class; /* of the program, in generation class_gen */
 	__u32 class_gen;
-	/* Vectors of the subject, each of generation gen, for these credentials. */
+	/* The vectors of the subject that are at ref are of generation gen, for these
+	 * credentials. */
 	__u32 gen[NUM_JUDGED];
 	__u32 uid, euid, gid, egid;
 	__u32 user_ns; /* number of the namespace */
 	__u64 caps;
-	__u64 cred;    /* address, to compare; others may come to lie there */
-	__u64 version; /* of the vectors; counts their changes */
+	__u64 cred;	       /* address, to compare; others may come to lie there */
+	__u64 ref[NUM_JUDGED]; /* to the vectors */
 	struct kept kept;
 	/* Addresses, to compare: of the memory that an exec prepares and of the file
 	 * that is judged for it; see mmap.h. */
 	__u64 exec_mm, exec_inode;
 	struct pending pending;
-	struct vec vec[NUM_JUDGED];
 };
 
 struct {
@@ -77,6 +77,11 @@ static const struct cgroup_count no_count;
 static __always_inline __u64 new_exec_id(void)
 {
 	return bpf_ktime_get_boot_ns() << 8 | (bpf_get_smp_processor_id() & 0xff);
+}
+
+static __always_inline __u64 ref_of(const struct proc *p, __u32 h)
+{
+	return *(volatile const __u64 *)&p->ref[h];
 }
 
 /* The vectors are made anew when they are asked for. */

@@ -40,7 +40,7 @@ struct object_ref {
 			__u64 target_exec;   /* exec id of the process that is attached to */
 		};
 		struct {
-			__u64 none;
+			__u64 vec;    /* exec: reference to the subject's vector */
 			__u32 digest; /* exec: vector of the file's digest */
 			__u32 blind;  /* it is not known */
 		};
