@@ -56,7 +56,7 @@ __noinline int commit_note(const struct proc *p, struct object_ref *o, __u32 exe
 	if (!own || !met)
 		return 0; /* not without tables */
 	room = begin_note(&own->vec, s);
-	if (room && (!o->vec || owner_of(own) != o->vec))
+	if (room && !is_vec(o->vec))
 		room = begin_note(met, s); /* it is lost: what it says counts as met */
 	if (!room)
 		return 0;

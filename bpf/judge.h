@@ -132,8 +132,11 @@ __noinline __u64 refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 	}
 	*(volatile __u32 *)&p->gen[row_of(h, NUM_JUDGED)] = 0;
 	own = take_vec(p->ref[row_of(h, NUM_JUDGED)], &ref);
-	if (!own)
-		return 0;
+	if (!own) {
+		/* Closed. Whoever asks next tries again. */
+		count(COUNT_VECTOR_LOST);
+		return VEC_ALL;
+	}
 	if (p->class_gen == generation)
 		c = (__u64)p->class.name << 32 | p->class.path;
 	else
@@ -225,8 +228,8 @@ __noinline __u64 object_number(struct object_ref *o, __u32 field)
 }
 
 /* The answer of the tables for one act, whose place has been looked up, by the
- * subject's vector at ref; 0: every condition on the subject counts as met. Returns
- * 1 if the vector was lost: the answer is of no use. */
+ * subject's vector at ref, or VEC_ALL. Returns 1 if the vector was lost: the answer is
+ * of no use. */
 __noinline int look_up(__u64 ref, struct object_ref *o, __u32 index, __u32 h, struct answer *a)
 {
 	struct slot *s = bpf_map_lookup_elem(&slots, &index);
@@ -242,7 +245,7 @@ __noinline int look_up(__u64 ref, struct object_ref *o, __u32 index, __u32 h, st
 	a->first = a->held = a->maybe = NO_CLAUSE;
 	hc = &s->hook[row_of(h, NUM_JUDGED)];
 	m.subject = &own->vec;
-	if (!ref) {
+	if (ref == VEC_ALL) {
 		all = hc->all_vec;
 		m.subject = bpf_map_lookup_elem(map, &all);
 		if (!m.subject)
@@ -274,10 +277,7 @@ __noinline int look_up(__u64 ref, struct object_ref *o, __u32 index, __u32 h, st
 		o->vec = ref;
 	}
 	match(&m);
-	if (!ref)
-		return 0;
-	own = vec_at(ref);
-	return !own || owner_of(own) != ref;
+	return ref != VEC_ALL && !is_vec(ref);
 }
 
 /* Are the subject's vectors those of this generation and these credentials? A
@@ -322,7 +322,7 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 			return 0;
 	}
 	if (ref == VEC_NONE)
-		return generation;
+		return generation; /* no rule concerns this process */
 	if (o->dentry && (s->hook[h].uses_path || s->hook[h].uses_name)) {
 		if (!o->place.path || o->place_of != generation)
 			o->place.path =
@@ -343,13 +343,18 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 		return generation;
 	if (h == HOOK_EXEC - 1 && s->hook[h].uses_digest)
 		digest_look_up(o, index);
+	if (!is_vec(ref)) {
+		ref = refresh(p, generation, index, h);
+		if (ref <= VEC_NONE)
+			return ref ? generation : 0;
+	}
 	lost = look_up(ref, o, index, h, a);
 	if (lost > 0) {
 		/* Closed, and the caller asks once more. */
 		count(COUNT_VECTOR_LOST);
 		p->gen[h] = 0;
-		lost = look_up(0, o, index, h, a);
-	} else if (keep) {
+		lost = look_up(VEC_ALL, o, index, h, a);
+	} else if (keep && ref != VEC_ALL) {
 		keep_answer(&p->kept, place, ref, a);
 	}
 	if (lost)

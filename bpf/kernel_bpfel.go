@@ -387,6 +387,12 @@ type kernelSlot struct {
 	Files       [16384]uint64
 }
 
+type kernelSubjectVec struct {
+	_     structs.HostLayout
+	Owner uint64
+	Vec   kernelVec
+}
+
 type kernelSuffixKey struct {
 	_    structs.HostLayout
 	Bits uint32

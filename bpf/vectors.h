@@ -12,7 +12,8 @@
 
 #define VECTORS 4096
 
-#define VEC_NONE  1	  /* reference: no clause is left, there is no vector */
+#define VEC_NONE  1 /* reference: no clause is left, there is no vector */
+#define VEC_ALL	  2 /* there is none to be had: every condition on the subject counts as met */
 #define VEC_BUSY  (~0ULL) /* owner: it is being made */
 #define VEC_TRIES 16
 
@@ -42,6 +43,14 @@ static __always_inline __u64 owner_of(struct subject_vec *v)
 	return *(volatile __u64 *)&v->owner;
 }
 
+/* Is what the reference was made for still there? */
+static __always_inline bool is_vec(__u64 ref)
+{
+	struct subject_vec *v = vec_at(ref);
+
+	return v && owner_of(v) == ref;
+}
+
 /* A place for a vector, which the caller fills and then owns by *ref: old, if it has
  * that still, or one that nobody else fills. That is compared and swapped: a writer
  * that is preempted must not come back to a place that is another's by then. NULL if
@@ -51,7 +60,7 @@ static __always_inline struct subject_vec *take_vec(__u64 old, __u64 *ref)
 	struct subject_vec *v = vec_at(old);
 	__u64 n = __sync_fetch_and_add(&last_vec, 1) + 1, had;
 
-	if (v && old > VEC_NONE && __sync_val_compare_and_swap(&v->owner, old, VEC_BUSY) == old) {
+	if (v && old >= VECTORS && __sync_val_compare_and_swap(&v->owner, old, VEC_BUSY) == old) {
 		*ref = n * VECTORS | (old & (VECTORS - 1));
 		return v;
 	}

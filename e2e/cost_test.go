@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/bailiff/e2e/guest"
 	"example.com/bailiff/e2e/harness"
 	"example.com/bailiff/internal/event"
 )
@@ -22,8 +23,19 @@ func TestNativeCost(t *testing.T) {
 		t.Skip("a measurement: make bench")
 	}
 	backends(t)
-	const turns, rounds, spawns = 25, 20, 100
-	w, spawner := newSpawner(t, spawns)
+	const spawns = 200
+	t.Run("busybox true", func(t *testing.T) {
+		w := newSpawnerWorld(t)
+		spawnCost(t, w, w.spawner(w.staticTrue(), spawns), spawns)
+	})
+	t.Run("the smallest program", func(t *testing.T) {
+		w, spawner := newSpawner(t, spawns)
+		spawnCost(t, w, spawner, spawns)
+	})
+}
+
+func spawnCost(t *testing.T, w *world, spawner string, spawns time.Duration) {
+	const turns, rounds = 15, 20
 	// several are rounds of the spawner, each per spawn, sorted.
 	several := func() []time.Duration {
 		var out []time.Duration
@@ -83,12 +95,31 @@ func onOneCPU(t *testing.T, f func()) {
 }
 
 // newSpawner makes a world with a policy of one rule, and a program that forks
-// n times and executes a static program each time.
+// n times and executes the smallest static program each time.
 func newSpawner(t *testing.T, n uint32) (*world, string) {
+	w := newSpawnerWorld(t)
+	exit := w.path("exit")
+	w.must(harness.WriteProgram(exit, harness.ExitProgram()))
+	return w, w.spawner(exit, n)
+}
+
+func newSpawnerWorld(t *testing.T) *world {
 	w := newWorld(t, tracepoint)
 	w.policy(map[string]any{"programs": []string{"/e2e/none"}, "directories": []string{}, "parents": []string{}}, map[string]string{"exec": execPolicy})
-	spawner, exit := w.path("spawner"), w.path("exit")
-	w.must(harness.WriteProgram(exit, harness.ExitProgram()))
-	w.must(harness.WriteProgram(spawner, harness.SpawnProgram(exit, n)))
-	return w, spawner
+	return w
+}
+
+// spawner makes a program that forks n times and executes another each time.
+func (w *world) spawner(exec string, n uint32) string {
+	spawner := w.path("spawner")
+	w.must(harness.WriteProgram(spawner, harness.SpawnProgram(exec, n)))
+	return spawner
+}
+
+// staticTrue makes an ordinary static program that ends at once.
+func (w *world) staticTrue() string {
+	busybox, err := guest.Busybox()
+	w.must(err)
+	w.must(copyFile(busybox, w.path("true")))
+	return w.path("true")
 }

@@ -44,7 +44,7 @@ func TestInstructions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bare, bareSpawn := map[string]int64{}, int64(0)
+	bare, bareSpawn := map[string]int64{}, map[string]int64{}
 	for _, rules := range []struct {
 		name           string
 		rules, entries int
@@ -75,10 +75,16 @@ func TestInstructions(t *testing.T) {
 			w.policy(map[string]any{"subjects": []string{subject}, "vaults": []string{w.path("vault") + "/"}, "secrets": secrets}, modules)
 
 			const spawns = 8
-			exit, one, many := w.path("exit"), w.path("one"), w.path("many")
-			w.must(harness.WriteProgram(exit, harness.ExitProgram()))
-			w.must(harness.WriteProgram(one, harness.SpawnProgram(exit, 1)))
-			w.must(harness.WriteProgram(many, harness.SpawnProgram(exit, spawns)))
+			programs := map[string]string{
+				"fork+exec+exit, smallest program":     w.path("exit"),
+				"fork+exec+exit, busybox true":         w.staticTrue(),
+				"fork+exit (there is no such program)": w.path("none"),
+			}
+			w.must(harness.WriteProgram(w.path("exit"), harness.ExitProgram()))
+			for _, exit := range programs {
+				w.must(harness.WriteProgram(exit+"-one", harness.SpawnProgram(exit, 1)))
+				w.must(harness.WriteProgram(exit+"-many", harness.SpawnProgram(exit, spawns)))
+			}
 
 			concerned, other, outside := w.actor(), w.actor(), w.actor()
 			concerned.Program = subject
@@ -95,8 +101,8 @@ func TestInstructions(t *testing.T) {
 				return n
 			}
 			measure := func(a harness.Actor, file string) int64 { return read(a, "measure", files[file]) }
-			spawn := func(a harness.Actor) int64 {
-				return read(a, "measure-spawn", many, one, fmt.Sprint(spawns))
+			spawn := func(a harness.Actor, exit string) int64 {
+				return read(a, "measure-spawn", exit+"-many", exit+"-one", fmt.Sprint(spawns))
 			}
 			for f := range files {
 				if _, ok := bare[f]; !ok {
@@ -104,9 +110,11 @@ func TestInstructions(t *testing.T) {
 					t.Logf("%-32s %-40s %6d", "no agent", "open+close, "+f, bare[f])
 				}
 			}
-			if bareSpawn == 0 {
-				bareSpawn = spawn(other)
-				t.Logf("%-32s %-40s %6d", "no agent", "fork+exec+exit", bareSpawn)
+			for name, exit := range programs {
+				if _, ok := bareSpawn[name]; !ok {
+					bareSpawn[name] = spawn(other, exit)
+					t.Logf("%-32s %-40s %6d", "no agent", name, bareSpawn[name])
+				}
 			}
 			w.start(event.ModeEnforce)
 			_ = w.stream.Close() // its reader would share the processor
@@ -123,8 +131,10 @@ func TestInstructions(t *testing.T) {
 			}
 			if verdict == "deny" {
 				for what, a := range map[string]harness.Actor{"in scope, told": other, "out of scope": outside} {
-					n := spawn(a)
-					t.Logf("%-32s %-40s %6d  %+6d (%.1f %%)", rules.name, "fork+exec+exit, "+what, n, n-bareSpawn, 100*float64(n-bareSpawn)/float64(bareSpawn))
+					for name, exit := range programs {
+						n, b := spawn(a, exit), bareSpawn[name]
+						t.Logf("%-32s %-40s %6d  %+6d (%.1f %%)", rules.name+", "+what, name, n, n-b, 100*float64(n-b)/float64(b))
+					}
 				}
 			}
 			// No more events than fit the ring: one without its event would be cheaper.
