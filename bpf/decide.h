@@ -84,6 +84,34 @@ static long and_word(__u64 n, struct and_walk *w)
 	return 0;
 }
 
+static long copy_word(__u64 n, struct and_walk *w)
+{
+	__u32 i;
+
+	if (!w->sum)
+		return 1;
+	i = lowest_bit(w->sum);
+	w->sum &= w->sum - 1;
+	w->acc->w[i] = w->v->w[i];
+	return 0;
+}
+
+/* Only words that are not zero: the others nobody reads. */
+__noinline int copy_vec(struct vec *out, __u32 index, __u32 id)
+{
+	void *map = bpf_map_lookup_elem(&vecs, &index);
+	struct and_walk w = {.acc = out};
+
+	if (!out || !map)
+		return -1;
+	w.v = bpf_map_lookup_elem(map, &id);
+	if (!w.v)
+		return -1;
+	out->sum = w.sum = w.v->sum;
+	bpf_loop(VEC_WORDS, copy_word, &w, 0);
+	return 0;
+}
+
 __noinline int and_id(struct vec *acc, __u32 index, __u32 id)
 {
 	void *map = bpf_map_lookup_elem(&vecs, &index);
@@ -125,25 +153,19 @@ __noinline int subject_paths(struct vec *out, const struct subject_classes *sc, 
 			     __u32 h)
 {
 	void *classes_map = bpf_map_lookup_elem(&classes, &index);
-	void *vecs_map = bpf_map_lookup_elem(&vecs, &index);
 	struct slot *s = bpf_map_lookup_elem(&slots, &index);
 	const struct hook_conf *hc;
 	const struct class *c;
-	struct vec *all;
-	__u32 id;
 
-	if (!classes_map || !vecs_map || !s || h >= NUM_JUDGED || !out || !sc)
+	if (!classes_map || !s || h >= NUM_JUDGED || !out || !sc)
 		return -1;
 	hc = &s->hook[row_of(h, NUM_JUDGED)];
 	if (!hc->clauses) {
 		out->sum = 0;
 		return 0;
 	}
-	id = hc->all_vec;
-	all = bpf_map_lookup_elem(vecs_map, &id);
-	if (!all)
+	if (copy_vec(out, index, hc->all_vec))
 		return -1;
-	bpf_probe_read_kernel(out, sizeof(*out), all);
 	for (int i = 0; i < 4; i++) {
 		__u32 class = sc->class[i];
 		__u64 row;

@@ -65,6 +65,8 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	}
 	o.rate = p->pending.rate;
 	v = judge(&j, t, p, &o, d, inode, HOOK_EXEC);
+	p->pending.class = o.place.path;
+	p->pending.class_gen = j.generation;
 	p->pending.last_digest.known = 0;
 	if (settings.digests)
 		digest_end(&p->pending.last_digest);
@@ -243,13 +245,14 @@ static __noinline int become(struct task_struct *t, struct proc *p, struct dentr
 	else
 		p->flags &= ~PROC_RESCUE;
 	if (generation) {
-		classify_exe(exe, d, inode, generation, &p->class);
+		classify_exe(exe, d, inode, generation, &p->class,
+			     p->pending.class_gen == generation ? p->pending.class : 0);
 		p->class_gen = generation;
 	}
 	if (staging && staging != generation) {
 		struct exe_class ahead;
 
-		classify_exe(exe, d, inode, staging, &ahead);
+		classify_exe(exe, d, inode, staging, &ahead, 0);
 	}
 	return 0;
 }
@@ -290,8 +293,10 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 		p->flags |= PROC_SCOPE;
 	id = new_exec_id();
 	exe = known_exe(t, p, inode);
-	if (!exe)
+	if (!exe) {
 		exe = intern_exe(d, inode);
+		p->pending.class_gen = 0;
+	}
 	if (p->flags & PROC_SCOPE) {
 		j = &p->pending.j; /* the stack is full below here */
 		if (!p->pending.valid) {

@@ -49,9 +49,10 @@ struct pending {
 	__u32 age;
 	__u32 euid, egid; /* of the caller, whose credentials are what is judged */
 	__u64 caps;
-	struct wire_file file; /* its facts when it was judged */
-	__u32 bindings;	       /* of all its rounds, though nobody needs to hear of them */
-	__u32 renames;	       /* renames_now before last_exe was found */
+	struct wire_file file;	/* its facts when it was judged */
+	__u32 bindings;		/* of all its rounds, though nobody needs to hear of them */
+	__u32 renames;		/* renames_now before last_exe was found */
+	__u32 class, class_gen; /* of its path, in this generation; 0: not looked up */
 	/* Digests of the file judged last, and of the one that the verdict is about. */
 	struct digest last_digest, digest;
 };

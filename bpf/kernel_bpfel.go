@@ -311,6 +311,8 @@ type kernelProc struct {
 		File       kernelWireFile
 		Bindings   uint32
 		Renames    uint32
+		Class      uint32
+		ClassGen   uint32
 		LastDigest struct {
 			_     structs.HostLayout
 			Known uint32

@@ -185,9 +185,10 @@ static __always_inline struct slot *slot_of(__u32 generation, __u32 *index)
 	return s && s->generation == generation ? s : NULL;
 }
 
-/* Writes down what class a program has, for the generations that will ask. */
+/* Writes down what class a program has, for the generations that will ask. path is
+ * that of its path, 0 if it has not been looked up. */
 static __always_inline void classify_exe(__u32 exe_id, struct dentry *d, struct inode *inode,
-					 __u32 generation, struct exe_class *out)
+					 __u32 generation, struct exe_class *out, __u32 path)
 {
 	struct exe_class c = {}, *known;
 	struct slot *s;
@@ -197,7 +198,7 @@ static __always_inline void classify_exe(__u32 exe_id, struct dentry *d, struct 
 	s = slot_of(generation, &index);
 	if (!s)
 		return;
-	c.path = path_class(d, inode, s, index);
+	c.path = path ? path : path_class(d, inode, s, index);
 	c.name = s->uses_names ? place_name(c.path, d, index) : CLASS_WHOLE;
 	*out = c;
 	map = bpf_map_lookup_elem(&exe_classes, &index);
