@@ -49,7 +49,7 @@ func TestDigestCost(t *testing.T) {
 		}
 	}
 	spawn := func(p program) int64 {
-		o, err := w.actor().Do([]string{"measure-spawn", p.many, p.one, fmt.Sprint(spawns)})
+		o, err := w.actor().Do([]string{"measure-spawn", p.many, p.one, fmt.Sprint(spawns), "60"})
 		w.must(err)
 		n, err := harness.ReadMeasured(o)
 		w.must(err)

@@ -82,6 +82,24 @@ func TestSurvey(t *testing.T) {
 		if f := done.Agent.Fields; f["refused"] != "2" || f["told"] != "2" || f["processes"] != "1" || f["unknown"] != "0" {
 			t.Errorf("the survey says %v", f)
 		}
+		// What has been told is not told again when the policy changes.
+		w.policy(map[string]any{"secret": w.path("secret"), "more": true}, map[string]string{"open": surveyPolicy})
+		first := done
+		done, err = w.stream.Until(w.wait(), func(e *event.Event) bool {
+			if e.Agent == nil || e.Boot <= first.Boot {
+				return false
+			}
+			if e.Agent.Code == "already-open" {
+				t.Errorf("told again: %v", e.Agent.Fields)
+			}
+			return e.Agent.Code == "open-survey"
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := done.Agent.Fields; f["refused"] != "2" || f["told"] != "0" {
+			t.Errorf("the second survey says %v", f)
+		}
 		w.stop()
 	})
 }

@@ -45,12 +45,15 @@ func (e *Enforcer) surveyAfter() {
 
 // surveyor makes the surveys that are asked for.
 func (e *Enforcer) surveyor(ctx context.Context) {
+	var last findings
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-e.surveys:
-			e.survey(ctx, e.Kernel.(Surveyor))
+			if f, ok := e.survey(ctx, e.Kernel.(Surveyor), last); ok {
+				last = f
+			}
 		}
 	}
 }
@@ -61,16 +64,20 @@ type finding struct {
 	path, rule string
 }
 
+// findings are those of one survey. What the one before it has told is not told again.
+type findings map[finding]bool // true: it has been told
+
 // survey judges what is open as if it were opened now. A policy that is replaced
 // meanwhile is not told of any further: its successor has a survey of its own.
-func (e *Enforcer) survey(ctx context.Context, s Surveyor) {
+// False: it did not come to its end.
+func (e *Enforcer) survey(ctx context.Context, s Surveyor, last findings) (findings, bool) {
 	in := e.active.Load()
 	if in == nil || len(in.program.Rules[event.HookOpen]) == 0 {
-		return
+		return nil, in != nil
 	}
 	start := e.Now()
-	processes, files, unknown := 0, 0, 0
-	seen := map[finding]bool{}
+	processes, files, unknown, told := 0, 0, 0, 0
+	found := findings{}
 	err := s.Opened(ctx, in.gen, func(acts []*event.Event, more int) bool {
 		began := time.Now()
 		if len(acts) > 0 {
@@ -79,9 +86,18 @@ func (e *Enforcer) survey(ctx context.Context, s Surveyor) {
 		unknown += more
 		for _, ev := range acts {
 			files++
-			if err := e.surveyed(ctx, in, ev, seen); err != nil {
+			f, p, err := e.surveyed(ctx, in, ev)
+			if err != nil {
 				e.log.Debug("a file that is open cannot be judged", "path", ev.File.Path, "error", err)
 				unknown++
+			}
+			if _, again := found[f]; p == nil || again {
+				continue
+			}
+			if found[f] = last[f]; !found[f] && told < mostTold {
+				e.alreadyOpen(f, p, ev)
+				found[f] = true
+				told++
 			}
 		}
 		// The survey is in no hurry, and others are.
@@ -92,45 +108,42 @@ func (e *Enforcer) survey(ctx context.Context, s Surveyor) {
 		return ctx.Err() == nil && e.active.Load() == in
 	})
 	if ctx.Err() != nil || e.active.Load() != in {
-		return
+		return nil, false
 	}
 	if err != nil {
 		e.log.Error("what is open already is not known", "error", err)
-		return
+		return nil, false
 	}
 	text := "nothing is open that the rules in force refuse to open"
-	if len(seen) > 0 {
-		text = fmt.Sprintf("%d files are open that the rules in force refuse to open", len(seen))
+	if len(found) > 0 {
+		text = fmt.Sprintf("%d files are open that the rules in force refuse to open", len(found))
 	}
 	e.notice(NoticeSurvey, text, map[string]string{"processes": strconv.Itoa(processes), "files": strconv.Itoa(files), "unknown": strconv.Itoa(unknown),
-		"refused": strconv.Itoa(len(seen)), "told": strconv.Itoa(min(len(seen), mostTold)), "took": e.Now().Sub(start).Round(time.Millisecond).String()})
+		"refused": strconv.Itoa(len(found)), "told": strconv.Itoa(told), "took": e.Now().Sub(start).Round(time.Millisecond).String()})
+	return found, true
 }
 
-// surveyed tells of one file that is open if it would be refused.
-func (e *Enforcer) surveyed(ctx context.Context, in *installed, ev *event.Event, seen map[finding]bool) error {
+// surveyed says whether one file that is open would be refused, and to whom; nil if not.
+func (e *Enforcer) surveyed(ctx context.Context, in *installed, ev *event.Event) (finding, *event.Process, error) {
 	rule, err := in.denies(ctx, ev)
 	if err != nil || rule == nil {
-		return err
+		return finding{}, nil, err
 	}
 	p := &ev.Process
 	if known, ok := e.tree.get(p.ExecID); ok {
 		complete(p, &known)
 	}
 	if mode, _ := e.Modes().Here(rule.Ref.ID, rule.Audit, p.Cgroup); mode != event.ModeEnforce {
-		return nil
+		return finding{}, nil, nil
 	}
-	f := finding{p.ExecID, ev.File.Path, rule.Ref.ID}
-	if seen[f] {
-		return nil
-	}
-	if seen[f] = true; len(seen) > mostTold {
-		return nil
-	}
+	return finding{p.ExecID, ev.File.Path, rule.Ref.ID}, p, nil
+}
+
+func (e *Enforcer) alreadyOpen(f finding, p *event.Process, ev *event.Event) {
 	e.notice(NoticeAlreadyOpen, fmt.Sprintf("%s (%d) has %s open already", p.Exe.Path, p.PID, ev.File.Path), map[string]string{
 		"pid": strconv.Itoa(int(p.PID)), "exec_id": p.ExecID.String(), "exe": p.Exe.Path, "cgroup": p.Cgroup,
-		"path": ev.File.Path, "flags": strings.Join(ev.Open, ","), "rule": rule.Ref.ID,
+		"path": ev.File.Path, "flags": strings.Join(ev.Open, ","), "rule": f.rule,
 	})
-	return nil
 }
 
 // denies returns the rule that denies an act and is not for audit only; nil if none does.

@@ -122,9 +122,12 @@ func (a *Agent) cleanUp() {
 	}
 }
 
-// Pause stops the agent's process from running until it is killed: it does not
-// read what the kernel tells.
+// Pause stops the agent's process from running until it is resumed or killed: it does
+// not read what the kernel tells.
 func (a *Agent) Pause() error { return a.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets it run again.
+func (a *Agent) Resume() error { return a.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Stop asks the agent to end (SIGTERM) and waits for it.
 func (a *Agent) Stop(ctx context.Context) error {

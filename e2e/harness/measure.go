@@ -61,8 +61,11 @@ func stepMeasure(args []string) (string, error) {
 // stepMeasureSpawn measures one fork, exec and exit: what a spawner of many
 // (args[0]) takes more than a spawner of one (args[1]), shared among them.
 func stepMeasureSpawn(args []string) (string, error) {
-	const rounds = 60
 	many, err := strconv.ParseInt(args[2], 10, 64)
+	if err != nil {
+		return "", err
+	}
+	rounds, err := strconv.Atoi(args[3])
 	if err != nil {
 		return "", err
 	}
