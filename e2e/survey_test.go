@@ -84,9 +84,9 @@ func TestSurvey(t *testing.T) {
 		}
 		// What has been told is not told again when the policy changes.
 		w.policy(map[string]any{"secret": w.path("secret"), "more": true}, map[string]string{"open": surveyPolicy})
-		first := done
+		first := done.Seq
 		done, err = w.stream.Until(w.wait(), func(e *event.Event) bool {
-			if e.Agent == nil || e.Boot <= first.Boot {
+			if e.Agent == nil || e.Seq <= first {
 				return false
 			}
 			if e.Agent.Code == "already-open" {
