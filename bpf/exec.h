@@ -90,8 +90,10 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		p->pending.valid = 1;
 		p->pending.judged_exe = exe;
 		p->pending.age = o.age;
-		__builtin_memcpy(&p->pending.digest, &p->pending.last_digest,
-				 sizeof(p->pending.digest));
+		p->pending.digest.known = 0;
+		if (settings.digests)
+			__builtin_memcpy(&p->pending.digest, &p->pending.last_digest,
+					 sizeof(p->pending.digest));
 		file_facts_near(&p->pending.file, d, inode);
 	}
 	return 0;
@@ -110,6 +112,19 @@ static __always_inline __u32 append_path(struct exec_scratch *e, __u32 off, stru
 	off = *(volatile __u16 *)&e->r.file.scratch;
 	e->r.file.scratch = 0;
 	return off;
+}
+
+static __always_inline __u32 append_verity(struct exec_scratch *e, __u32 off,
+					   const struct digest *d)
+{
+	if (!(d->known & 1 << DIGEST_VERITY) || off > EXEC_DATA - PATH_ROOM)
+		return off;
+	e->r.flags |= RECORD_VERITY;
+	if (!d->verity.of || bpf_probe_read_kernel(e->data + off, sizeof(d->verity), &d->verity))
+		return off;
+	e->r.verity_off = off;
+	e->r.verity_len = sizeof(d->verity);
+	return off + sizeof(d->verity);
 }
 
 static __always_inline void fill_strings(struct exec_scratch *e, __u32 off, struct mm_struct *mm,
@@ -217,6 +232,7 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 		digest = &p->pending.digest;
 	}
 	fill_digest(&e->r, digest);
+	off = append_verity(e, off, digest);
 	fill_strings(e, off, t->mm, bprm);
 	return 0;
 }

@@ -187,6 +187,7 @@ __noinline __u64 object_number(struct object_ref *o, __u32 field)
 	case FIELD_PROCESS_STDIO: return o->hook == HOOK_EXEC ? stdio_bits() : 0;
 	case FIELD_FILE_IDENTITIES: return o->idents;
 	case FIELD_FILE_SHA256: return o->digest;
+	case FIELD_FILE_VERITY: return o->verity;
 	}
 	if (!o->dentry)
 		return 0;

@@ -40,9 +40,9 @@ struct object_ref {
 			__u64 target_exec;   /* exec id of the process that is attached to */
 		};
 		struct {
-			__u64 none;
 			__u32 digest; /* exec: vector of the file's digest */
-			__u32 blind;  /* it is not known */
+			__u32 verity; /* and of that of fs-verity */
+			__u32 blind;  /* one that rules read is not known */
 		};
 		struct file_id dir; /* open: the directory */
 	};
