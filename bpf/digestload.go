@@ -25,7 +25,7 @@ type digestSet struct {
 
 // digestSets are by field, to be attached in the order of event.Digests.
 var digestSets = map[event.FieldID]*digestSet{
-	event.FieldSHA256: {[]string{"lsm_digest", "lsm_digest_ask"}, 1, "digest_probe", "digest_computed", "digest_known", "no IMA, it is set to another digest"},
+	event.FieldSHA256: {[]string{"lsm_digest", "lsm_digest_ask"}, 1, "digest_probe", "digest_computed", "digest_known", "no IMA, it is set to another digest, or the programs are not called in their order"},
 	event.FieldVerity: {[]string{"lsm_verity"}, 2, "verity_probe", "verity_known", "verity_known", "no bpf_get_fsverity_digest: Linux 6.8 and later, with CONFIG_FS_VERITY"},
 }
 
@@ -105,7 +105,7 @@ func (s *digestSet) sees(counters *ebpf.Map, counter string, act func() error) e
 			return nil
 		}
 	}
-	return fmt.Errorf("self-test: no digest came out (%s, or the programs are not called in their order)", s.without)
+	return fmt.Errorf("self-test: no digest came out (%s)", s.without)
 }
 
 // dropDigests takes off the programs that none of these generations needs. Under

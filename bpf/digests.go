@@ -179,9 +179,14 @@ func (t *tables) digestOf(kind int, k *ir.Key) uint32 {
 }
 
 // needsDigest reports whether the kernel has to have a digest: for a condition, or
-// for what user space is asked about.
+// for what user space is asked about. The gate gets its own, and is asked where the
+// kernel has none.
 func (t *tables) needsDigest(f event.FieldID) bool {
-	return slices.ContainsFunc(t.fitted[event.HookExec], func(r ir.Rule) bool { return r.RestsOn(f) })
+	return slices.ContainsFunc(t.fitted[event.HookExec], func(r ir.Rule) bool {
+		return slices.ContainsFunc(r.Clauses, func(c ir.Clause) bool {
+			return slices.ContainsFunc(c.When, func(w ir.Cond) bool { return w.Field == f }) || !r.Held() && c.RestsOn(f)
+		})
+	})
 }
 
 // blindAt reports whether a bit of a hook's vectors stands for what is left of a

@@ -70,6 +70,14 @@ func TestDigestKeys(t *testing.T) {
 	if without.needsDigest(event.FieldSHA256) || without.conf[0].UsesDigest != 0 || !with.needsDigest(event.FieldSHA256) || with.conf[0].UsesDigest != 1 {
 		t.Error("who needs digests is not known")
 	}
+	read := ir.Rule{Verdict: event.VerdictDeny, Clauses: []ir.Clause{{Maybe: true, Reads: []string{"file.verity"}}}}
+	for _, held := range []bool{false, true} {
+		read.Hold = held
+		tb := compile(&ir.Program{Rules: map[event.Hook][]ir.Rule{event.HookExec: {read}}})
+		if tb.needsDigest(event.FieldVerity) == held || tb.needsDigest(event.FieldSHA256) {
+			t.Errorf("held: %v: who needs which digest is not known", held)
+		}
+	}
 	blind := 0
 	for i := range with.hooks[0].bits {
 		if with.blindAt(event.HookExec, uint32(i)) {

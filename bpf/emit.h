@@ -108,12 +108,12 @@ static __always_inline void fill_act(struct record *r, struct proc *p, const str
 		r->fork_flags = o->target_traits;
 		r->child = o->target;
 		r->new_exec_id = o->target_exec;
-	} else if (j->hook == HOOK_EXEC) {
+	} else if (j->hook <= HOOK_FORK) {
 		r->cgroup_rate = o->rate;
-	} else if (j->hook == HOOK_FORK) {
-		r->fork_flags = o->clone_flags;
-		r->cgroup_procs = o->procs;
-		r->cgroup_rate = o->rate;
+		if (j->hook == HOOK_FORK) {
+			r->fork_flags = o->clone_flags;
+			r->cgroup_procs = o->procs;
+		}
 	}
 }
 
@@ -204,8 +204,10 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 		__builtin_memset(&e->r.args_total, 0,
 				 sizeof(e->r) - __builtin_offsetof(struct record, args_total));
 		e->r.stdio = stdio_bits();
-		fill_digest(&e->r, &p->pending.last_digest);
-		fill_verity(e, &p->pending.last_digest);
+		if (p->pending.last_digest.known) {
+			fill_digest(&e->r, &p->pending.last_digest);
+			fill_verity(e, &p->pending.last_digest);
+		}
 	}
 	file_facts_near(&e->r.file, d, inode);
 	e->r.file_age = o->age ? o->age - 1 : file_age_near(inode, e->r.time);

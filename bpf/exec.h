@@ -231,8 +231,10 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 		e->r.file.exe_id = p->pending.judged_exe;
 		digest = &p->pending.digest;
 	}
-	fill_digest(&e->r, digest);
-	off = append_verity(e, off, digest);
+	if (digest->known) {
+		fill_digest(&e->r, digest);
+		off = append_verity(e, off, digest);
+	}
 	fill_strings(e, off, t->mm, bprm);
 	return 0;
 }

@@ -97,7 +97,7 @@ func (l *lowerer) onlyAtGate(r *Rule, fields []string) []Deferred {
 	}
 	var out []Deferred
 	if len(some) > 0 {
-		out = append(out, whole(r, CodeOnlySome, Warn, fmt.Sprintf("%s known only where the kernel has it, and no exec is held for this rule: elsewhere the bundle is refused", are(some))))
+		out = append(out, whole(r, CodeOnlySome, Warn, fmt.Sprintf("%s known only on some kernels, and no exec is held for this rule: elsewhere the bundle is refused", are(some))))
 	}
 	if len(none) > 0 {
 		out = append(out, whole(r, CodeOnlyHeld, Error, fmt.Sprintf("%s known only while an exec is held, and none is for this rule", are(none))))
