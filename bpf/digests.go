@@ -205,17 +205,18 @@ func withDigests(f *event.File, r *kernelRecord, data []byte) *event.File {
 	if r.Flags&flagDigest != 0 {
 		out.SHA256 = hex.EncodeToString(r.Sha256[:])
 	}
-	if r.Flags&flagVerity != 0 {
+	switch {
+	case r.Flags&flagVerity == 0:
+	case r.VerityLen == 0:
+		out.Verity = event.NoVerity
+	default:
 		out.Verity = verityOf(cut(data, r.VerityOff, r.VerityLen))
 	}
 	return &out
 }
 
-// verityOf reads a digest as the kernel writes it. No bytes: the file has none.
+// verityOf reads a digest as the kernel writes it.
 func verityOf(raw []byte) string {
-	if len(raw) == 0 {
-		return event.NoVerity
-	}
 	var v kernelVerity
 	if len(raw) < int(unsafe.Sizeof(v)) {
 		return "" // damaged

@@ -149,6 +149,24 @@ func TestVerityRecord(t *testing.T) {
 	}
 }
 
+// FuzzVerityRecord: whatever a record says, a file has a digest that rules can name,
+// none, or nothing is known.
+func FuzzVerityRecord(f *testing.F) {
+	f.Add([]byte{}, uint16(0), uint16(0), uint16(flagVerity))
+	f.Add(append([]byte{1, 0, 32, 0}, make([]byte, 64)...), uint16(0), uint16(68), uint16(flagVerity))
+	f.Add(append([]byte{2, 0, 64, 0}, make([]byte, 64)...), uint16(0), uint16(68), uint16(flagVerity|flagDigest))
+	f.Add([]byte("path\x01\x00\x20\x00"), uint16(4), uint16(68), uint16(flagVerity))
+	f.Fuzz(func(t *testing.T, data []byte, off, n, flags uint16) {
+		r := kernelRecord{Flags: flags, VerityOff: off, VerityLen: n}
+		out := withDigests(&event.File{}, &r, data)
+		if v := out.Verity; v != "" && v != event.NoVerity && !ir.IsDigest(event.FieldVerity, v) {
+			t.Errorf("%q", v)
+		} else if v == event.NoVerity && n != 0 {
+			t.Error("what is damaged is taken for none")
+		}
+	})
+}
+
 // TestKnowsDigest: the guests' kernels do, with the LSM and with nothing else; the
 // older one is too old for fs-verity.
 func TestKnowsDigest(t *testing.T) {
