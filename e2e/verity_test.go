@@ -151,7 +151,9 @@ func (w *verityWorld) measured(name string) string {
 	f, err := os.Open(name)
 	w.must(err)
 	defer f.Close()
-	got, err := digest.Verity(int(f.Fd()))
+	var fs unix.Statfs_t
+	w.must(unix.Fstatfs(int(f.Fd()), &fs))
+	got, err := digest.Verity(int(f.Fd()), uint64(fs.Type))
 	w.must(err)
 	return got
 }

@@ -85,7 +85,7 @@ func (h *Held) verity() (string, error) {
 	if h.e.Verity == nil {
 		return "", errors.New("nobody measures fs-verity")
 	}
-	verity, err := h.e.Verity(h.fd)
+	verity, err := h.e.Verity(h.fd, h.ev.File.FsMagic)
 	if err != nil {
 		return "", err
 	}

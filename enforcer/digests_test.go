@@ -8,6 +8,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy"
 )
@@ -107,9 +109,15 @@ func TestGateDigests(t *testing.T) {
 	} {
 		e := &Enforcer{Options: Options{
 			Digest: func(context.Context, int) (string, error) { return "ab", nil },
-			Verity: func(int) (string, error) { return tt.verity, tt.verityErr },
+			Verity: func(_ int, magic uint64) (string, error) {
+				if magic != unix.EXT4_SUPER_MAGIC {
+					t.Errorf("asked of filesystem %#x", magic)
+				}
+				return tt.verity, tt.verityErr
+			},
 		}}
 		h := &Held{e: e, in: in, ev: execOf(1, "/opt/a"), key: "key", open: tt.open}
+		h.ev.File.FsMagic = unix.EXT4_SUPER_MAGIC
 		err := h.digest(t.Context())
 		if f := h.ev.File; (err != nil) != tt.failed || f.SHA256 != tt.sum || f.Verity != tt.want || (h.key != "key") != tt.key {
 			t.Errorf("%+v: %q, %q, %v, key %v", tt, f.SHA256, f.Verity, err, h.key)

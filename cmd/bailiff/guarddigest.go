@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"example.com/bailiff/internal/digest"
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/internal/lockout"
@@ -48,8 +50,11 @@ func sumsOfFile(path string) (sums [2]string) {
 		return sums
 	}
 	defer f.Close()
-	if verity, err := digest.Verity(int(f.Fd())); err == nil {
-		sums[1] = cmp.Or(verity, event.NoVerity)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &fs); err == nil {
+		if verity, err := digest.Verity(int(f.Fd()), uint64(fs.Type)); err == nil {
+			sums[1] = cmp.Or(verity, event.NoVerity)
+		}
 	}
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() || st.Size() > digest.MaxSize {
 		return sums

@@ -21,7 +21,7 @@ func TestVerityNone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Verity(int(f.Fd())); err != nil || got != "" {
+		if got, err := Verity(int(f.Fd()), 0); err != nil || got != "" {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}
 		f.Close()
@@ -32,8 +32,12 @@ func TestVerityNone(t *testing.T) {
 	}
 	defer unix.Close(fd)
 	for _, fd := range []int{-1, fd} {
-		if got, err := Verity(fd); err == nil || got != "" {
+		if got, err := Verity(fd, unix.EXT4_SUPER_MAGIC); err == nil || got != "" {
 			t.Errorf("descriptor %d: got %q, %v", fd, got, err)
+		}
+		// Who serves a filesystem himself is not asked.
+		if got, err := Verity(fd, unix.FUSE_SUPER_MAGIC); err != nil || got != "" {
+			t.Errorf("descriptor %d of FUSE: got %q, %v", fd, got, err)
 		}
 	}
 }
