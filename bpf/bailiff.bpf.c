@@ -39,6 +39,7 @@
 #include "commit.h"
 #include "emit.h"
 #include "exec.h"
+#include "verity.h"
 #include "digestask.h"
 #include "fork.h"
 #include "open.h"
@@ -95,6 +96,15 @@ int BPF_PROG(lsm_digest, struct linux_binprm *bprm, int ret)
 {
 	if (!ret)
 		digest_compute(bprm);
+	return ret;
+}
+
+/* Attached after these, where rules read fs-verity digests. */
+SEC("lsm/bprm_check_security")
+int BPF_PROG(lsm_verity, struct linux_binprm *bprm, int ret)
+{
+	if (!ret)
+		verity_note(bprm);
 	return ret;
 }
 

@@ -47,6 +47,7 @@ enum counter {
 	COUNT_DIGEST_KNOWN,	/* the file is what it was when its digest was computed */
 	COUNT_DIGEST_UNKNOWN,	/* an exec for which some rule may need it, but has none */
 	COUNT_VECTOR_LOST,	/* of a subject, by a newer one in its place: made anew */
+	COUNT_VERITY_KNOWN, /* an exec of whose file the fs-verity digest is known, or that it has none */
 	COUNT_MAX,
 };
 

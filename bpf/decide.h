@@ -38,7 +38,7 @@ __noinline __u32 number_vec(const struct dim *d, __u64 v, __u32 index)
 	if (!map || !d)
 		return VEC_ONES;
 	hi = d->count;
-	if (d->field == FIELD_FILE_SHA256)
+	if (d->field == FIELD_FILE_SHA256 || d->field == FIELD_FILE_VERITY)
 		return v;
 	v &= d->mask;
 	for (int i = 0; i < 13; i++) {

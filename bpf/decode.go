@@ -22,6 +22,7 @@ const (
 	flagCommit    = 128
 	flagChangedAt = 256
 	flagDigest    = 512
+	flagVerity    = 1024
 )
 
 // The names that go with each mask of a process; nobody writes into them.
@@ -100,7 +101,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	}
 	switch ev.Hook {
 	case event.HookExec:
-		ev.File = withDigest(d.file(&r.File, path, g), &r)
+		ev.File = withDigests(d.file(&r.File, path, g), &r, data)
 		ev.Process.Stdio = stdioNames[r.Stdio%uint32(len(stdioNames))]
 		if r.NewExecId != 0 {
 			ev.Exec = d.exec(&r, data, g)

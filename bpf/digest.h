@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * SHA-256 of what is executed, computed by the kernel (IMA) while the exec is
- * judged. That reads the file and may sleep, which the programs that decide may
- * not: a program of its own computes it and leaves it in the task's room, and
- * exec_check, which the kernel calls next, takes it from there. Nothing rests on
+ * Digests of what is executed. SHA-256 of the content is computed by the kernel
+ * (IMA) while the exec is judged. That reads the file and may sleep, which the
+ * programs that decide may not: a program of its own computes it and leaves it in
+ * the task's room, and exec_check, which the kernel calls next, takes it from
+ * there. The digest of fs-verity comes the same way (verity.h). Nothing rests on
  * that order: a digest that is not of this file and of this exec is not known.
  */
 #ifndef BAILIFF_DIGEST_H
@@ -21,10 +22,11 @@
 /* Digests that have no vector of their own. */
 #define DIGEST_UNKNOWN 0
 #define DIGEST_OTHER   1 /* no rule lists it */
-#define DIGEST_NONE    2 /* there is none: it is no exec that is judged */
+#define DIGEST_NONE    2 /* there is none: of fs-verity, and where it is no exec that is judged */
 
-/* settings.digests while the agent tries out whether this works. */
-#define DIGESTS_TRIED 2
+/* settings.digests: bits (1 << enum digest_kind) of those that programs leave, and
+ * this one while the agent tries out whether that works. */
+#define DIGESTS_TRIED 4
 
 enum digest_state {
 	DIGEST_IDLE,
@@ -39,8 +41,10 @@ struct digest_room {
 	__u64 bprm; /* addresses, to compare */
 	__u64 inode;
 	__u32 state;
-	__u32 test; /* the agent tries out whether this works, with a file of its own */
-	__u8 sum[32];
+	__u32 test;	/* the agent tries out whether this works, with a file of its own */
+	__u32 measured; /* verity says what the file has */
+	struct digest_key content;
+	struct verity verity;
 };
 
 struct {
@@ -71,12 +75,12 @@ struct digests_inner {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(key_size, 32);
+	__type(key, struct digest_key);
 	__type(value, __u32);
 };
 
 /* digest -> vector of the clauses of an exec that it meets: those that rules list.
- * User space when staging. */
+ * Of the first half of a long one: a number. User space when staging. */
 GENERATIONS(digests, digests_inner);
 
 static __always_inline struct digest_room *digest_room(__u64 flags)
@@ -84,7 +88,41 @@ static __always_inline struct digest_room *digest_room(__u64 flags)
 	return bpf_task_storage_get(&digest_rooms, bpf_get_current_task_btf(), 0, flags);
 }
 
-/* Finds the vector, in the generation at index, of the digest that was left for
+/* The room, as one for this file of this exec. */
+static __always_inline struct digest_room *digest_room_for(struct linux_binprm *bprm)
+{
+	struct digest_room *room = digest_room(BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (room && (room->bprm != (__u64)bprm || room->inode != (__u64)bprm->file->f_inode)) {
+		room->bprm = (__u64)bprm;
+		room->inode = (__u64)bprm->file->f_inode;
+		room->state = DIGEST_IDLE;
+		room->measured = 0;
+	}
+	return room;
+}
+
+/* A file in memory that the agent executes tells it whether this works. */
+static __always_inline bool digest_tried(struct task_struct *t, struct inode *inode)
+{
+	return settings.digests & DIGESTS_TRIED && t->real_parent->tgid == settings.agent &&
+	       inode->i_sb->s_flags & SB_KERNMOUNT;
+}
+
+/* What the table says of an fs-verity digest. A long one is looked for in two steps. */
+static __always_inline __u32 *verity_listed(void *map, const struct verity *v)
+{
+	__u32 *listed = bpf_map_lookup_elem(map, v);
+	struct digest_key rest;
+
+	if (!listed || v->of != VERITY_SHA512)
+		return listed;
+	rest.of = VERITY_REST | *listed;
+	__builtin_memcpy(rest.sum, v->sum + sizeof(rest.sum), sizeof(rest.sum));
+	return bpf_map_lookup_elem(map, &rest);
+}
+
+/* Finds the vectors, in the generation at index, of the digests that were left for
  * this file. A file without one is told from one that no rule lists. */
 __noinline int digest_look_up(struct object_ref *o, __u32 index)
 {
@@ -98,23 +136,35 @@ __noinline int digest_look_up(struct object_ref *o, __u32 index)
 		return 0;
 	hc = &s->hook[HOOK_EXEC - 1];
 	o->blind = 0;
-	o->digest = hc->digest_vec[DIGEST_NONE];
+	o->digest = hc->digest_vec[DIGEST_SHA256][DIGEST_NONE];
+	o->verity = hc->digest_vec[DIGEST_VERITY][DIGEST_NONE];
 	if (o->hook != HOOK_EXEC)
 		return 0;
-	room = digest_room(0);
-	if (room && room->inode == o->inode && room->state == DIGEST_ASKING) {
-		/* Not computed yet: every condition on it counts as met. */
-		o->digest = VEC_ONES;
-		return 0;
-	}
 	map = bpf_map_lookup_elem(&digests, &index);
-	if (!room || room->inode != o->inode || room->state != DIGEST_THERE || !map) {
-		o->blind = 1;
-		o->digest = hc->digest_vec[DIGEST_UNKNOWN];
-		return 0;
+	room = digest_room(0);
+	if (!map || (room && room->inode != o->inode))
+		room = NULL;
+	if (hc->uses_digest & 1 << DIGEST_SHA256) {
+		if (room && room->state == DIGEST_ASKING) {
+			/* Not computed yet: every condition on it counts as met. */
+			o->digest = VEC_ONES;
+		} else if (room && map && room->state == DIGEST_THERE) {
+			listed = bpf_map_lookup_elem(map, &room->content);
+			o->digest = listed ? *listed : hc->digest_vec[DIGEST_SHA256][DIGEST_OTHER];
+		} else {
+			o->blind = 1;
+			o->digest = hc->digest_vec[DIGEST_SHA256][DIGEST_UNKNOWN];
+		}
 	}
-	listed = bpf_map_lookup_elem(map, room->sum);
-	o->digest = listed ? *listed : hc->digest_vec[DIGEST_OTHER];
+	if (hc->uses_digest & 1 << DIGEST_VERITY) {
+		if (!room || !map || !room->measured) {
+			o->blind = 1;
+			o->verity = hc->digest_vec[DIGEST_VERITY][DIGEST_UNKNOWN];
+		} else if (room->verity.of) {
+			listed = verity_listed(map, &room->verity);
+			o->verity = listed ? *listed : hc->digest_vec[DIGEST_VERITY][DIGEST_OTHER];
+		}
+	}
 	return 0;
 }
 
@@ -129,14 +179,17 @@ static __always_inline bool digest_begin(struct linux_binprm *bprm, struct inode
 		return false;
 	if (room->bprm != (__u64)bprm || room->inode != (__u64)inode) {
 		room->state = DIGEST_IDLE;
+		room->measured = 0;
 		room->test = 0;
 	}
 	if (room->test && room->state == DIGEST_THERE)
 		count(COUNT_DIGEST_KNOWN);
+	if (room->measured)
+		count(COUNT_VERITY_KNOWN);
 	return room->test;
 }
 
-/* It was judged. The digest is good for this once, and for the record. */
+/* It was judged. The digests are good for this once, and for the record. */
 __noinline int digest_end(struct digest *d)
 {
 	struct digest_room *room = digest_room(0);
@@ -144,10 +197,15 @@ __noinline int digest_end(struct digest *d)
 	if (!d || !room)
 		return 0;
 	if (room->state == DIGEST_THERE) {
-		__builtin_memcpy(d->sum, room->sum, sizeof(d->sum));
-		d->known = 1;
+		__builtin_memcpy(d->sum, room->content.sum, sizeof(d->sum));
+		d->known |= 1 << DIGEST_SHA256;
+	}
+	if (room->measured) {
+		__builtin_memcpy(&d->verity, &room->verity, sizeof(d->verity));
+		d->known |= 1 << DIGEST_VERITY;
 	}
 	room->state = DIGEST_IDLE;
+	room->measured = 0;
 	return 0;
 }
 
@@ -220,7 +278,7 @@ static __always_inline bool digest_found(struct digest_known *k, const struct va
 
 	if (seq & 1 || !k->sure || !same_content(&k->of, now))
 		return false;
-	__builtin_memcpy(room->sum, k->sum, sizeof(room->sum));
+	__builtin_memcpy(room->content.sum, k->sum, sizeof(k->sum));
 	return __sync_fetch_and_add(&k->seq, 0) == seq;
 }
 
@@ -241,7 +299,7 @@ static __always_inline void digest_keep(struct digest_known *k, const struct val
 		k->of = *of;
 		k->since = began;
 	} else if (!k->sure && began - k->since >= DIGEST_TICK) {
-		__builtin_memcpy(k->sum, room->sum, sizeof(k->sum));
+		__builtin_memcpy(k->sum, room->content.sum, sizeof(k->sum));
 		k->sure = 1;
 	}
 	__sync_fetch_and_add(&k->seq, 1);
@@ -272,7 +330,8 @@ static __always_inline int digest_compute(struct linux_binprm *bprm)
 		return 0;
 	}
 	began = bpf_ktime_get_boot_ns();
-	if (bpf_ima_file_hash(bprm->file, room->sum, sizeof(room->sum)) != HASH_ALGO_SHA256)
+	if (bpf_ima_file_hash(bprm->file, room->content.sum, sizeof(room->content.sum)) !=
+	    HASH_ALGO_SHA256)
 		return 0;
 	/* Some kernels (6.11 to 6.12.1) let in a writer while a program is executed. */
 	validity_of(&after, inode);

@@ -22,22 +22,20 @@ static __always_inline int digest_ask(struct linux_binprm *bprm)
 	struct proc *p;
 	bool test;
 
-	if (!settings.digests)
+	if (!(settings.digests & (1 << DIGEST_SHA256 | DIGESTS_TRIED)))
 		return 0;
 	p = current_proc(t);
 	d = bprm->file->f_path.dentry;
 	inode = bprm->file->f_inode;
-	/* A file in memory that the agent executes tells it whether this works. */
-	test = settings.digests == DIGESTS_TRIED && t->real_parent->tgid == settings.agent &&
-	       inode->i_sb->s_flags & SB_KERNMOUNT;
+	test = digest_tried(t, inode);
 	if (!test && (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE))
 		return 0;
-	room = digest_room(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	room = digest_room_for(bprm);
 	if (!room)
 		return 0;
-	room->bprm = (__u64)bprm;
-	room->inode = (__u64)inode;
 	room->test = test;
+	if (settings.digests & 1 << DIGEST_VERITY && !room->measured)
+		verity_measure(bprm->file, room); /* this program came first */
 	room->state = DIGEST_ASKING;
 	if (p && !test) {
 		o.dentry = (__u64)d;

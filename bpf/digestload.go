@@ -7,70 +7,91 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/event"
 )
 
-// digestPrograms are loaded and attached only while rules read digests. What is
-// attached last is called first: lsm_exec is there already.
-var digestPrograms = []string{"lsm_digest", "lsm_digest_ask"}
+// digestSet are the programs that leave a digest for lsm_exec, loaded and attached
+// only while rules read it. What is attached last is called first: lsm_exec is
+// there already.
+type digestSet struct {
+	programs []string
+	bit      uint32 // of settings.digests
+	probe    string // program that tries out whether the kernel has the digest
+	probed   string // counter of that
+	left     string // counter that lsm_exec steps when it finds the digest
+	without  string // why there may be none
+}
 
-const digestsTried = 2 // as in digest.h
+// digestSets are by field, to be attached in the order of event.Digests.
+var digestSets = map[event.FieldID]*digestSet{
+	event.FieldSHA256: {[]string{"lsm_digest", "lsm_digest_ask"}, 1, "digest_probe", "digest_computed", "digest_known", "no IMA, it is set to another digest, or the programs are not called in their order"},
+	event.FieldVerity: {[]string{"lsm_verity"}, 2, "verity_probe", "verity_known", "verity_known", "no bpf_get_fsverity_digest: Linux 6.8 and later, with CONFIG_FS_VERITY"},
+}
+
+const digestsTried = 4 // as in digest.h
 
 // loadDigests loads them for a generation that needs them. Where the kernel does
 // not let them in a digest is not known, about which the rules say what happens.
 // Under k.mu.
 func (k *Kernel) loadDigests(g *generation) {
-	if k.digests != nil || k.backend != BackendLSM || !g.tables.needsDigests() {
-		return
+	for _, f := range event.Digests {
+		if k.digests[f] != nil || k.backend != BackendLSM || !g.tables.needsDigest(f) {
+			continue
+		}
+		programs, err := k.loadPrograms(digestSets[f].programs)
+		if err != nil {
+			k.noDigests(f, fmt.Errorf("load programs: %w", err))
+			continue
+		}
+		k.digests[f] = &more{programs: programs}
 	}
-	programs, err := k.loadPrograms(digestPrograms)
-	if err != nil {
-		k.noDigests(fmt.Errorf("load programs: %w", err))
-		return
-	}
-	k.digests = &more{programs: programs}
 }
 
 // attachDigests attaches them before the generation that needs them is active.
 // Under k.mu.
 func (k *Kernel) attachDigests(g *generation) {
-	if k.digests == nil || len(k.digests.links) > 0 || !g.tables.needsDigests() {
-		return
-	}
-	k.config.Digests = digestsTried
-	err := k.writeConfig()
-	if err == nil {
-		err = attachDigests(k.digests, k.coll.Maps["counters"])
-	}
-	k.config.Digests = 1
-	err = errors.Join(err, k.writeConfig())
-	if errors.Is(err, errNotTested) {
-		k.log.Debug("digests are not self-tested", "error", err)
-		err = nil
-	}
-	if err != nil {
-		k.noDigests(errors.Join(err, k.dropDigests(nil)))
+	for _, f := range event.Digests {
+		m, set := k.digests[f], digestSets[f]
+		if m == nil || len(m.links) > 0 || !g.tables.needsDigest(f) {
+			continue
+		}
+		k.config.Digests |= set.bit | digestsTried
+		err := k.writeConfig()
+		if err == nil {
+			err = set.attach(m, k.coll.Maps["counters"])
+		}
+		k.config.Digests &^= digestsTried
+		err = errors.Join(err, k.writeConfig())
+		if errors.Is(err, errNotTested) {
+			k.log.Debug("digests are not self-tested", "error", err)
+			err = nil
+		}
+		if err != nil {
+			k.noDigests(f, errors.Join(err, k.dropDigest(f)))
+		}
 	}
 }
 
-func (k *Kernel) noDigests(err error) {
+func (k *Kernel) noDigests(f event.FieldID, err error) {
 	k.hookless.Add(1)
-	k.log.Error("rules that read digests have none", "error", err)
+	k.log.Error("rules that read digests have none", "field", event.FieldByID(f).Path, "error", err)
 }
 
-// attachDigests attaches the programs, and sees that a digest comes out.
-func attachDigests(m *more, counters *ebpf.Map) error {
-	for _, name := range digestPrograms {
+// attach attaches the programs, and sees that a digest comes out.
+func (s *digestSet) attach(m *more, counters *ebpf.Map) error {
+	for _, name := range s.programs {
 		l, err := attachProgram(m.programs[name])
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", name, err)
 		}
 		m.links = append(m.links, l)
 	}
-	return seesDigest(counters, "digest_known", actOnce) // lsm_exec has counted it
+	return s.sees(counters, s.left, actOnce)
 }
 
-// seesDigest acts, and looks whether that was counted.
-func seesDigest(counters *ebpf.Map, counter string, act func() error) error {
+// sees acts, and looks whether that was counted.
+func (s *digestSet) sees(counters *ebpf.Map, counter string, act func() error) error {
 	before, err := readCounters(counters)
 	for range 3 {
 		if err != nil {
@@ -84,49 +105,67 @@ func seesDigest(counters *ebpf.Map, counter string, act func() error) error {
 			return nil
 		}
 	}
-	return errors.New("self-test: no SHA-256 came out (no IMA, it is set to another digest, or the programs are not called in their order)")
+	return fmt.Errorf("self-test: no digest came out (%s)", s.without)
 }
 
-// dropDigests takes the programs off unless one of these generations needs them.
-// Under k.mu.
+// dropDigests takes off the programs that none of these generations needs. Under
+// k.mu.
 func (k *Kernel) dropDigests(gens map[uint32]*generation) error {
-	if k.digests == nil {
-		return nil
-	}
-	for _, g := range gens {
-		if g.tables.needsDigests() {
-			return nil
+	var errs []error
+	for f := range k.digests {
+		needed := false
+		for _, g := range gens {
+			needed = needed || g.tables.needsDigest(f)
+		}
+		if !needed {
+			errs = append(errs, k.dropDigest(f))
 		}
 	}
-	m := k.digests
-	k.digests, k.config.Digests = nil, 0
+	return errors.Join(errs...)
+}
+
+func (k *Kernel) dropDigest(f event.FieldID) error {
+	m := k.digests[f]
+	delete(k.digests, f)
+	k.config.Digests &^= digestSets[f].bit
 	return errors.Join(k.writeConfig(), m.close())
 }
 
-// ComputesDigests tries out whether this kernel computes digests for programs of a
-// backend as users name it; the error says why not.
-func ComputesDigests(backend string) error {
-	const probe = "digest_probe"
+// KnowsDigest tries out whether this kernel has a digest, a field of
+// event.OnlyAtGate, for programs of a backend as users name it; the error says why
+// not.
+func KnowsDigest(field, backend string) error {
 	if backend != "" && backend != BackendAuto && backend != BackendLSM {
-		return fmt.Errorf("compute digest: the %s backend cannot sleep while it decides", backend)
+		return fmt.Errorf("know %s: only the programs of the %s backend are told", field, BackendLSM)
 	}
-	spec, err := probeSpec(probe)
+	f, ok := event.FieldByPath(field)
+	if !ok || digestSets[f.ID] == nil {
+		return fmt.Errorf("know %s: it is no digest", field)
+	}
+	if err := digestSets[f.ID].tryOut(); err != nil {
+		return fmt.Errorf("know %s: %w", field, err)
+	}
+	return nil
+}
+
+func (s *digestSet) tryOut() error {
+	spec, err := probeSpec(s.probe)
 	if err != nil {
 		return err
 	}
 	if err := spec.Variables["settings"].Set(&kernelConfig{Agent: uint32(unix.Getpid())}); err != nil {
-		return fmt.Errorf("compute digest: %w", err)
+		return err
 	}
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
-		return fmt.Errorf("compute digest: %w", err)
+		return err
 	}
 	defer coll.Close()
-	l, err := attachProgram(coll.Programs[probe])
+	l, err := attachProgram(coll.Programs[s.probe])
 	if err != nil {
-		return fmt.Errorf("compute digest: %w", err)
+		return err
 	}
-	return errors.Join(seesDigest(coll.Maps["counters"], "digest_computed", openOnce), l.Close())
+	return errors.Join(s.sees(coll.Maps["counters"], s.probed, openOnce), l.Close())
 }
 
 // openOnce opens a file that has no content.

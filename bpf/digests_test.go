@@ -1,11 +1,14 @@
 package bpf
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,7 +45,7 @@ func TestDigestTable(t *testing.T) {
 		{Verdict: event.VerdictDeny, Clauses: []ir.Clause{{When: []ir.Cond{not(inDigests(some))}}}},
 	}}}
 	tb := compile(p)
-	if len(tb.digests) != many || len(tb.vecs) > 16 || !tb.needsDigests() || len(tb.weakenedRules()) > 0 {
+	if len(tb.digests) != many || len(tb.vecs) > 16 || !tb.needsDigest(event.FieldSHA256) || len(tb.weakenedRules()) > 0 {
 		t.Errorf("%d digests, %d vectors, weakened: %v", len(tb.digests), len(tb.vecs), tb.weakenedRules())
 	}
 	kinds := map[uint32]int{}
@@ -64,8 +67,16 @@ func TestDigestKeys(t *testing.T) {
 	if a, b := without.conf[0].Key, with.conf[0].Key; a != b || a&keyNone != 0 {
 		t.Errorf("the key is %#x with a rule on digests, %#x without", b, a)
 	}
-	if without.needsDigests() || without.conf[0].UsesDigest != 0 || !with.needsDigests() || with.conf[0].UsesDigest != 1 {
+	if without.needsDigest(event.FieldSHA256) || without.conf[0].UsesDigest != 0 || !with.needsDigest(event.FieldSHA256) || with.conf[0].UsesDigest != 1 {
 		t.Error("who needs digests is not known")
+	}
+	read := ir.Rule{Verdict: event.VerdictDeny, Clauses: []ir.Clause{{Maybe: true, Reads: []string{"file.verity"}}}}
+	for _, held := range []bool{false, true} {
+		read.Hold = held
+		tb := compile(&ir.Program{Rules: map[event.Hook][]ir.Rule{event.HookExec: {read}}})
+		if tb.needsDigest(event.FieldVerity) == held || tb.needsDigest(event.FieldSHA256) {
+			t.Errorf("held: %v: who needs which digest is not known", held)
+		}
 	}
 	blind := 0
 	for i := range with.hooks[0].bits {
@@ -81,27 +92,109 @@ func TestDigestKeys(t *testing.T) {
 	}
 }
 
-// TestComputesDigests: the guests' kernels do, with the LSM and with nothing else.
-func TestComputesDigests(t *testing.T) {
+// TestLongDigests: one of fs-verity is found by all of it, whatever else is listed,
+// and is another one than the SHA-256 of a content with the same digits.
+func TestLongDigests(t *testing.T) {
+	a, b := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	listed := []string{"sha256:" + a, "sha256:" + b, "sha512:" + a + a, "sha512:" + a + b, "sha512:" + b + b}
+	rule := func(c ir.Cond) ir.Rule {
+		return ir.Rule{Verdict: event.VerdictDeny, Clauses: []ir.Clause{{When: []ir.Cond{c}}}}
+	}
+	var rules []ir.Rule
+	for _, s := range listed {
+		rules = append(rules, rule(ir.Cond{Field: event.FieldVerity, Op: ir.OpIn, Strs: []string{s}}))
+	}
+	rules = append(rules, rule(inDigests([]string{a})))
+	tb := compile(&ir.Program{Rules: map[event.Hook][]ir.Rule{event.HookExec: rules}})
+	seen := map[uint32]string{}
+	for _, s := range append(listed, a) {
+		vec, ok := tb.listed(s)
+		if !ok || seen[vec] != "" {
+			t.Errorf("%s: listed %v, by the vector of %q", s, ok, seen[vec])
+		}
+		seen[vec] = s
+	}
+	for _, s := range []string{"", "?", b, "sha512:" + b + a, "sha512:" + a, "sha256:" + a + a, "md5:" + a, "sha512:" + strings.Repeat("c", 128)} {
+		if _, ok := tb.listed(s); ok {
+			t.Errorf("%s is listed", s)
+		}
+	}
+	if hc := tb.conf[0]; hc.UsesDigest != 3 || !tb.needsDigest(event.FieldVerity) || !tb.needsDigest(event.FieldSHA256) {
+		t.Errorf("digests that are used: %#x", hc.UsesDigest)
+	}
+}
+
+// TestVerityRecord: what a record says of fs-verity: nothing, that there is none, a
+// digest, or what is damaged.
+func TestVerityRecord(t *testing.T) {
+	raw := func(of uint32, n int) []byte {
+		return append(binary.LittleEndian.AppendUint32([]byte("path"), of), bytes.Repeat([]byte{0xab}, n)...)
+	}
+	for _, tt := range []struct {
+		flags uint16
+		data  []byte
+		want  string
+	}{
+		{0, raw(veritySHA256, 64), ""},
+		{flagVerity, []byte("path"), event.NoVerity},
+		{flagVerity, raw(veritySHA256, 64), "sha256:" + strings.Repeat("ab", 32)},
+		{flagVerity, raw(veritySHA512, 64), "sha512:" + strings.Repeat("ab", 64)},
+		{flagVerity, raw(veritySHA512, 63), ""},
+		{flagVerity, raw(ofContent, 64), ""},
+	} {
+		r := kernelRecord{Flags: tt.flags, VerityOff: 4, VerityLen: uint16(len(tt.data) - 4)}
+		if got := withDigests(&event.File{}, &r, tt.data).Verity; got != tt.want {
+			t.Errorf("%#x, %d bytes: %q, want %q", tt.flags, r.VerityLen, got, tt.want)
+		}
+	}
+}
+
+// FuzzVerityRecord: whatever a record says, a file has a digest that rules can name,
+// none, or nothing is known.
+func FuzzVerityRecord(f *testing.F) {
+	f.Add([]byte{}, uint16(0), uint16(0), uint16(flagVerity))
+	f.Add(append([]byte{1, 0, 32, 0}, make([]byte, 64)...), uint16(0), uint16(68), uint16(flagVerity))
+	f.Add(append([]byte{2, 0, 64, 0}, make([]byte, 64)...), uint16(0), uint16(68), uint16(flagVerity|flagDigest))
+	f.Add([]byte("path\x01\x00\x20\x00"), uint16(4), uint16(68), uint16(flagVerity))
+	f.Fuzz(func(t *testing.T, data []byte, off, n, flags uint16) {
+		r := kernelRecord{Flags: flags, VerityOff: off, VerityLen: n}
+		out := withDigests(&event.File{}, &r, data)
+		if v := out.Verity; v != "" && v != event.NoVerity && !ir.IsDigest(event.FieldVerity, v) {
+			t.Errorf("%q", v)
+		} else if v == event.NoVerity && n != 0 {
+			t.Error("what is damaged is taken for none")
+		}
+	})
+}
+
+// TestKnowsDigest: the guests' kernels do, with the LSM and with nothing else; the
+// older one is too old for fs-verity.
+func TestKnowsDigest(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	for _, backend := range []string{BackendModifyReturn, BackendTracepoint} {
-		if ComputesDigests(backend) == nil {
-			t.Errorf("with the %s backend", backend)
+	for _, field := range event.OnlyAtGate {
+		for _, backend := range []string{BackendModifyReturn, BackendTracepoint} {
+			if KnowsDigest(field, backend) == nil {
+				t.Errorf("%s with the %s backend", field, backend)
+			}
+		}
+		refused := tryProgram("floor_open")
+		var err error
+		for range 2 { // the kernel's types are read once
+			start := time.Now()
+			err = KnowsDigest(field, BackendAuto)
+			t.Logf("%s: %v, after %v", field, err, time.Since(start))
+		}
+		if refused != nil && err == nil {
+			t.Errorf("%s without LSM programs", field)
+		}
+		guest := os.Getenv("BAILIFF_E2E_GUEST")
+		if old := guest == "6.1" && field == "file.verity"; guest != "" && old != (err != nil) {
+			t.Errorf("%s: %v", field, err)
 		}
 	}
-	refused := tryProgram("floor_open")
-	var err error
-	for range 2 { // the kernel's types are read once
-		start := time.Now()
-		err = ComputesDigests(BackendAuto)
-		t.Logf("%v, after %v", err, time.Since(start))
-	}
-	if refused != nil && err == nil {
-		t.Error("without LSM programs")
-	}
-	if os.Getenv("BAILIFF_E2E_GUEST") != "" && err != nil {
-		t.Error(err)
+	if KnowsDigest("file.name", BackendAuto) == nil {
+		t.Error("a name is no digest")
 	}
 }

@@ -15,6 +15,7 @@
 struct path_record {
 	struct record r;
 	char data[PATH_ROOM];
+	struct verity verity; /* exec */
 };
 
 /* The reader looks by itself every few milliseconds. It is woken for a verdict
@@ -157,10 +158,22 @@ static __always_inline void emit_named(struct proc *p, struct judgement *j, stru
 
 static __always_inline void fill_digest(struct record *r, const struct digest *d)
 {
-	if (!d->known)
+	if (!(d->known & 1 << DIGEST_SHA256))
 		return;
 	__builtin_memcpy(r->sha256, d->sum, sizeof(r->sha256));
 	r->flags |= RECORD_DIGEST;
+}
+
+static __always_inline void fill_verity(struct path_record *e, const struct digest *d)
+{
+	if (!(d->known & 1 << DIGEST_VERITY))
+		return;
+	e->r.flags |= RECORD_VERITY;
+	if (!d->verity.of)
+		return;
+	__builtin_memcpy(&e->verity, &d->verity, sizeof(e->verity));
+	e->r.verity_off = PATH_ROOM;
+	e->r.verity_len = sizeof(e->verity);
 }
 
 /* A record with one file. */
@@ -191,7 +204,10 @@ static __noinline int emit_file(struct proc *p, struct judgement *j, struct obje
 		__builtin_memset(&e->r.args_total, 0,
 				 sizeof(e->r) - __builtin_offsetof(struct record, args_total));
 		e->r.stdio = stdio_bits();
-		fill_digest(&e->r, &p->pending.last_digest);
+		if (p->pending.last_digest.known) {
+			fill_digest(&e->r, &p->pending.last_digest);
+			fill_verity(e, &p->pending.last_digest);
+		}
 	}
 	file_facts_near(&e->r.file, d, inode);
 	e->r.file_age = o->age ? o->age - 1 : file_age_near(inode, e->r.time);

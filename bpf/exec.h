@@ -92,8 +92,10 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 		p->pending.valid = 1;
 		p->pending.judged_exe = exe;
 		p->pending.age = o.age;
-		__builtin_memcpy(&p->pending.digest, &p->pending.last_digest,
-				 sizeof(p->pending.digest));
+		p->pending.digest.known = 0;
+		if (settings.digests)
+			__builtin_memcpy(&p->pending.digest, &p->pending.last_digest,
+					 sizeof(p->pending.digest));
 		file_facts_near(&p->pending.file, d, inode);
 	}
 	return 0;
@@ -132,6 +134,19 @@ static __always_inline long copy_text(char *to, const char *from)
 		}
 	}
 	return bpf_probe_read_kernel_str(to, PATH_BYTES, from);
+}
+
+static __always_inline __u32 append_verity(struct exec_scratch *e, __u32 off,
+					   const struct digest *d)
+{
+	if (!(d->known & 1 << DIGEST_VERITY) || off > EXEC_DATA - PATH_ROOM)
+		return off;
+	e->r.flags |= RECORD_VERITY;
+	if (!d->verity.of || bpf_probe_read_kernel(e->data + off, sizeof(d->verity), &d->verity))
+		return off;
+	e->r.verity_off = off;
+	e->r.verity_len = sizeof(d->verity);
+	return off + sizeof(d->verity);
 }
 
 static __always_inline void fill_strings(struct exec_scratch *e, __u32 off, struct mm_struct *mm,
@@ -238,7 +253,10 @@ static __noinline int emit_exec(struct proc *p, struct judgement *j, struct linu
 		e->r.file.exe_id = p->pending.judged_exe;
 		digest = &p->pending.digest;
 	}
-	fill_digest(&e->r, digest);
+	if (digest->known) {
+		fill_digest(&e->r, digest);
+		off = append_verity(e, off, digest);
+	}
 	fill_strings(e, off, t->mm, bprm);
 	return 0;
 }

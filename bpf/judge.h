@@ -198,6 +198,7 @@ __noinline __u64 object_number(struct object_ref *o, __u32 field)
 	case FIELD_PROCESS_STDIO: return o->hook == HOOK_EXEC ? stdio_bits() : 0;
 	case FIELD_FILE_IDENTITIES: return o->idents;
 	case FIELD_FILE_SHA256: return o->digest;
+	case FIELD_FILE_VERITY: return o->verity;
 	}
 	if (!o->dentry)
 		return 0;
@@ -274,7 +275,8 @@ __noinline int look_up(__u64 ref, struct object_ref *o, __u32 index, __u32 h, st
 		if (!s)
 			return -1;
 		o->late = match_late(&m, s);
-		o->vec = ref;
+		if (o->hook == HOOK_EXEC)
+			o->vec = ref;
 	}
 	match(&m);
 	return ref != VEC_ALL && !is_vec(ref);

@@ -30,11 +30,11 @@ _Static_assert(DECISION_BYTES == __builtin_offsetof(struct record, subject) -
 				       __builtin_offsetof(struct record, hook),
 	       "a judgement begins like a record after its time");
 
-/* Of a file's content, if known is not 0. */
+/* Digests of a file, those that are known: bits (1 << enum digest_kind). */
 struct digest {
 	__u32 known;
-	__u32 pad;
 	__u8 sum[32];
+	struct verity verity;
 };
 
 /* A verdict taken before an exec, to be told when the exec has succeeded. */

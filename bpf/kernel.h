@@ -240,6 +240,10 @@ struct bpf_iter__task {
 /* From 6.2 on: an address as a pointer that is read in place, without a call. */
 extern void *bpf_rdonly_cast(const void *obj, __u32 type) __attribute__((section(".ksyms"), weak));
 
+/* From 6.8 on, with CONFIG_FS_VERITY, for LSM programs. */
+extern int bpf_get_fsverity_digest(struct file *file, struct bpf_dynptr *to)
+	__attribute__((section(".ksyms"), weak));
+
 /* What the tracepoints sys_exit_* give. */
 struct sys_exit {
 	__u64 common;
@@ -286,6 +290,7 @@ struct sys_exit {
 #define VM_EXEC		4
 #define SIGKILL		9
 #define EPERM		1
+#define ENODATA		61
 /* For pointers that may be NULL though the verifier believes that they never are:
  * arguments of LSM programs (the file of an anonymous mapping) and members of
  * trusted pointers (the inode of a name that is not made yet). It takes a

@@ -116,8 +116,15 @@ const (
 	kernelCounterCOUNT_DIGEST_KNOWN        kernelCounter = 39
 	kernelCounterCOUNT_DIGEST_UNKNOWN      kernelCounter = 40
 	kernelCounterCOUNT_VECTOR_LOST         kernelCounter = 41
-	kernelCounterCOUNT_MAX                 kernelCounter = 42
+	kernelCounterCOUNT_VERITY_KNOWN        kernelCounter = 42
+	kernelCounterCOUNT_MAX                 kernelCounter = 43
 )
+
+type kernelDigestKey struct {
+	_   structs.HostLayout
+	Of  uint32
+	Sum [32]uint8
+}
 
 type kernelDim struct {
 	_     structs.HostLayout
@@ -207,7 +214,7 @@ type kernelHookConf struct {
 	HeldEnforceTo  uint32
 	UsesIdents     uint32
 	UsesDigest     uint32
-	DigestVec      [4]uint32
+	DigestVec      [2][4]uint32
 	Subject        [12]kernelDim
 	Object         [8]kernelDim
 }
@@ -314,16 +321,16 @@ type kernelProc struct {
 		Class      uint32
 		ClassGen   uint32
 		LastDigest struct {
-			_     structs.HostLayout
-			Known uint32
-			Pad   uint32
-			Sum   [32]uint8
+			_      structs.HostLayout
+			Known  uint32
+			Sum    [32]uint8
+			Verity kernelVerity
 		}
 		Digest struct {
-			_     structs.HostLayout
-			Known uint32
-			Pad   uint32
-			Sum   [32]uint8
+			_      structs.HostLayout
+			Known  uint32
+			Sum    [32]uint8
+			Verity kernelVerity
 		}
 	}
 }
@@ -369,6 +376,9 @@ type kernelRecord struct {
 	InterpDev   uint32
 	Comm        [16]int8
 	Sha256      [32]uint8
+	VerityOff   uint16
+	VerityLen   uint16
+	Pad         uint32
 }
 
 type kernelScope struct {
@@ -493,6 +503,12 @@ type kernelVerdictKey struct {
 	Name        [64]int8
 }
 
+type kernelVerity struct {
+	_   structs.HostLayout
+	Of  uint32
+	Sum [64]uint8
+}
+
 type kernelWireFile struct {
 	_          structs.HostLayout
 	Id         kernelFileId
@@ -603,6 +619,7 @@ const (
 	kernelProgLsmSymlink     = "lsm_symlink"
 	kernelProgLsmTruncate    = "lsm_truncate"
 	kernelProgLsmUnlink      = "lsm_unlink"
+	kernelProgLsmVerity      = "lsm_verity"
 	kernelProgModExec        = "mod_exec"
 	kernelProgModFork        = "mod_fork"
 	kernelProgModLink        = "mod_link"
@@ -624,6 +641,7 @@ const (
 	kernelProgTrackMove      = "track_move"
 	kernelProgTrackOpen      = "track_open"
 	kernelProgTrackRmdir     = "track_rmdir"
+	kernelProgVerityProbe    = "verity_probe"
 	kernelVarCanRefuse       = "can_refuse"
 	kernelVarInitial         = "initial"
 	kernelVarLastExe         = "last_exe"
@@ -700,6 +718,7 @@ type kernelProgramSpecs struct {
 	LsmSymlink   *ebpf.ProgramSpec `ebpf:"lsm_symlink"`
 	LsmTruncate  *ebpf.ProgramSpec `ebpf:"lsm_truncate"`
 	LsmUnlink    *ebpf.ProgramSpec `ebpf:"lsm_unlink"`
+	LsmVerity    *ebpf.ProgramSpec `ebpf:"lsm_verity"`
 	ModExec      *ebpf.ProgramSpec `ebpf:"mod_exec"`
 	ModFork      *ebpf.ProgramSpec `ebpf:"mod_fork"`
 	ModLink      *ebpf.ProgramSpec `ebpf:"mod_link"`
@@ -721,6 +740,7 @@ type kernelProgramSpecs struct {
 	TrackMove    *ebpf.ProgramSpec `ebpf:"track_move"`
 	TrackOpen    *ebpf.ProgramSpec `ebpf:"track_open"`
 	TrackRmdir   *ebpf.ProgramSpec `ebpf:"track_rmdir"`
+	VerityProbe  *ebpf.ProgramSpec `ebpf:"verity_probe"`
 }
 
 // kernelMapSpecs contains maps before they are loaded into the kernel.
@@ -928,6 +948,7 @@ type kernelPrograms struct {
 	LsmSymlink   *ebpf.Program `ebpf:"lsm_symlink"`
 	LsmTruncate  *ebpf.Program `ebpf:"lsm_truncate"`
 	LsmUnlink    *ebpf.Program `ebpf:"lsm_unlink"`
+	LsmVerity    *ebpf.Program `ebpf:"lsm_verity"`
 	ModExec      *ebpf.Program `ebpf:"mod_exec"`
 	ModFork      *ebpf.Program `ebpf:"mod_fork"`
 	ModLink      *ebpf.Program `ebpf:"mod_link"`
@@ -949,6 +970,7 @@ type kernelPrograms struct {
 	TrackMove    *ebpf.Program `ebpf:"track_move"`
 	TrackOpen    *ebpf.Program `ebpf:"track_open"`
 	TrackRmdir   *ebpf.Program `ebpf:"track_rmdir"`
+	VerityProbe  *ebpf.Program `ebpf:"verity_probe"`
 }
 
 func (p *kernelPrograms) Close() error {
@@ -975,6 +997,7 @@ func (p *kernelPrograms) Close() error {
 		p.LsmSymlink,
 		p.LsmTruncate,
 		p.LsmUnlink,
+		p.LsmVerity,
 		p.ModExec,
 		p.ModFork,
 		p.ModLink,
@@ -996,6 +1019,7 @@ func (p *kernelPrograms) Close() error {
 		p.TrackMove,
 		p.TrackOpen,
 		p.TrackRmdir,
+		p.VerityProbe,
 	)
 }
 

@@ -100,6 +100,9 @@ func randomProgram(r *rand.Rand) *ir.Program {
 			return ir.Cond{Field: event.FieldIdentities, Op: ir.OpIn, Strs: pick(someIdentities), Negated: neg}
 		}
 		if h == event.HookExec && r.IntN(6) == 0 {
+			if r.IntN(2) == 0 {
+				return ir.Cond{Field: event.FieldVerity, Op: ir.OpIn, Strs: pick(someVerities), Negated: neg}
+			}
 			return ir.Cond{Field: event.FieldSHA256, Op: ir.OpIn, Strs: pick(someDigests), Negated: neg}
 		}
 		if h == event.HookExec && r.IntN(3) == 0 {
@@ -217,6 +220,7 @@ var (
 	// More than share one dimension of the kernel's numbers.
 	someIdentities = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 	someDigests    = []string{"", strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("0", 64)}
+	someVerities   = []string{"", "sha256:" + strings.Repeat("a", 64), "sha512:" + strings.Repeat("a", 128), "sha512:" + strings.Repeat("a", 64) + strings.Repeat("b", 64)}
 	zeroKey        ir.Key
 )
 
@@ -252,6 +256,9 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 		k.NoDigest = r.IntN(4) == 0
 		if k.Str[event.FieldSHA256] = []string{""}; !k.NoDigest {
 			k.Str[event.FieldSHA256][0] = append(someDigests, strings.Repeat("c", 64))[r.IntN(len(someDigests)+1)]
+		}
+		if k.NoVerity = r.IntN(4) == 0; !k.NoVerity {
+			k.Str[event.FieldVerity] = []string{append(someVerities, "sha512:"+strings.Repeat("b", 128))[r.IntN(len(someVerities)+1)]}
 		}
 		texts := []string{"", "-", "--x", "a", "ab", "aba", "abab", "b", "x=y", "LD=a", "\xff\xfe", "-aab--x"}
 		for range r.IntN(20) % 6 {

@@ -146,7 +146,7 @@ func (t *tables) hookConf(i int) {
 	}
 	for _, d := range t.dims(hb) {
 		kd := kernelDim{Field: uint8(d.field)}
-		if d.field != event.FieldSHA256 {
+		if event.FieldByID(d.field).Kind != event.KindDigest {
 			kd = t.dim(hb, d)
 		}
 		if event.FieldByID(d.field).Part == event.PartSubject {
@@ -396,7 +396,7 @@ func (t *tables) decisionKeys(hb *hookBits) (other, held uint32) {
 
 // heldGroups are fields that only the gate's key holds: there a verdict is good
 // for what the file was, and the gate looks anew each time.
-var heldGroups = map[string]uint32{"file.sha256": keyFile}
+var heldGroups = map[string]uint32{"file.sha256": keyFile, "file.verity": keyFile}
 
 // keyOfClause: keyNone if it reads what is not in the key.
 func keyOfClause(c *ir.Clause, more map[string]uint32) uint32 {

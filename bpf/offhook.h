@@ -276,6 +276,25 @@ int BPF_PROG(digest_probe, struct file *file, int ret)
 	return ret;
 }
 
+/* Does it tell programs of fs-verity? The same way: that file has none. */
+/* clang-format off */
+SEC("lsm/file_open")
+int BPF_PROG(verity_probe, struct file *file, int ret)
+/* clang-format on */
+{
+	struct digest_room *room;
+
+	if (bpf_get_current_pid_tgid() >> 32 != settings.agent)
+		return ret;
+	room = digest_room(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!room)
+		return ret;
+	verity_measure(file, room);
+	if (room->measured)
+		count(COUNT_VERITY_KNOWN);
+	return ret;
+}
+
 /* What attaching anything to a hook costs: the floor in docs/performance.md. */
 /* clang-format off */
 SEC("fmod_ret/security_file_open")

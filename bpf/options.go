@@ -63,8 +63,8 @@ type Kernel struct {
 	links   []link.Link
 	// openLinks are the tracepoints on opens, attached while rules ask; under mu.
 	openLinks      []link.Link
-	more           map[event.Hook]*more // loaded while rules ask; under mu
-	digests        *more                // the programs that compute digests, likewise; under mu
+	more           map[event.Hook]*more    // loaded while rules ask; under mu
+	digests        map[event.FieldID]*more // the programs that leave digests, likewise; under mu
 	mountedTracefs bool
 	reader         *ringbuf.Reader
 	record         ringbuf.Record // the last one that was read; no event keeps any of it
@@ -101,7 +101,7 @@ func Open(ctx context.Context, opt Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{opt: opt, log: opt.Log, backend: backend, gens: map[uint32]*generation{}, more: map[event.Hook]*more{}, inner: map[string]*ebpf.MapSpec{}}
+	k := &Kernel{opt: opt, log: opt.Log, backend: backend, gens: map[uint32]*generation{}, more: map[event.Hook]*more{}, digests: map[event.FieldID]*more{}, inner: map[string]*ebpf.MapSpec{}}
 	if err := k.load(); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("load programs for the %s backend: %w", backend, err)
@@ -144,9 +144,9 @@ func (k *Kernel) Detach() error {
 		errs = append(errs, m.close())
 		delete(k.more, h)
 	}
-	if k.digests != nil {
-		errs = append(errs, k.digests.close())
-		k.digests = nil
+	for f, m := range k.digests {
+		errs = append(errs, m.close())
+		delete(k.digests, f)
 	}
 	for i := len(k.links) - 1; i >= 0; i-- {
 		errs = append(errs, k.links[i].Close())

@@ -11,6 +11,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/event"
 )
 
 // Feature is the answer to one question about this kernel.
@@ -35,7 +37,8 @@ func Probe(ctx context.Context) []Feature {
 		probeProgram(BackendTracepoint, "track_exit",
 			"Bailiff cannot run at all: it cannot see processes start and end",
 			"run as root (CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN) on a kernel of 6.1 or later with BTF"),
-		probeDigests(),
+		probeDigest("digests", event.FieldSHA256, "the agent reads the file", "use a kernel with CONFIG_IMA that computes SHA-256 (ima_hash=sha256), with the BPF LSM"),
+		probeDigest("verity", event.FieldVerity, "the agent asks for it", "use a kernel of 6.8 or later with CONFIG_FS_VERITY, with the BPF LSM"),
 		probeCgroup(),
 		probeBTF(),
 		probeAddresses(),
@@ -51,10 +54,10 @@ func probeBTF() Feature {
 	return f
 }
 
-func probeDigests() Feature {
-	f := Feature{Name: "digests", State: "yes", Lost: "rules on file.sha256 are not decided by the kernel: an exec is held while the agent reads the file",
-		Remedy: "use a kernel with CONFIG_IMA that computes SHA-256 (ima_hash=sha256), with the BPF LSM"}
-	if err := ComputesDigests(BackendLSM); err != nil {
+func probeDigest(name string, id event.FieldID, held, remedy string) Feature {
+	field := event.FieldByID(id).Path
+	f := Feature{Name: name, State: "yes", Lost: fmt.Sprintf("rules on %s are not decided by the kernel: an exec is held while %s", field, held), Remedy: remedy}
+	if err := KnowsDigest(field, BackendLSM); err != nil {
 		f.State, f.Why = "no", strings.TrimSpace(err.Error())
 	}
 	return f

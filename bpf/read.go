@@ -56,7 +56,7 @@ var counterNames = []string{
 	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut", "held_changed", "held_unanswered",
 	"events_mmap", "events_create", "events_link", "events_rename", "events_unlink", "events_truncate", "events_ptrace", "events_receive",
 	"drop_ring_full_mmap", "drop_ring_full_create", "drop_ring_full_link", "drop_ring_full_rename", "drop_ring_full_unlink", "drop_ring_full_truncate", "drop_ring_full_ptrace", "drop_ring_full_receive",
-	"fail_closed_text", "digest_computed", "digest_known", "digest_unknown", "vector_lost",
+	"fail_closed_text", "digest_computed", "digest_known", "digest_unknown", "vector_lost", "verity_known",
 }
 
 // acted is the name of the sum of all acts that were told, or for which there

@@ -43,8 +43,8 @@ func (k *Kernel) programs() map[string]*ebpf.Program {
 	for _, m := range k.more {
 		maps.Copy(out, m.programs)
 	}
-	if k.digests != nil {
-		maps.Copy(out, k.digests.programs)
+	for _, m := range k.digests {
+		maps.Copy(out, m.programs)
 	}
 	return out
 }

@@ -29,7 +29,7 @@ type tables struct {
 	texts       []kernelTextState
 	text        kernelTextConf
 
-	digests   map[digestSum]uint32 // vectors of those that rules list
+	digests   map[kernelDigestKey]uint32 // vectors of those that rules list
 	basenames map[string]uint32
 	suffixes  map[string]uint32
 	usesNames bool
@@ -178,7 +178,7 @@ func (t *tables) fit(rules []ir.Rule, dims *dimBudget) []ir.Rule {
 			}
 			c.When = kept
 		}
-		out[i].Clauses = withoutDigest(out[i].Clauses)
+		out[i].Clauses = withoutDigests(out[i].Clauses)
 	}
 	t.capClauses(out)
 	return out

@@ -20,14 +20,14 @@ type tests struct {
 	under     map[string][]int // directory, with "/" -> prefix tests that list it
 	names     map[string]bool  // last components that tests list
 	suffixes  map[string]bool
-	digests   map[string][]int  // digest -> tests that list it
-	ancestors []int             // tests made on ancestors; position is the bit
-	idents    map[string]uint64 // path -> identities of the file there, as bits of ir.Program.Identities
+	digests   map[event.FieldID]map[string][]int // field -> digest -> tests that list it
+	ancestors []int                              // tests made on ancestors; position is the bit
+	idents    map[string]uint64                  // path -> identities of the file there, as bits of ir.Program.Identities
 }
 
 func collectTests(hooks []hookBits, ids []ir.Identity) tests {
 	ts := tests{ids: map[condID]int{}, exact: map[string][]int{}, under: map[string][]int{},
-		digests: map[string][]int{}, names: map[string]bool{}, suffixes: map[string]bool{}, idents: map[string]uint64{}}
+		digests: map[event.FieldID]map[string][]int{}, names: map[string]bool{}, suffixes: map[string]bool{}, idents: map[string]uint64{}}
 	for i := range hooks {
 		for j := range hooks[i].bits {
 			when := hooks[i].bits[j].clause.When
@@ -67,10 +67,10 @@ func condKey(c *ir.Cond) condID {
 	if event.FieldByID(c.Field).Kind == event.KindString {
 		kind = 'n'
 	}
-	if c.Field == event.FieldSHA256 {
-		kind = 'd'
-	}
 	buf := []byte{kind, byte(c.Op)}
+	if event.FieldByID(c.Field).Kind == event.KindDigest {
+		buf = []byte{'d', byte(c.Field)}
+	}
 	if c.IsText() {
 		buf = append([]byte{'t', byte(c.Field), byte(c.Op), byte(c.At)}, c.Var+"="...)
 	}
@@ -99,13 +99,18 @@ func (ts *tests) add(c *ir.Cond) int {
 		if len(ts.exact) == 0 && (f.Kind == event.KindPath || f.Kind == event.KindPaths) && c.Op != ir.OpPrefix {
 			ts.exact = make(map[string][]int, len(c.Strs))
 		}
+		digests := ts.digests[c.Field]
+		if f.Kind == event.KindDigest && digests == nil {
+			digests = map[string][]int{}
+			ts.digests[c.Field] = digests
+		}
 		alone := []int{id}
 		for _, s := range c.Strs {
 			switch {
-			case f.Kind == event.KindDigest && ts.digests[s] == nil:
-				ts.digests[s] = alone
-			case f.Kind == event.KindDigest:
-				ts.digests[s] = append(ts.digests[s][:len(ts.digests[s]):len(ts.digests[s])], id)
+			case digests != nil && digests[s] == nil:
+				digests[s] = alone
+			case digests != nil:
+				digests[s] = append(digests[s][:len(digests[s]):len(digests[s])], id)
 			case f.Kind == event.KindString && c.Op == ir.OpSuffix:
 				ts.suffixes[s] = true
 			case f.Kind == event.KindString:

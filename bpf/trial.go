@@ -132,7 +132,9 @@ func (g *generation) trial(h event.Hook, key *ir.Key) kernelTrial {
 	tr.ParentPath, tr.ParentName = classes(event.FieldParentPath)
 	tr.FilePath, tr.FileName = classes(event.FieldPath)
 	tr.Num[event.FieldIdentities] = t.identMask(key.Str[event.FieldIdentities])
-	tr.Num[event.FieldSHA256] = uint64(t.digestOf(key))
+	for kind, f := range event.Digests {
+		tr.Num[f] = uint64(t.digestOf(kind, key))
+	}
 	for _, a := range key.Str[event.FieldAncestors] {
 		id, _ := t.stringClasses(a)
 		tr.Num[event.FieldAncestors] |= t.classes[id].Ancestor

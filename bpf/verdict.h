@@ -23,7 +23,10 @@ struct object_ref {
 	};
 	union {
 		__u16 open_flags;
-		__u16 late; /* exec: clauses may hold that are decided at commit */
+		struct {
+			__u8 late;  /* exec: clauses may hold that are decided at commit */
+			__u8 blind; /* a digest that rules read is not known */
+		};
 	};
 	__u16 hook; /* of the act; the rules are those of its package */
 	union {
@@ -41,8 +44,8 @@ struct object_ref {
 		};
 		struct {
 			__u64 vec;    /* exec: reference to the subject's vector */
-			__u32 digest; /* exec: vector of the file's digest */
-			__u32 blind;  /* it is not known */
+			__u32 digest; /* vector of the file's digest */
+			__u32 verity; /* and of that of fs-verity */
 		};
 		struct file_id dir; /* open: the directory */
 	};

@@ -142,6 +142,29 @@ struct bound {
 
 #include "textwire.h"
 
+/* Digests of a file, in the order of event.Digests. */
+enum digest_kind { DIGEST_SHA256, DIGEST_VERITY, DIGEST_KINDS };
+
+/* A digest in the table of those that rules list, with what it is. */
+struct digest_key {
+	__u32 of; /* DIGEST_OF_CONTENT, VERITY_* */
+	__u8 sum[32];
+};
+
+#define DIGEST_OF_CONTENT 0 /* SHA-256 */
+/* Of fs-verity: algorithm and size, as the kernel writes them before the digest. */
+#define VERITY_SHA256 (1 | 32 << 16)
+#define VERITY_SHA512 (2 | 64 << 16)
+/* The second half of a SHA-512; or'ed with what the table says of the first one. */
+#define VERITY_REST 0x80000000u
+
+/* An fs-verity digest as the kernel gives it, the rest zero. It begins like a
+ * digest_key. */
+struct verity {
+	__u32 of; /* VERITY_*; 0: the file has none */
+	__u8 sum[64];
+};
+
 /* What a decision key for the verdict cache is made of. */
 #define KEY_EXE	   1
 #define KEY_PARENT 2
@@ -176,8 +199,8 @@ struct hook_conf {
 	__u32 held_key;		/* KEY_* of the gate's answers */
 	__u32 held_enforce_to;	/* and below this also where the mode is audit */
 	__u32 uses_idents;	/* any condition on file.identities */
-	__u32 uses_digest;	/* any condition on file.sha256 */
-	__u32 digest_vec[4];	/* DIGEST_*: vectors of digests that are in no list */
+	__u32 uses_digest;	/* any condition on a digest: bits (1 << enum digest_kind) */
+	__u32 digest_vec[DIGEST_KINDS][4]; /* DIGEST_*: vectors of digests that are in no list */
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];
 };
@@ -239,7 +262,7 @@ struct config {
 	__u32 commit;	    /* the generation has clauses of ROW_COMMIT */
 	__u32 cgroup_modes; /* cgroups with a mode of their own; 0: nobody looks for them */
 	__u32 rates;	    /* hooks (bit hook - 1) whose acts are counted by cgroup and second */
-	__u32 digests;	    /* the kernel computes digests of what is executed; see digest.h */
+	__u32 digests;	    /* of what is executed, that the kernel has: DIGESTS_*; see digest.h */
 	__u64 wall;	    /* wall clock minus boot clock (ns) */
 	__u64 secret;	    /* of hashes that user space must not be able to aim at */
 	struct scope scope[MAX_SCOPES];
@@ -300,7 +323,8 @@ struct wire_subject {
 #define RECORD_CHANGED_AT 256 /* file_age is the time of the change: ns of the wall clock */
 #define RECORD_COMMIT \
 	128 /* decided when the new image was in place, before its first instruction */
-#define RECORD_DIGEST 512 /* sha256 is that of file */
+#define RECORD_DIGEST 512  /* sha256 is that of file */
+#define RECORD_VERITY 1024 /* verity_off and verity_len are of file; none: it has no digest */
 
 struct record {
 	__u64 time;
@@ -344,6 +368,9 @@ struct record {
 	__u32 interp_dev; /* the data begin with the path of its interpreter */
 	char comm[16];	  /* of the new image */
 	__u8 sha256[32];
+	__u16 verity_off; /* struct verity */
+	__u16 verity_len;
+	__u32 pad;
 };
 
 /* Which program a process runs: the file and the place where it was found. */

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,7 +33,6 @@ func TestDigestCost(t *testing.T) {
 	for i := range 100_000 {
 		bad = append(bad, sumOf(fmt.Append(nil, i)))
 	}
-	w.policy(map[string]any{"dirs": []string{dirs["tmpfs"] + "/", dirs["ext4"] + "/"}, "bad": bad}, map[string]string{"exec": digestCostPolicy})
 	type program struct{ where, exit, one, many string }
 	var programs []program
 	const spawns = 8
@@ -59,23 +57,37 @@ func TestDigestCost(t *testing.T) {
 	for _, p := range programs {
 		bare[p.where] = spawn(p)
 	}
-	w.write(filepath.Join(w.bundle, "exec.rego"), []byte(strings.Replace(digestCostPolicy, "file.sha256", "file.name", 1)), 0o644)
-	w.start(event.ModeEnforce)
-	_ = w.stream.Close() // its reader would share the processor
-	n := spawn(programs[0])
-	t.Logf("fork+exec+exit, %-28s %9d without an agent, %+9d with one whose rules read no digest", programs[0].where, bare[programs[0].where], n-bare[programs[0].where])
-	w.must(w.agent.Stop(w.wait()))
-	w.write(filepath.Join(w.bundle, "exec.rego"), []byte(digestCostPolicy), 0o644)
-	w.start(event.ModeEnforce)
-	_ = w.stream.Close()
-	for _, p := range programs {
-		n := spawn(p)
-		t.Logf("fork+exec+exit, %-28s %9d without an agent, %+9d with it", p.where, bare[p.where], n-bare[p.where])
+	// measured prints what an agent adds whose rule reads this field.
+	measured := func(field string, list []string, programs ...program) {
+		t.Helper()
+		w.policy(map[string]any{"dirs": []string{dirs["tmpfs"] + "/", dirs["ext4"] + "/"}, "bad": list}, map[string]string{"exec": strings.Replace(digestCostPolicy, "file.sha256", field, 1)})
+		w.start(event.ModeEnforce)
+		_ = w.stream.Close() // its reader would share the processor
+		for _, p := range programs {
+			n := spawn(p)
+			t.Logf("fork+exec+exit, %-28s %9d without an agent, %+9d with one whose rule reads %s", p.where, bare[p.where], n-bare[p.where], field)
+		}
+		st, err := w.agent.Status(w.wait())
+		w.must(err)
+		t.Logf("%s: computed %d, known %d, unknown %d, of fs-verity %d", field, st.Counters["kernel_digest_computed"], st.Counters["kernel_digest_known"], st.Counters["kernel_digest_unknown"], st.Counters["kernel_verity_known"])
+		w.must(w.agent.Stop(w.wait()))
 	}
-	st, err := w.agent.Status(w.wait())
-	w.must(err)
-	t.Logf("computed %d, known %d, unknown %d", st.Counters["kernel_digest_computed"], st.Counters["kernel_digest_known"], st.Counters["kernel_digest_unknown"])
-	w.must(w.agent.Stop(w.wait()))
+	measured("file.name", bad, programs[0])
+	measured("file.sha256", bad, programs...)
+	if olderGuest() {
+		return // nobody tells it of fs-verity
+	}
+	for i := range bad {
+		bad[i] = "sha256:" + bad[i]
+	}
+	sealed := programs[len(programs)-2]
+	before := spawn(sealed)
+	measured("file.verity", bad, programs[0], sealed)
+	w.must(seal(sealed.exit, 1, nil))
+	sealed.where += ", sealed"
+	bare[sealed.where] = spawn(sealed)
+	t.Logf("fork+exec+exit, %-28s %+9d without an agent for that", sealed.where, bare[sealed.where]-before)
+	measured("file.verity", bad, sealed)
 }
 
 // TestGuestDigestCost runs it.

@@ -17,11 +17,12 @@ var (
 	soundWords   = []string{"a", "b", "x.so", "shadow", "file", "--flag"}
 	soundNums    = []uint64{0, 1, 2, 3, 999, 1000, 1001, 2048, 0o100755, 65535}
 	soundDigests = []string{strings.Repeat("a", 64), strings.Repeat("ab", 32), strings.Repeat("0", 63) + "f"}
+	soundSeals   = []string{"sha256:" + strings.Repeat("a", 64), "sha256:" + strings.Repeat("ab", 32), "sha512:" + strings.Repeat("ab", 64)}
 	soundIDs     = []string{"hosts", "keys", "shadow"}
 )
 
 const soundData = `{"bailiff": {"identities": {"shadow": ["/etc/shadow"], "keys": ["/srv/key", "/srv/key2"], "hosts": ["/etc/hosts"]}},
-"lists": {"paths": ["/usr/bin/a", "/srv/deep/er/file", "/none"], "words": ["a", "shadow"], "digests": {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": true, "abababababababababababababababababababababababababababababababab": true}, "sums": ["abababababababababababababababababababababababababababababababab", "000000000000000000000000000000000000000000000000000000000000000f"], "nums": [1, 1000, 2048], "dirs": ["/usr/", "/srv/deep/"],
+"lists": {"paths": ["/usr/bin/a", "/srv/deep/er/file", "/none"], "words": ["a", "shadow"], "digests": {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": true, "abababababababababababababababababababababababababababababababab": true, "sha256:abababababababababababababababababababababababababababababababab": true}, "sums": ["sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "sha512:abababababababababababababababababababababababababababababababababababababababababababababababababababababababababababababababab", "abababababababababababababababababababababababababababababababab", "000000000000000000000000000000000000000000000000000000000000000f"], "nums": [1, 1000, 2048], "dirs": ["/usr/", "/srv/deep/"],
 "info": {"/usr/bin/a": {"level": 3}, "a": {"level": 3}, "/etc/shadow": {"level": 8}}}}`
 
 func any1[T any](r *rand.Rand, l []T) T { return l[r.IntN(len(l))] }
@@ -81,7 +82,7 @@ func (s *soundness) statement(f event.Field, v string, others []event.Field) str
 	case event.KindString:
 		return s.word(in, v, n, not)
 	case event.KindDigest:
-		return s.digest(in, n, not)
+		return s.digest(f, in, n, not)
 	case event.KindEnum:
 		return s.enum(in, n, not)
 	case event.KindInt:
@@ -256,6 +257,9 @@ func (s *soundness) value(f event.Field) any {
 	case event.KindString:
 		return any1(s.r, append([]string{""}, soundWords...))
 	case event.KindDigest:
+		if f.ID == event.FieldVerity {
+			return any1(s.r, append([]string{"", "sha256:" + strings.Repeat("9", 64), "sha512:" + strings.Repeat("ab", 32) + strings.Repeat("9", 64)}, soundSeals...))
+		}
 		return any1(s.r, append([]string{"", strings.Repeat("9", 64)}, soundDigests...))
 	case event.KindInt:
 		n := any1(s.r, soundNums)
@@ -284,14 +288,18 @@ func (s *soundness) value(f event.Field) any {
 	panic(fmt.Sprintf("input.%s: no value for kind %d", f.Path, f.Kind))
 }
 
-// digest writes a condition on the digest of the file.
-func (s *soundness) digest(in string, n int, not string) string {
-	one := any1(s.r, soundDigests)
+// digest writes a condition on a digest of the file.
+func (s *soundness) digest(f event.Field, in string, n int, not string) string {
+	some := soundDigests
+	if f.ID == event.FieldVerity {
+		some = soundSeals
+	}
+	one := any1(s.r, some)
 	switch {
 	case n < 3:
 		return fmt.Sprintf("%s%s == %q", not, in, one)
 	case n < 5:
-		return fmt.Sprintf("%s%s in {%q, %q}", not, in, one, any1(s.r, soundDigests))
+		return fmt.Sprintf("%s%s in {%q, %q}", not, in, one, any1(s.r, some))
 	case n < 7:
 		return fmt.Sprintf("%sdata.lists.digests[%s]", not, in)
 	case n < 8:

@@ -28,7 +28,7 @@ type installed struct {
 	weak     map[event.Hook][]int // see Weakener
 	cache    *cache
 	held     []int       // rules on execs that the gate answers for, in the order in which they win
-	digested []bool      // by rule on execs: its answer needs the file's digest
+	digested []restsOn   // by rule on execs: digests that its answer needs
 	answers  heldAnswers // of the gate
 }
 

@@ -28,7 +28,10 @@ type Options struct {
 	Killer    Killer // for late denies of rules that ask for it; default PidfdKiller
 	// Digest computes SHA-256, in hex, of the program that is open as fd, for
 	// rules that are held; writers are kept out until the exec has begun.
-	Digest  func(ctx context.Context, fd int) (string, error)
+	Digest func(ctx context.Context, fd int) (string, error)
+	// Verity returns the fs-verity digest of that program, which is on a filesystem
+	// with that magic number, as event.File has it; "" if it has none.
+	Verity  func(fd int, magic uint64) (string, error)
 	Hold    func(on bool) // told before and after each change whether any rule has execs held; may be nil
 	Log     hclog.Logger
 	Backend string           // for Status: lsm, modify-return or tracepoint

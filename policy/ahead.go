@@ -59,8 +59,8 @@ func (a *Archive) lower(ctx context.Context, ahead Ahead, src lower.Source, rule
 		return nil, err
 	}
 	target := a.target()
-	// The other process takes the kernel to have digests.
-	if l := ahead.Lowered(); l != nil && target.Digests && l.of(rules, revision) {
+	// The other process takes the kernel to have all digests.
+	if l := ahead.Lowered(); l != nil && target.Has(event.OnlyAtGate...) && l.of(rules, revision) {
 		if err := l.Program.Validate(); err != nil {
 			return nil, fmt.Errorf("take over what was lowered: %w", err)
 		}

@@ -72,6 +72,10 @@ func values() map[string]value {
 		"file.dir.mode": func(v *view) *ast.Term { return number(uint64(v.e.File.DirMode)) },
 		"file.dir.uid":  func(v *view) *ast.Term { return number(uint64(v.e.File.DirUID)) },
 		"file.sha256":   func(v *view) *ast.Term { return ast.StringTerm(v.e.File.SHA256) },
+		"file.verity": func(v *view) *ast.Term {
+			digest, _ := v.e.File.VerityDigest()
+			return ast.StringTerm(digest)
+		},
 
 		"args":   func(v *view) *ast.Term { return stringList(v.e.Exec.Args) },
 		"env":    func(v *view) *ast.Term { return stringMap(v.e.Exec.Env) },

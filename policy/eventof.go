@@ -18,7 +18,7 @@ func EventOf(h event.Hook, input map[string]any) (*event.Event, error) {
 	e := &event.Event{Hook: h, Decision: event.Decision{}}
 	switch {
 	case h == event.HookExec:
-		e.File, e.Exec = &event.File{}, &event.Exec{}
+		e.File, e.Exec = &event.File{Verity: event.NoVerity}, &event.Exec{}
 	case h == event.HookMmap, h.HasOpenFlags():
 		e.File = &event.File{}
 	case h == event.HookPtrace:
@@ -226,6 +226,10 @@ func setFile(f *event.File, part string, v fieldValue) error {
 		f.FsType = v.s
 	case "sha256":
 		f.SHA256 = v.s
+	case "verity":
+		if f.Verity = v.s; v.s == "" {
+			f.Verity = event.NoVerity // as who writes acts down sees it
+		}
 	default:
 		at := map[string]*uint32{"mode": &f.Mode, "uid": &f.UID, "gid": &f.GID, "nlink": &f.Nlink, "dir.mode": &f.DirMode, "dir.uid": &f.DirUID}[part]
 		return setNumber(at, v.n)

@@ -7,6 +7,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -14,6 +15,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 
+	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/lower"
 )
 
@@ -23,9 +25,9 @@ type Options struct {
 	Keys   *Keys         // whose signature a bundle must have; nil: none is needed, none is looked at
 	Packs  []Pack        // rules that are added to the bundle
 	Target *lower.Target // what the backend can run; nil means lower.DefaultTarget
-	// NoDigests is asked, when rules mention digests, whether the kernel computes
-	// none, whatever Target says; nil: nobody is.
-	NoDigests func() bool
+	// NoDigests is asked, of each of event.OnlyAtGate that rules mention, whether the
+	// kernel does not know it, whatever Target says; nil: nobody is.
+	NoDigests func(field string) bool
 }
 
 // Report is what a successful load has to say.
@@ -46,8 +48,10 @@ func (a *Archive) target() lower.Target {
 	if a.options.Target != nil {
 		t = *a.options.Target
 	}
-	if t.Digests && a.options.NoDigests != nil && a.files.mention("sha256") && a.options.NoDigests() {
-		t = t.WithoutDigests()
+	for _, f := range event.OnlyAtGate {
+		if word := f[strings.LastIndexByte(f, '.')+1:]; a.options.NoDigests != nil && t.Has(f) && a.files.mention(word) && a.options.NoDigests(f) {
+			t = t.Without(f)
+		}
 	}
 	return t
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/lower"
 )
 
@@ -109,7 +110,7 @@ func (x *example) check(t *testing.T, code, about string, data []byte) {
 	ctx := context.Background()
 	target := lower.DefaultTarget()
 	if code == string(lower.CodeOnlyHeld) {
-		target = target.WithoutDigests()
+		target = target.Without(event.OnlyAtGate...)
 	}
 	p, r, err := LoadFS(ctx, fstest.MapFS{"x.rego": {Data: []byte(x.rego)}, "data.json": {Data: data}}, Options{Target: &target})
 	var refused Errors

@@ -22,6 +22,7 @@ func oneOf(r *rand.Rand, l ...string) string { return l[r.Intn(len(l))] }
 var somePaths = []string{"/bin/sh", "/bin/bash", "/tmp/a", "/usr/bin/nc", "/tmp/d/x.so", "/usr/lib/b.so", "/a"}
 var someNames = []string{"bash", "sh", "a", "x.so", "nc", ""}
 var someDigests = []string{strings.Repeat("a", 64), strings.Repeat("0", 63) + "f", strings.Repeat("ab", 32)}
+var someVerities = []string{"sha256:" + strings.Repeat("a", 64), "sha256:" + strings.Repeat("ab", 32), "sha512:" + strings.Repeat("ab", 64)}
 var someDirs = []string{"/tmp/", "/bin/", "/usr/", "/", "/usr/b", "/tmp", "b", ""}
 
 func (g *author) str() string {
@@ -89,23 +90,26 @@ func (g *author) flagTest() string {
 	return fmt.Sprintf("%q in %s", name, list)
 }
 
-// digestTest writes a test of the file's digest.
+// digestTest writes a test of a digest of the file.
 func (g *author) digestTest() string {
-	const field = "input.file.sha256"
-	one := fmt.Sprintf("%q", oneOf(g.r, append([]string{"", "ABCD"}, someDigests...)...))
+	field, some := "input.file.sha256", someDigests
+	if g.r.Intn(2) == 0 {
+		field, some = "input.file.verity", someVerities
+	}
+	one := fmt.Sprintf("%q", oneOf(g.r, append([]string{"", "ABCD"}, some...)...))
 	switch g.r.Intn(7) {
 	case 0:
 		return field + " == " + one
 	case 1:
 		return field + " != " + one
 	case 2:
-		return fmt.Sprintf("%s in {%s, %q}", field, one, oneOf(g.r, someDigests...))
+		return fmt.Sprintf("%s in {%s, %q}", field, one, oneOf(g.r, some...))
 	case 3:
 		return fmt.Sprintf("data.lists.digests[%s]", field)
 	case 4:
 		return fmt.Sprintf("data.lists.info[%s].sev > %d", field, g.r.Intn(10))
 	case 5:
-		return fmt.Sprintf("startswith(%s, %q)", field, oneOf(g.r, "a", "", "ab"))
+		return fmt.Sprintf("startswith(%s, %q)", field, oneOf(g.r, "a", "", "ab", "sha256:"))
 	}
 	return field + " in data.lists.digestlist"
 }
@@ -293,5 +297,5 @@ func (g *author) policy(hook string) string {
 
 const randomData = `{"bailiff": {"identities": {"shadow": ["/etc/shadow", "/etc/gshadow"], "hosts": ["/etc/hosts"]}}, "lists": {"paths": ["/bin/sh", "/tmp/a", "/usr/bin/nc"], "dirs": ["/tmp/", "/bin/", "/usr/b"],
  "obj": {"/bin/sh": true, "bash": true, "/tmp/a": false},
- "digests": {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": true, "abababababababababababababababababababababababababababababababab": true}, "digestlist": ["abababababababababababababababababababababababababababababababab", "000000000000000000000000000000000000000000000000000000000000000f", "AB"],
- "info": {"000000000000000000000000000000000000000000000000000000000000000f": {"sev": 6}, "/bin/bash": {"sev": 8}, "sh": {"sev": 2}, "/tmp/a": {"sev": 5}}}}`
+ "digests": {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": true, "abababababababababababababababababababababababababababababababab": true, "sha256:abababababababababababababababababababababababababababababababab": true}, "digestlist": ["sha256:abababababababababababababababababababababababababababababababab", "sha512:abababababababababababababababababababababababababababababababababababababababababababababababababababababababababababababababab", "abababababababababababababababababababababababababababababababab", "000000000000000000000000000000000000000000000000000000000000000f", "AB"],
+ "info": {"sha512:abababababababababababababababababababababababababababababababababababababababababababababababababababababababababababababababab": {"sev": 4}, "000000000000000000000000000000000000000000000000000000000000000f": {"sev": 6}, "/bin/bash": {"sev": 8}, "sh": {"sev": 2}, "/tmp/a": {"sev": 5}}}}`

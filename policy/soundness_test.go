@@ -61,7 +61,7 @@ func loadUnchecked(t testing.TB, fsys fstest.MapFS, target lower.Target) *Policy
 // targets: the real one, one for which all data is big, and one in which almost
 // nothing fits, so that every over-approximation is used, and without digests.
 func targets() []lower.Target {
-	real, big, small := lower.DefaultTarget(), lower.DefaultTarget(), lower.DefaultTarget().WithoutDigests()
+	real, big, small := lower.DefaultTarget(), lower.DefaultTarget(), lower.DefaultTarget().Without(event.OnlyAtGate...)
 	big.Limits.BigData = 1
 	small.Limits.ClausesPerRule = 2
 	return []lower.Target{real, big, small}
@@ -154,11 +154,13 @@ type world struct {
 	nums  []uint64
 	ids   []string // identities
 	sums  []string // digests
+
+	verities []string // of fs-verity, "" for one that nobody knows
 }
 
 func newWorld(r *rand.Rand) *world {
 	return &world{r: r, paths: append([]string{"/usr/bin/ls", "/tmp/a.sh", "/tmp/y.log", "[0:1]/memfd:x"}, somePaths...),
-		sums: append([]string{"", strings.Repeat("5", 64)}, someDigests...), names: slices.Clone(someNames), nums: []uint64{0, 1, 2, 33, 999, 1000, 1001, 2048, 3, 4294967295, 1<<63 - 1}}
+		sums: append([]string{"", strings.Repeat("5", 64)}, someDigests...), verities: append([]string{"", event.NoVerity, event.NoVerity, "sha512:" + strings.Repeat("5", 128)}, someVerities...), names: slices.Clone(someNames), nums: []uint64{0, 1, 2, 33, 999, 1000, 1001, 2048, 3, 4294967295, 1<<63 - 1}}
 }
 
 // takeNames makes some files have identities.
@@ -178,8 +180,10 @@ func (w *world) learn(p *Policy) {
 			s := string(v)
 			if strings.HasPrefix(s, "/") && len(s) > 1 {
 				w.paths = append(w.paths, strings.TrimRight(s, "/"), strings.TrimRight(s, "/")+"/x")
-			} else if ir.IsDigest(s) {
+			} else if ir.IsDigest(event.FieldSHA256, s) {
 				w.sums = append(w.sums, s)
+			} else if ir.IsDigest(event.FieldVerity, s) {
+				w.verities = append(w.verities, s)
 			} else if !strings.Contains(s, "/") {
 				w.names = append(w.names, s)
 				w.paths = append(w.paths, "/opt/"+s, "/bin/"+s)
@@ -252,7 +256,7 @@ func (w *world) event(h event.Hook) *event.Event {
 		e.File, e.Target = &f, &event.Target{PID: int32(w.r.Intn(2000)), Traits: event.FlagNames(event.TargetTraits, w.mask(len(event.TargetTraits)))}
 	case event.HookExec:
 		e.File, e.Exec = &f, &event.Exec{Script: w.path(), Cwd: w.path(), Env: map[string]string{}}
-		f.SHA256 = w.sums[w.r.Intn(len(w.sums))]
+		f.SHA256, f.Verity = w.sums[w.r.Intn(len(w.sums))], w.verities[w.r.Intn(len(w.verities))]
 		for range w.r.Intn(4) {
 			e.Exec.Args = append(e.Exec.Args, oneOf(w.r, w.name(), w.path(), "--privileged", "--dry-run"))
 		}

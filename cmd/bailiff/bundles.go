@@ -22,7 +22,7 @@ type bundles struct {
 	from      *sources.Source    // nil: the embedded rules
 	pace      *pacer             // of the collector, while one is loaded
 	packs     []policy.Pack      // added to whatever bundle it is
-	noDigests func() bool        // this kernel computes none
+	noDigests func(string) bool  // this kernel does not know this one
 	next      *sources.Candidate // is about to come into force at the start
 
 	// fallback says that no bundle was to be had at the start: the embedded

@@ -12,7 +12,8 @@ import (
 )
 
 func (a *app) checkCmd() *cobra.Command {
-	var requireLowered, noDigests bool
+	var requireLowered bool
+	var kernel assumed
 	var packNames []string
 	c := &cobra.Command{
 		Use:   "check [BUNDLE]",
@@ -27,7 +28,7 @@ neither root nor an agent. Exit code 1: the agent would refuse the bundle.`,
 				return err
 			}
 			src := sourceArg(args)
-			p, r, err := src.loadFor(c.Context(), targetWith(!noDigests), packs...)
+			p, r, err := src.loadFor(c.Context(), kernel.target(), packs...)
 			if err != nil {
 				return a.checkFailed(src, err)
 			}
@@ -45,7 +46,7 @@ neither root nor an agent. Exit code 1: the agent would refuse the bundle.`,
 		},
 	}
 	packsFlag(c.Flags(), &packNames)
-	digestsFlag(c.Flags(), &noDigests)
+	kernel.flags(c.Flags())
 	c.Flags().BoolVar(&requireLowered, "require-lowered", false, "fail if a rule is not decided wholly by the kernel")
 	return c
 }

@@ -17,7 +17,8 @@ import (
 func (a *app) explainCmd() *cobra.Command {
 	var rule, from string
 	var packNames []string
-	var clauses, running, noDigests bool
+	var clauses, running bool
+	var kernel assumed
 	var ev eventFlags
 	c := &cobra.Command{
 		Use:   "explain [BUNDLE]",
@@ -59,7 +60,7 @@ rules.`,
 			case ev.which == "" && (ev.run != "" || ev.from != "" || ev.noPrompt):
 				return usageError{errors.New("--from, --run and --no-prompt go with --event")}
 			}
-			p, _, err := src.loadFor(c.Context(), targetWith(!noDigests), packs...)
+			p, _, err := src.loadFor(c.Context(), kernel.target(), packs...)
 			if err != nil {
 				return err
 			}
@@ -87,7 +88,7 @@ rules.`,
 		},
 	}
 	packsFlag(c.Flags(), &packNames)
-	digestsFlag(c.Flags(), &noDigests)
+	kernel.flags(c.Flags())
 	c.Flags().StringVar(&rule, "rule", "", "only the rule with this id")
 	c.Flags().StringVar(&from, "recorded", "", "count over recorded acts what reaches OPA: a spool directory, a file of JSON lines, or - for standard input")
 	c.Flags().BoolVar(&clauses, "clauses", false, "also the conditions that the kernel tests (text output)")

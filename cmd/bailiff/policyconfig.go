@@ -31,7 +31,7 @@ type policyConfig struct {
 	Limits        limitsConfig   `yaml:"limits"`
 
 	keyFlags  []string
-	noDigests func() bool // this kernel computes none; nil: nobody knows
+	noDigests func(string) bool // this kernel does not know this one; nil: nobody knows
 }
 
 type keyConfig struct {

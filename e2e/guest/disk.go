@@ -13,7 +13,8 @@ const DiskDevice = "/dev/nvme0n1"
 
 const diskSize = 32 << 20
 
-// makeDisk makes an image with an ext4 filesystem.
+// makeDisk makes an image with an ext4 filesystem that can have fs-verity, with
+// blocks that 6.1 wants for that.
 func makeDisk(ctx context.Context, image string) error {
 	f, err := os.Create(image)
 	if err != nil {
@@ -26,7 +27,7 @@ func makeDisk(ctx context.Context, image string) error {
 	if err != nil {
 		mkfs = "/usr/sbin/mkfs.ext4" // not in everybody's path
 	}
-	if out, err := exec.CommandContext(ctx, mkfs, "-q", "-F", image).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, mkfs, "-q", "-F", "-b", "4096", "-O", "verity", image).CombinedOutput(); err != nil {
 		return fmt.Errorf("make disk (Debian package e2fsprogs): %w: %s", err, out)
 	}
 	return nil

@@ -65,6 +65,22 @@ type File struct {
 	// SHA256 of the content, lower-case hex, as kernel or gate judged it; "" if no rule
 	// asked for it or it could not be had.
 	SHA256 string `json:"sha256,omitempty"`
+	// Verity is the fs-verity digest as `fsverity measure` prints it (sha256: or
+	// sha512:, and lower-case hex), NoVerity of a file that has none; "" if no rule
+	// asked for it or nobody could say.
+	Verity string `json:"verity,omitempty"`
+}
+
+// NoVerity is File.Verity of a file that is known to have no fs-verity digest:
+// input.file.verity is "" then.
+const NoVerity = "none"
+
+// VerityDigest returns input.file.verity, and whether that is known.
+func (f *File) VerityDigest() (digest string, known bool) {
+	if f.Verity == NoVerity {
+		return "", true
+	}
+	return f.Verity, f.Verity != ""
 }
 
 // Process is one process image. Pids are tgids of the initial pid namespace.

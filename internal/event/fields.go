@@ -15,7 +15,7 @@ const (
 	KindMap                // an object of strings
 	KindNames              // a list out of the names that the policy gives in data.bailiff.identities
 	KindEnum               // one of Field.Bits, its index in the kernel
-	KindDigest             // 64 lower-case hex digits, or "" where it is not known; a class of digests in the kernel
+	KindDigest             // a digest in lower-case hex, or ""; a class of digests in the kernel
 )
 
 // Trust says who can write a field's value.
@@ -83,6 +83,7 @@ const (
 	FieldArgs
 	FieldEnv
 	FieldSHA256
+	FieldVerity
 	NumFields
 )
 
@@ -111,8 +112,11 @@ func (f Field) In(h Hook) bool {
 var NotAtGate = []string{"args", "env", "cwd", "script", "process.cgroup.execs_per_second"}
 
 // OnlyAtGate lists the fields that are known only while an exec is held, unless
-// the kernel computes digests.
-var OnlyAtGate = []string{"file.sha256"}
+// the kernel has them: digests of the file.
+var OnlyAtGate = []string{"file.sha256", "file.verity"}
+
+// Digests are the same by number.
+var Digests = []FieldID{FieldSHA256, FieldVerity}
 
 // OpenFlags are the bits of input.open.flags.
 var OpenFlags = []string{"read", "write", "append", "create", "truncate", "exclusive", "directory"}
@@ -193,6 +197,7 @@ var Fields = []Field{
 	{"file.dir.uid", KindInt, FieldDirUID, PartObject, TrustKernel, withFile, nil, "Owner of the directory that holds the file."},
 
 	{"file.sha256", KindDigest, FieldSHA256, PartObject, TrustKernel, onExec, nil, "SHA-256 of the content that is executed, lower-case hex. The kernel computes it where it can (IMA, and the LSM backend: see `bailiff doctor`). Elsewhere it is only for rules that are held (undecided: hold): the agent reads the file while the exec waits, and keeps writers out until it has begun. \"\" if it is not known."},
+	{"file.verity", KindDigest, FieldVerity, PartObject, TrustKernel, onExec, nil, "fs-verity digest of the file that is executed, as `fsverity measure` prints it: sha256: or sha512:, and lower-case hex. \"\" if the file has none, as on an overlay; a rule about one of which nobody can say is undecided. The kernel has it where it can (6.8 and later, and the LSM backend: see `bailiff doctor`). Elsewhere it is only for rules that are held (undecided: hold): the agent asks for it while the exec waits."},
 
 	{"args", KindList, FieldArgs, PartCommit, TrustProcess, onExec, nil, "Argument vector of the new image; known after the point of no return."},
 	{"env", KindMap, FieldEnv, PartCommit, TrustProcess, onExec, nil, "The selected environment variables of the new image."},

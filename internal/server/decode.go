@@ -99,6 +99,7 @@ func (d decoder) file(field string, f *bailiffv1.File) event.File {
 		DirMode: f.GetDirMode(), DirUID: f.GetDirUid(), Traits: d.list(field+".traits", f.GetTraits()),
 		Identities: d.list(field+".identities", f.GetIdentities()),
 		SHA256:     d.text(field+".sha256", f.GetSha256()),
+		Verity:     d.text(field+".verity", f.GetVerity()),
 	}
 }
 

@@ -124,6 +124,10 @@ type Key struct {
 	// NoDigest says that the digest of the file is not known. A test that does not
 	// hold for "" then counts as met whichever way it is put.
 	NoDigest bool
+	// NoVerity says that nobody knows whether the file has an fs-verity digest, and
+	// which: Str has no value then. Each test of it counts as met whichever way it
+	// is put: that the file has none ("") is something to know.
+	NoVerity bool
 }
 
 // Result is the answer for one key.
@@ -213,10 +217,15 @@ func (c *Cond) Holds(k *Key) bool {
 
 // cut: more may be there than the test has seen.
 func (c *Cond) cut(k *Key) bool {
-	if c.Field == event.FieldSHA256 {
-		return k.NoDigest
+	if k.lacks(c.Field) {
+		return true
 	}
 	return c.IsText() && (c.Field == event.FieldArgs && k.ArgsCut || c.Field == event.FieldEnv && k.EnvCut)
+}
+
+// lacks: the field is a digest that is not known.
+func (k *Key) lacks(f event.FieldID) bool {
+	return f == event.FieldSHA256 && k.NoDigest || f == event.FieldVerity && k.NoVerity
 }
 
 // IsText reports whether the test is one of the text of arguments or environment.
@@ -230,20 +239,30 @@ func (c *Clause) AtCommit() bool {
 	return slices.ContainsFunc(c.When, func(w Cond) bool { return event.FieldByID(w.Field).Part == event.PartCommit })
 }
 
-// Blind reports whether nobody can say, for want of the file's digest, if the rule
-// holds: it may, and reads the digest.
+// Blind reports whether nobody can say, for want of a digest of the file, if the
+// rule holds: it may, and reads that digest.
 func (r *Rule) Blind(k *Key) bool {
-	if certain, maybe := r.Holds(k); !k.NoDigest || certain || !maybe {
+	if !k.NoDigest && !k.NoVerity {
 		return false
 	}
-	return slices.ContainsFunc(r.Clauses, func(c Clause) bool { return c.ReadsDigest() && c.Holds(k) })
+	if certain, maybe := r.Holds(k); certain || !maybe {
+		return false
+	}
+	return slices.ContainsFunc(r.Clauses, func(c Clause) bool {
+		return slices.ContainsFunc(event.Digests, func(f event.FieldID) bool { return k.lacks(f) && c.RestsOn(f) }) && c.Holds(k)
+	})
 }
 
-// ReadsDigest reports whether the clause rests on the digest of the file: by a
-// condition, or in what was dropped from it.
-func (c *Clause) ReadsDigest() bool {
-	return slices.Contains(c.Reads, event.FieldByID(event.FieldSHA256).Path) ||
-		slices.ContainsFunc(c.When, func(w Cond) bool { return w.Field == event.FieldSHA256 })
+// RestsOn reports whether the clause rests on a field: by a condition, or in what
+// was dropped from it.
+func (c *Clause) RestsOn(f event.FieldID) bool {
+	return slices.Contains(c.Reads, event.FieldByID(f).Path) ||
+		slices.ContainsFunc(c.When, func(w Cond) bool { return w.Field == f })
+}
+
+// RestsOn reports whether a clause of the rule does.
+func (r *Rule) RestsOn(f event.FieldID) bool {
+	return slices.ContainsFunc(r.Clauses, func(c Clause) bool { return c.RestsOn(f) })
 }
 
 // leans: the clause holds only because something was cut.

@@ -141,6 +141,39 @@ func TestKeyTotal(t *testing.T) {
 	}
 }
 
+// TestVerityKey: that a file has no fs-verity digest is known, and is something else
+// than that nobody can say: then no test of it is decided, one of "" neither.
+func TestVerityKey(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("a", 64)
+	for _, tt := range []struct {
+		hook          event.Hook
+		verity        string
+		unknown       bool
+		none, is, any bool // holds: == "", == digest, != ""
+	}{
+		{event.HookExec, "", true, true, true, true},
+		{event.HookExec, event.NoVerity, false, true, false, false},
+		{event.HookExec, digest, false, false, true, true},
+		{event.HookExec, "sha512:" + strings.Repeat("a", 128), false, false, false, true},
+		{event.HookMmap, "", false, true, false, false},
+	} {
+		k := KeyOf(&event.Event{Hook: tt.hook, File: &event.File{Path: "/a", Verity: tt.verity}})
+		if k.NoVerity != tt.unknown {
+			t.Errorf("%s of %q: unknown: %v", tt.hook, tt.verity, k.NoVerity)
+		}
+		none, is := cond(event.FieldVerity, OpIn, ""), cond(event.FieldVerity, OpIn, digest)
+		some := none
+		some.Negated = true
+		for i, c := range []Cond{none, is, some} {
+			r := Rule{Clauses: []Clause{{When: []Cond{c}}}}
+			want := []bool{tt.none, tt.is, tt.any}[i]
+			if certain, maybe := r.Holds(k); certain != (want && !tt.unknown) || maybe != (want && tt.unknown) || r.Blind(k) != tt.unknown {
+				t.Errorf("%s of %q, %s: certain %v, maybe %v, blind %v", tt.hook, tt.verity, c.String(), certain, maybe, r.Blind(k))
+			}
+		}
+	}
+}
+
 // FuzzClause: a negated condition is the opposite of the plain one, and a
 // clause flagged Maybe never decides.
 func FuzzClause(f *testing.F) {
@@ -187,7 +220,8 @@ func TestValidate(t *testing.T) {
 		cond(event.FieldName, OpIn, "a/b"), cond(event.FieldUID, OpLess, 0), cond(event.FieldUID, OpLess, 1, 2), cond(event.FieldUID, OpIn, "a"),
 		mask(event.FieldMode, OpMaskEq, 1, 2), mask(event.FieldMode, OpMaskAny, 0), mask(event.FieldPath, OpMaskAny, 1),
 		{Field: event.FieldUID, Op: OpSame, Other: event.FieldPath}, {Field: event.FieldUID, Op: OpSame, Other: event.FieldUID},
-		{Field: event.FieldUID, Op: Op(99)}, cond(event.FieldTraits, OpIn, 1), cond(event.FieldCloneFlags, OpIn, 1),
+		{Field: event.FieldUID, Op: Op(99)}, cond(event.FieldVerity, OpIn, strings.Repeat("a", 64)), cond(event.FieldSHA256, OpIn, "sha256:"+strings.Repeat("a", 64)),
+		cond(event.FieldVerity, OpIn, "sha512:"+strings.Repeat("a", 64)), cond(event.FieldVerity, OpPrefix, "sha256:"), cond(event.FieldTraits, OpIn, 1), cond(event.FieldCloneFlags, OpIn, 1),
 	} {
 		p := &Program{Rules: map[event.Hook][]Rule{event.HookExec: {{Clauses: []Clause{{When: []Cond{c}}}}}}}
 		if p.Validate() == nil {

@@ -30,7 +30,6 @@ func KeyOf(e *event.Event) *Key {
 	k.Num[event.FieldHook] = uint64(e.Hook)
 	switch e.Hook {
 	case event.HookExec:
-		k.NoDigest = e.File != nil && e.File.SHA256 == ""
 		k.Num[event.FieldExecRate] = e.CgroupRate
 		k.Num[event.FieldStdio] = event.FlagMask(event.Stdio, p.Stdio)
 		if x := e.Exec; x != nil {
@@ -53,8 +52,8 @@ func KeyOf(e *event.Event) *Key {
 	}
 	if e.Hook != event.HookFork && e.File != nil {
 		k.object(e.File)
-		if e.Hook == event.HookExec {
-			k.Str[event.FieldSHA256] = []string{e.File.SHA256}
+		if e.Hook.Package() == event.HookExec {
+			k.digests(e)
 		}
 		k.Num[event.FieldFileAge] = e.FileAge
 	}
@@ -73,6 +72,20 @@ func (k *Key) object(f *event.File) {
 	k.Str[event.FieldIdentities] = f.Identities
 	k.Num[event.FieldDirMode] = uint64(f.DirMode)
 	k.Num[event.FieldDirUID] = uint64(f.DirUID)
+}
+
+// digests: a file that is mapped has none.
+func (k *Key) digests(e *event.Event) {
+	sum, verity, known := "", "", true
+	if e.Hook == event.HookExec {
+		sum = e.File.SHA256
+		verity, known = e.File.VerityDigest()
+		k.NoDigest, k.NoVerity = sum == "", !known
+	}
+	k.Str[event.FieldSHA256] = []string{sum}
+	if known {
+		k.Str[event.FieldVerity] = []string{verity}
+	}
 }
 
 func (k *Key) path(path, name event.FieldID, f *event.File) {

@@ -125,7 +125,7 @@ func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) er
 			return bad("wants numbers of names")
 		}
 	case f.Kind == event.KindDigest:
-		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool { return s != "" && !IsDigest(s) }) {
+		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool { return s != "" && !IsDigest(c.Field, s) }) {
 			return bad("wants digests")
 		}
 	case f.Kind == event.KindString:
@@ -138,9 +138,19 @@ func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) er
 	return nil
 }
 
-// IsDigest reports whether s is a SHA-256 as events have it: 64 lower-case hex digits.
-func IsDigest(s string) bool {
-	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
+// IsDigest reports whether s is a digest as a field has it: 64 lower-case hex digits
+// of SHA-256; of fs-verity these after "sha256:", or 128 after "sha512:".
+func IsDigest(f event.FieldID, s string) bool {
+	digits := 64
+	if f == event.FieldVerity {
+		algorithm, sum, _ := strings.Cut(s, ":")
+		if s = sum; algorithm == "sha512" {
+			digits = 128
+		} else if algorithm != "sha256" {
+			return false
+		}
+	}
+	return len(s) == digits && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 func sortedUnique[T string | uint64](l []T) bool {

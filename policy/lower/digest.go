@@ -10,10 +10,15 @@ import (
 	"example.com/bailiff/policy/ir"
 )
 
-// digest translates a test of the file's digest. Only whole digests are in the
-// kernel's tables; "" is what the field holds of a file whose digest is not known.
+// digest translates a test of a digest of the file. Only whole digests are in the
+// kernel's tables; "" is what file.sha256 holds where it is not known, and
+// file.verity of a file that has none.
 func (t *translator) digest(e *ast.Expr, op ir.Op, f event.Field, vals []string) formula {
-	never := slices.DeleteFunc(slices.Clone(vals), func(v string) bool { return v == "" || ir.IsDigest(v) })
+	of := event.FieldNone // what the target lacks has no number there
+	if known, ok := event.FieldByPath(f.Path); ok {
+		of = known.ID
+	}
+	never := slices.DeleteFunc(slices.Clone(vals), func(v string) bool { return v == "" || ir.IsDigest(of, v) })
 	if op == ir.OpIn && len(never) > 0 {
 		slices.Sort(never)
 		why := fmt.Sprintf("input.%s is never %q", f.Path, shorten(never[0]))
@@ -31,5 +36,5 @@ func (t *translator) digest(e *ast.Expr, op ir.Op, f event.Field, vals []string)
 		}
 		return t.unknown(CodeDigest, "a part of a digest has no kernel form", e, e.Location)
 	}
-	return in(f, slices.DeleteFunc(slices.Clone(vals), func(v string) bool { return v != "" && !ir.IsDigest(v) })...)
+	return in(f, slices.DeleteFunc(slices.Clone(vals), func(v string) bool { return v != "" && !ir.IsDigest(of, v) })...)
 }

@@ -19,9 +19,6 @@ func Lower(ctx context.Context, src Source, rules []Rule, t Target) (*ir.Program
 	if err != nil {
 		return nil, nil, err
 	}
-	if !t.Digests {
-		t = t.WithoutDigests()
-	}
 	t.Fields = withNames(t.Fields, src.Identities)
 	l := &lowerer{Source: src, target: t, big: big, vars: map[string]bool{}, zero: constants(t.Fields)}
 	p := &ir.Program{Rules: map[event.Hook][]ir.Rule{}, Identities: src.Identities}
@@ -75,12 +72,8 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 	if r.Hold && !out.Hold {
 		deferred = append(deferred, whole(&r, CodeNotHeld, Warn, fmt.Sprintf("no exec can be held for it: %s not known when the file is opened", are(unknown))))
 	}
-	switch only := reads(&out, event.OnlyAtGate); {
-	case len(only) == 0 || out.Held():
-	case l.target.Digests:
-		deferred = append(deferred, whole(&r, CodeOnlySome, Warn, fmt.Sprintf("%s known only where the kernel computes it, and no exec is held for this rule: elsewhere the bundle is refused", are(only))))
-	default:
-		deferred = append(deferred, whole(&r, CodeOnlyHeld, Error, fmt.Sprintf("%s known only while an exec is held, and none is for this rule", are(only))))
+	if only := reads(&out, event.OnlyAtGate); !out.Held() {
+		deferred = append(deferred, l.onlyAtGate(&r, only)...)
 	}
 	if r.Verdict == event.VerdictDeny && t.untrusted(r.Rego.Body) {
 		deferred = append(deferred, whole(&r, CodeUntrusted, Warn, "the rule rests only on what the process itself can write"))
@@ -89,6 +82,27 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 		deferred[i].Rule, deferred[i].Class = r.Ref, class
 	}
 	return out, deduplicate(deferred), nil
+}
+
+// onlyAtGate says of a rule for which no exec is held what it reads that not all
+// kernels know.
+func (l *lowerer) onlyAtGate(r *Rule, fields []string) []Deferred {
+	var some, none []string
+	for _, f := range fields {
+		if l.target.Has(f) {
+			some = append(some, f)
+		} else {
+			none = append(none, f)
+		}
+	}
+	var out []Deferred
+	if len(some) > 0 {
+		out = append(out, whole(r, CodeOnlySome, Warn, fmt.Sprintf("%s known only on some kernels, and no exec is held for this rule: elsewhere the bundle is refused", are(some))))
+	}
+	if len(none) > 0 {
+		out = append(out, whole(r, CodeOnlyHeld, Error, fmt.Sprintf("%s known only while an exec is held, and none is for this rule", are(none))))
+	}
+	return out
 }
 
 // judged limits clauses to the hooks that the rule judges. One on exec that does

@@ -13,9 +13,6 @@ type Target struct {
 	Fields []event.Field
 	Ops    map[event.Kind][]ir.Op // tests on fields of that kind that have an ID
 	Limits Limits
-	// Digests says that the kernel computes the digest of what is executed. Where
-	// it does not, only the gate knows it.
-	Digests bool
 }
 
 // Limits bounds a lowered program.
@@ -46,20 +43,28 @@ func DefaultTarget() Target {
 			event.KindList:   {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpLess},
 			event.KindMap:    {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains},
 		},
-		Digests: true,
-		Limits:  Limits{ClausesPerRule: 64, ClausesPerHook: 4096, SuffixBytes: 24, TextBytes: 2048, ArgIndex: 15, Residuals: 256, BigData: 256},
+		Limits: Limits{ClausesPerRule: 64, ClausesPerHook: 4096, SuffixBytes: 24, TextBytes: 2048, ArgIndex: 15, Residuals: 256, BigData: 256},
 	}
 }
 
-// WithoutDigests is the same where the kernel computes none.
-func (t Target) WithoutDigests() Target {
-	t.Digests, t.Fields = false, slices.Clone(t.Fields)
+// Without is the same where the kernel does not know these of event.OnlyAtGate:
+// only the gate does then.
+func (t Target) Without(fields ...string) Target {
+	t.Fields = slices.Clone(t.Fields)
 	for i := range t.Fields {
-		if slices.Contains(event.OnlyAtGate, t.Fields[i].Path) {
+		if slices.Contains(fields, t.Fields[i].Path) {
 			t.Fields[i].ID, t.Fields[i].Part = event.FieldNone, event.PartUser
 		}
 	}
 	return t
+}
+
+// Has reports whether the kernel knows all fields of these paths below input.
+func (t *Target) Has(paths ...string) bool {
+	return !slices.ContainsFunc(paths, func(path string) bool {
+		f, ok := t.field(path)
+		return !ok || f.Part == event.PartUser
+	})
 }
 
 // field returns the field of that path below input.

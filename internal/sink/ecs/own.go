@@ -42,6 +42,7 @@ func (r *record) own() {
 		r.Strs("traits", e.File.Traits)
 		r.Strs("identities", e.File.Identities)
 		r.Opt("sha256", e.File.SHA256)
+		r.Opt("verity", e.File.Verity)
 		r.Flag("path_unresolved", e.File.Unresolved)
 	}
 	if x := e.Exec; x != nil {

@@ -194,6 +194,7 @@ func (r *record) unmapped() {
 		r.Strs("traits", e.File.Traits)
 		r.Strs("identities", e.File.Identities)
 		r.Opt("sha256", e.File.SHA256)
+		r.Opt("verity", e.File.Verity)
 		if len(e.File.Names) > 1 {
 			r.Strs("names", e.File.Names)
 		}
