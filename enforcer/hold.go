@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
@@ -36,6 +37,7 @@ type Held struct {
 	key    any
 	open   []int // held rules that may hold, in the order in which they win
 	answer *heldAnswer
+	barred atomic.Bool
 }
 
 // AtGate looks at an exec that waits. It asks no policy and waits for nothing;
@@ -99,6 +101,9 @@ func (h *Held) closed() *ir.Rule {
 	return nil
 }
 
+// Barred reports whether Judge waits for the file's content.
+func (h *Held) Barred() bool { return h.barred.Load() }
+
 // Judge asks the policy, or takes the answer that it gave about an exec with
 // the same key, and puts the verdict where the kernel will look for it. known
 // is false when there is no answer; barred says that it is the file's fault.
@@ -106,10 +111,12 @@ func (h *Held) Judge(ctx context.Context) (allow, known, barred bool) {
 	if h.ev == nil {
 		return false, false, false
 	}
+	h.barred.Store(true)
 	if err := h.digest(ctx); err != nil {
 		h.e.log.Debug("a program has no digest", "path", h.ev.File.Path, "error", err)
-		return false, false, ctx.Err() == nil
+		return false, false, true
 	}
+	h.barred.Store(false)
 	a, shared := h.in.answers.get(ctx, h.key, func() (*heldAnswer, error) { return h.ask(ctx) })
 	if a == nil {
 		return false, false, false

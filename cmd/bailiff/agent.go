@@ -35,7 +35,7 @@ type agent struct {
 	vitals   *vitals
 	kernel   *bpf.Kernel
 	gate     *gate.Gate   // nil: the kernel has none
-	digests  digest.Cache // of programs, for rules that are held
+	digests  *digest.Cache // of programs, for rules that are held
 	out      *ways        // other ways out for events
 
 	keptModes *rollout.Kept

@@ -37,6 +37,9 @@ func (c heldCase) Judge(ctx context.Context) gate.Answer {
 	return gate.Answer{Known: known, Allow: allow, Barred: barred}
 }
 
+// Barred implements gate.Case.
+func (c heldCase) Barred() bool { return c.h.Barred() }
+
 // Done tells of what no hook will see; an exec that goes on is told by its hook.
 func (c heldCase) Done(o gate.Outcome) {
 	if !o.Allowed {

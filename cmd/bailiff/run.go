@@ -81,7 +81,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	ag := &agent{log: log, id: id, scope: cfg.Scope, rescue: cfg.Rescue, bundle: bundles{from: from, pace: pace, packs: packs, noDigests: cfg.Policy.noDigests, wanted: modes}, explicit: cfg.Backend != bpf.BackendAuto,
+	ag := &agent{log: log, id: id, digests: digest.New(), scope: cfg.Scope, rescue: cfg.Rescue, bundle: bundles{from: from, pace: pace, packs: packs, noDigests: cfg.Policy.noDigests, wanted: modes}, explicit: cfg.Backend != bpf.BackendAuto,
 		keptModes: keptModes, applied: &applied{dir: cfg.StateDir, open: cfg.openApplied(packs, pace, log)}}
 	ag.probation = rollout.NewProbation(ag.probationEnded)
 

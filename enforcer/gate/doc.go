@@ -35,6 +35,9 @@ type Case interface {
 	// Judge answers. When ctx ends the gate has given the default already; an
 	// answer after that only serves the next exec.
 	Judge(ctx context.Context) Answer
+	// Barred reports whether Judge waits for the file at the moment, as for its
+	// content: what its owner may make last does not count for the breaker.
+	Barred() bool
 	// Done is called after the gate has let go of the exec, with what it did.
 	Done(Outcome)
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/aside"
 )
 
 // Options say how a gate works; zero means the default that is named.
@@ -86,7 +88,7 @@ func Open(o Options) (*Gate, error) {
 	g := &Gate{Options: o, log: o.Log, fd: fd, stop: stop, pid: unix.Getpid()}
 	g.state = breaker{limit: o.Misses, rest: o.Rest, tell: o.Breaker, count: func() { g.count.add(cntOpened) }}
 	g.marks = marks{fd: fd, only: o.Mounts, tell: o.Uncovered, log: g.log}
-	g.load.max = maxLoaders
+	g.load = loaders{max: maxLoaders, away: make(aside.Group, maxAway)}
 	for range readers {
 		g.start()
 	}
@@ -214,7 +216,9 @@ func (g *Gate) judge(q *question) bool {
 		if !q.giveUp(ReasonDeadline, cntDeadline) {
 			return
 		}
-		g.state.missed()
+		if !q.c.Barred() {
+			g.state.missed()
+		}
 		// This worker may never come back.
 		if g.workers.Load() < readers+spares {
 			q.replaced.Store(true)
@@ -236,7 +240,7 @@ func (g *Gate) judge(q *question) bool {
 		g.load.note(q.tid, q.fd)
 		g.state.hit()
 		q.settle(true, false)
-	case g.load.is(q.tid, q.fd):
+	case g.load.is(ctx, q.tid, q.fd):
 		g.state.hit()
 		q.settle(true, true)
 	default:

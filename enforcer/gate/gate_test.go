@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/aside"
 )
 
 // judge answers about every file on the test's own filesystem.
@@ -28,6 +30,7 @@ type judge struct {
 func (j *judge) Look(int, int32) Case              { return j }
 func (j *judge) Default() bool                     { return j.def }
 func (j *judge) Judge(ctx context.Context) Answer  { j.asked.Add(1); return j.answer(ctx) }
+func (j *judge) Barred() bool                      { return false }
 func (j *judge) Done(o Outcome)                    { j.done <- o }
 func always(a Answer) func(context.Context) Answer { return func(context.Context) Answer { return a } }
 func never(release chan struct{}) func(context.Context) Answer {
@@ -170,20 +173,20 @@ func TestLoader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(lfd)
-	l := loaders{max: 4}
+	l := loaders{max: 4, away: make(aside.Group, 1)}
 	tid := int32(unix.Gettid())
-	if l.is(tid, lfd) {
+	if l.is(t.Context(), tid, lfd) {
 		t.Error("nothing was let pass before")
 	}
 	l.note(tid, fd)
-	if !l.is(tid, lfd) {
+	if !l.is(t.Context(), tid, lfd) {
 		t.Error("the loader is not known")
 	}
-	if l.is(tid, lfd) {
+	if l.is(t.Context(), tid, lfd) {
 		t.Error("it passes once")
 	}
 	l.note(tid, fd)
-	if l.is(tid, fd) {
+	if l.is(t.Context(), tid, fd) {
 		t.Error("another file is not the loader")
 	}
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"encoding/binary"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/aside"
 )
 
 // The kernel opens the loader of a dynamic program (ld.so) as it opens programs,
@@ -18,13 +21,17 @@ import (
 // was let pass for a thread, passes for that thread, once. exec_check in the
 // kernel is never called for it either.
 
-const maxLoaders = 256
+const (
+	maxLoaders = 256
+	maxAway    = 8 // threads that look for one at a time
+)
 
 // loaders remembers for each thread the loader that it opens next.
 type loaders struct {
-	max int
-	mu  sync.Mutex
-	of  map[int32]string
+	max  int
+	away aside.Group
+	mu   sync.Mutex
+	of   map[int32]string
 }
 
 // note is called before a program is let pass.
@@ -45,8 +52,10 @@ func (l *loaders) note(tid int32, fd int) {
 	l.of[tid] = name
 }
 
-// is reports whether the file is the loader of what the thread executes.
-func (l *loaders) is(tid int32, fd int) bool {
+// is reports whether the file is the loader of what the thread executes. It is not if
+// that cannot be found out before ctx ends: the name may lead to where somebody
+// serves files.
+func (l *loaders) is(ctx context.Context, tid int32, fd int) bool {
 	l.mu.Lock()
 	name := l.of[tid]
 	delete(l.of, tid)
@@ -54,10 +63,23 @@ func (l *loaders) is(tid int32, fd int) bool {
 	if name == "" {
 		return false
 	}
-	var file, named unix.Stat_t
-	// As the thread would find it; stat opens nothing.
-	path := filepath.Join("/proc", strconv.Itoa(int(tid)), "root", name)
-	return unix.Fstat(fd, &file) == nil && unix.Stat(path, &named) == nil && file.Dev == named.Dev && file.Ino == named.Ino
+	var file unix.Stat_t
+	if unix.Fstat(fd, &file) != nil {
+		return false
+	}
+	same := make(chan bool, 1)
+	l.away.Do(ctx, func() {
+		var named unix.Stat_t
+		// As the thread would find it; stat opens nothing.
+		path := filepath.Join("/proc", strconv.Itoa(int(tid)), "root", name)
+		same <- unix.Stat(path, &named) == nil && file.Dev == named.Dev && file.Ino == named.Ino
+	})
+	select {
+	case is := <-same:
+		return is
+	default:
+		return false
+	}
 }
 
 // loaderOf returns the interpreter that an ELF file names, "" if it names none.

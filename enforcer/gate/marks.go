@@ -34,6 +34,14 @@ type marks struct {
 var noPrograms = []string{"proc", "sysfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "securityfs", "debugfs", "tracefs", "bpf", "pstore",
 	"configfs", "mqueue", "hugetlbfs", "fusectl", "efivarfs", "binfmt_misc", "nsfs", "rpc_pipefs", "selinuxfs", "autofs", "nfsd"}
 
+// isServed: of these a process of the machine's own users may be the server (FUSE). To
+// read a question about a file the kernel opens it for us, and the server may never
+// answer that: nobody would read the next question. The exec hook knows of no answer
+// for such a file, and does what the rule says.
+func isServed(fs string) bool {
+	return fs == "fuse" || fs == "fuseblk" || strings.HasPrefix(fs, "fuse.")
+}
+
 const execPerm = unix.FAN_OPEN_EXEC_PERM
 
 func (m *marks) hold(on bool) error {
@@ -103,7 +111,7 @@ func candidates(r io.Reader, only []string) ([]candidate, error) {
 			continue
 		}
 		c := candidate{dev: f[2], at: unescape(f[4]), fs: fs}
-		if slices.Contains(noPrograms, fs) || len(only) > 0 && !slices.Contains(only, c.at) {
+		if slices.Contains(noPrograms, fs) || isServed(fs) || len(only) > 0 && !slices.Contains(only, c.at) {
 			continue
 		}
 		out = append(out, c)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/aside"
 )
 
 // Why a file has no digest.
@@ -34,6 +36,8 @@ const (
 	// tick is more than the kernel's clock for change times can stand still.
 	tick     = 50 * time.Millisecond
 	maxKnown = 4096
+	// maxReaders is how many files are read at a time.
+	maxReaders = 16
 )
 
 // content says which content of a file a digest is of.
@@ -51,10 +55,11 @@ type flight struct {
 }
 
 // Cache computes digests and remembers those of files of which the change time
-// tells that they are the same. The zero value is ready.
+// tells that they are the same.
 type Cache struct {
 	mu    sync.Mutex
 	known map[content]*flight
+	away  aside.Group // who reads files
 
 	computed, failed atomic.Uint64
 }
@@ -65,6 +70,9 @@ var stamps = map[int64]bool{
 	unix.EXT4_SUPER_MAGIC: true, unix.XFS_SUPER_MAGIC: true, unix.BTRFS_SUPER_MAGIC: true, unix.F2FS_SUPER_MAGIC: true,
 	unix.OVERLAYFS_SUPER_MAGIC: true, unix.SQUASHFS_MAGIC: true, unix.EROFS_SUPER_MAGIC_V1: true, unix.ISOFS_SUPER_MAGIC: true,
 }
+
+// New returns an empty one.
+func New() *Cache { return &Cache{away: make(aside.Group, maxReaders)} }
 
 // Of returns the SHA-256, in lower-case hex, of the file that is open for
 // reading as fd, before ctx ends. What was begun goes on for the next who asks,
@@ -82,6 +90,32 @@ func (c *Cache) Of(ctx context.Context, fd int) (sum string, err error) {
 		return "", err
 	}
 	f := os.NewFile(uintptr(own), "program")
+	type answer struct {
+		sum string
+		err error
+	}
+	// Whoever asks has no time to wait for a large file, or for a filesystem that
+	// does not answer.
+	out := make(chan answer, 1)
+	var taken atomic.Bool // the descriptor, by whoever closes it
+	if !c.away.Do(ctx, func() {
+		if taken.CompareAndSwap(false, true) {
+			sum, err := c.of(ctx, f)
+			out <- answer{sum, err}
+		}
+	}) {
+		if taken.CompareAndSwap(false, true) {
+			f.Close()
+		}
+		return "", ctx.Err()
+	}
+	a := <-out
+	return a.sum, a.err
+}
+
+// of is Of for a descriptor that it closes.
+func (c *Cache) of(ctx context.Context, f *os.File) (string, error) {
+	own := int(f.Fd())
 	if err := lease(own); err != nil {
 		f.Close()
 		return "", err

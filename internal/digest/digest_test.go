@@ -84,11 +84,11 @@ func TestContent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := bytes.Repeat([]byte("text"), 1<<18)
 			path := old(t, dir, b)
-			var c Cache
+			c := New()
 			check := func(want []byte) {
 				t.Helper()
 				for range 2 {
-					if got, err := of(t, &c, path); err != nil || got != sumOf(want) {
+					if got, err := of(t, c, path); err != nil || got != sumOf(want) {
 						t.Fatalf("got %s, %v", got, err)
 					}
 				}
@@ -114,10 +114,10 @@ func TestRead(t *testing.T) {
 		dir  string
 		want uint64
 	}{{dir, map[bool]uint64{true: 1, false: 3}[stamps[int64(fs.Type)]]}, {tmpfs(t), 3}} {
-		var c Cache
+		c := New()
 		path := old(t, at.dir, []byte("text"))
 		for range 3 {
-			if _, err := of(t, &c, path); err != nil {
+			if _, err := of(t, c, path); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -130,17 +130,17 @@ func TestRead(t *testing.T) {
 // TestWriters: who has the file open for writing spoils the digest; who opens it
 // for writing waits until the exec had its time.
 func TestWriters(t *testing.T) {
-	var c Cache
+	c := New()
 	path := old(t, t.TempDir(), []byte("text"))
 	w, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := of(t, &c, path); !errors.Is(err, ErrOpen) {
+	if _, err := of(t, c, path); !errors.Is(err, ErrOpen) {
 		t.Errorf("with a writer: %v", err)
 	}
 	w.Close()
-	if _, err := of(t, &c, path); err != nil {
+	if _, err := of(t, c, path); err != nil {
 		t.Error(err)
 	}
 	if fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK, 0); !errors.Is(err, unix.EAGAIN) {
@@ -162,15 +162,15 @@ func TestLarge(t *testing.T) {
 	if err := os.Truncate(path, MaxSize+1); err != nil {
 		t.Fatal(err)
 	}
-	var c Cache
-	if _, err := of(t, &c, path); !errors.Is(err, ErrLarge) {
+	c := New()
+	if _, err := of(t, c, path); !errors.Is(err, ErrLarge) {
 		t.Errorf("got %v", err)
 	}
 }
 
 // TestBound: however many contents, no more are remembered than fit.
 func TestBound(t *testing.T) {
-	var c Cache
+	c := New()
 	for i := range uint64(2 * maxKnown) {
 		c.look(content{ino: i})
 	}
@@ -201,7 +201,7 @@ func BenchmarkOf(b *testing.B) {
 	}
 	defer f.Close()
 	b.Run("read", func(b *testing.B) {
-		var c Cache
+		c := New()
 		for b.Loop() {
 			if _, err := c.read(b.Context(), f); err != nil {
 				b.Fatal(err)
@@ -209,7 +209,7 @@ func BenchmarkOf(b *testing.B) {
 		}
 	})
 	b.Run("known", func(b *testing.B) {
-		var c Cache
+		c := New()
 		time.Sleep(2 * tick)
 		for b.Loop() {
 			if _, err := c.Of(b.Context(), int(f.Fd())); err != nil {
