@@ -177,7 +177,7 @@ func (r *Rule) Judges(h event.Hook) bool {
 
 // early: a clause holds for certain that does not wait for the new image.
 func (r *Rule) early(k *Key) bool {
-	return slices.ContainsFunc(r.Clauses, func(c Clause) bool { return !c.Maybe && !c.AtCommit() && c.Holds(k) })
+	return slices.ContainsFunc(r.Clauses, func(c Clause) bool { return !c.Maybe && !c.AtCommit() && c.Holds(k) && !c.leans(k) })
 }
 
 // Holds reports whether a clause holds that stands for itself, and whether one

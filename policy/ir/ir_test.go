@@ -91,6 +91,22 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestEarlyIsCertain: a clause that holds for want of the digest is not what makes a
+// rule certain before the new image is in place.
+func TestEarlyIsCertain(t *testing.T) {
+	p := &Program{Rules: map[event.Hook][]Rule{event.HookExec: {
+		{Verdict: event.VerdictDeny, Clauses: []Clause{
+			{When: []Cond{cond(event.FieldSHA256, OpIn, strings.Repeat("a", 64))}},
+			{When: []Cond{cond(event.FieldArgs, OpIn, "-e")}},
+		}},
+		{Verdict: event.VerdictDeny, Clauses: []Clause{{}}},
+	}}}
+	e := &event.Event{Hook: event.HookExec, File: &event.File{Path: "/x"}, Exec: &event.Exec{Args: []string{"nc", "-e"}}}
+	if r := p.Decide(e.Hook, KeyOf(e)); r.Rule != 1 {
+		t.Errorf("%+v: the first rule waits for the arguments, the second does not", r)
+	}
+}
+
 // TestInteresting: every clause is made true, and each of its conditions is the
 // only one that fails.
 func TestInteresting(t *testing.T) {
