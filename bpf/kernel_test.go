@@ -124,6 +124,9 @@ func randomProgram(r *rand.Rand) *ir.Program {
 		case 6:
 			return ir.Cond{Field: numFields[r.IntN(len(numFields))], Op: ir.OpIn, Nums: []uint64{uint64(r.IntN(3)), uint64(3 + r.IntN(3))}, Negated: neg}
 		}
+		if r.IntN(4) == 0 { // more bits than share a dimension
+			return ir.Cond{Field: maskFields[r.IntN(len(maskFields))], Op: ir.OpMaskAny, Mask: 0xff << r.IntN(3), Negated: neg}
+		}
 		m := uint64(1) << r.IntN(5)
 		if r.IntN(2) == 0 {
 			return ir.Cond{Field: maskFields[r.IntN(len(maskFields))], Op: ir.OpMaskAny, Mask: m | 1<<r.IntN(5), Negated: neg}

@@ -268,7 +268,7 @@ func (t *tables) dim(hb *hookBits, d numberDim) kernelDim {
 			case ir.OpMaskEq:
 				cuts = append(cuts, c.Nums[0], c.Nums[0]+1)
 			case ir.OpMaskAny:
-				cuts = append(cuts, 1)
+				cuts = append(cuts, c.Mask&-c.Mask) // the least that is not zero
 			}
 		}
 	}
