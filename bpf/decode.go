@@ -257,7 +257,8 @@ func (d *decoder) process(s *kernelWireSubject, g *generation) event.Process {
 	}
 	p.Exe = *d.exe(s.ExeId, g)
 	p.Parent = *d.exe(s.ParentExeId, g)
-	p.Ancestry = d.ancestry(line{n: min(s.Ancestors, uint32(len(s.Ancestor))), ids: s.Ancestor}, g)
+	above := d.ancestry(line{n: min(s.Ancestors, uint32(len(s.Ancestor))), ids: s.Ancestor}, g)
+	p.Ancestry, p.AncestorNames = above.paths, above.names
 	return p
 }
 

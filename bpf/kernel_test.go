@@ -107,6 +107,15 @@ func randomProgram(r *rand.Rand) *ir.Program {
 			c.Negated = neg
 			return c
 		}
+		if r.IntN(8) == 0 {
+			c := ir.Cond{Field: event.FieldAncestors, Op: ir.OpIn, Strs: pick(paths), Outside: true, Negated: neg}
+			if r.IntN(2) == 0 {
+				c.Under = pick(dirs)
+			} else if r.IntN(2) == 0 {
+				c.Op, c.Strs = ir.OpPrefix, pick(dirs)
+			}
+			return c
+		}
 		switch r.IntN(8) {
 		case 0, 1:
 			return ir.Cond{Field: pathFields[r.IntN(len(pathFields))], Op: ir.OpIn, Strs: pick(paths), Negated: neg}
@@ -244,7 +253,12 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 		}
 	}
 	for range r.IntN(3) {
-		k.Str[event.FieldAncestors] = append(k.Str[event.FieldAncestors], somePaths[r.IntN(len(somePaths))])
+		names := []string{somePaths[r.IntN(len(somePaths))]}
+		if r.IntN(4) == 0 {
+			names = append(names, somePaths[r.IntN(4)])
+		}
+		k.Str[event.FieldAncestors] = append(k.Str[event.FieldAncestors], names...)
+		k.Above = append(k.Above, names)
 	}
 	for f := range event.NumFields {
 		if kind := event.FieldByID(f).Kind; f != 0 && (kind == event.KindInt || kind == event.KindFlags || kind == event.KindEnum) {

@@ -19,13 +19,19 @@ type known struct {
 	exes   map[uint32]*event.File
 	files  map[string]*event.File // by all facts and the path as the kernel gave it
 	places map[string]string      // by filesystem and path
-	lines  map[line][]string      // ancestors' names
+	lines  map[line]lineage       // ancestors' names
 }
 
 // line is the ancestors of a process, by the numbers of their programs.
 type line struct {
 	n   uint32
 	ids [16]uint32
+}
+
+// lineage is a line by name.
+type lineage struct {
+	paths []string   // all names, each once, nearest first
+	names [][]string // of each program, if one has several
 }
 
 // Bounds of what is known: when one is reached that part is forgotten.
@@ -42,7 +48,7 @@ func (d *decoder) of(*generation) *known {
 		if len(d.known) >= numSlots {
 			clear(d.known)
 		}
-		k = &known{exes: map[uint32]*event.File{}, files: map[string]*event.File{}, places: map[string]string{}, lines: map[line][]string{}}
+		k = &known{exes: map[uint32]*event.File{}, files: map[string]*event.File{}, places: map[string]string{}, lines: map[line]lineage{}}
 		d.known[b] = k
 	}
 	return k
@@ -66,10 +72,10 @@ func (d *decoder) comm(c *[16]int8) string {
 	return s
 }
 
-// ancestry returns the distinct names of ancestors, nearest first.
-func (d *decoder) ancestry(l line, g *generation) []string {
+// ancestry returns the names of ancestors, nearest first.
+func (d *decoder) ancestry(l line, g *generation) lineage {
 	if l.n == 0 {
-		return nil
+		return lineage{}
 	}
 	clear(l.ids[l.n:])
 	k := d.of(g)
@@ -77,17 +83,23 @@ func (d *decoder) ancestry(l line, g *generation) []string {
 	if ok {
 		return out
 	}
-	whole := true
+	whole, several := true, false
 	for _, id := range l.ids[:l.n] {
 		f := d.exe(id, g)
-		whole = whole && f.Path != ""
+		whole, several = whole && f.Path != "", several || len(f.Names) > 1
+		if len(f.Names) > 0 {
+			out.names = append(out.names, f.Names)
+		}
 		for _, n := range f.Names {
-			if !slices.Contains(out, n) {
-				out = append(out, n)
+			if !slices.Contains(out.paths, n) {
+				out.paths = append(out.paths, n)
 			}
 		}
 	}
-	out = slices.Clip(out) // whoever appends makes a copy
+	out.paths = slices.Clip(out.paths) // whoever appends makes a copy
+	if out.names = slices.Clip(out.names); !several {
+		out.names = nil
+	}
 	if whole {
 		keep(k.lines, maxFilesKept, l, out)
 	}

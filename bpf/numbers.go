@@ -321,7 +321,7 @@ func (t *tables) numberHolds(c *ir.Cond, test int, d numberDim, v uint64) bool {
 		return v&bit != 0
 	}
 	if c.Field == event.FieldAncestors {
-		bit := uint64(1) << slices.Index(t.tests.ancestors, test)
+		bit := uint64(1) << test
 		if bit&d.mask == 0 {
 			return !c.Negated // another dimension has this bit
 		}

@@ -53,7 +53,7 @@ const (
 type clauseBit struct {
 	rule   int // index into prog.Rules[hook]; -1: none, the bit is always 0
 	clause ir.Clause
-	tests  []int // for each condition: the number of its test on paths or names, -1 if it is none
+	tests  []int // for each condition: the number of its test on paths or names, the bit of one on ancestors, -1 if it is none
 }
 
 // hookBits orders the clauses of one hook as the kernel expects them: certain
@@ -237,7 +237,7 @@ func (t *tables) capClauses(rules []ir.Rule) {
 func fits(c *ir.Cond) bool {
 	switch event.FieldByID(c.Field).Kind {
 	case event.KindPath, event.KindPaths:
-		return c.Op == ir.OpIn || c.Op == ir.OpPrefix && allDirs(c.Strs)
+		return (c.Op == ir.OpIn || c.Op == ir.OpPrefix && allDirs(c.Strs)) && allDirs(c.Under)
 	case event.KindString:
 		switch c.Op {
 		case ir.OpIn:

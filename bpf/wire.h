@@ -110,6 +110,8 @@ struct class
 	__u64 idents;	/* identities of what is at this path: bits of ir.Program.Identities */
 };
 
+#define ANCESTOR_UNKNOWN (1ULL << 63) /* no test: nothing is known of an ancestor */
+
 #define CLASS_UNRESOLVED \
 	0	      /* nothing is known: every condition counts as met  \
                             */

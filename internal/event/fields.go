@@ -158,7 +158,7 @@ var Fields = []Field{
 	{"process.exe.name", KindString, FieldExeName, PartSubject, TrustKernel, all, nil, "Last component of process.exe.path."},
 	{"process.parent.exe.path", KindPath, FieldParentPath, PartSubject, TrustKernel, all, nil, "Canonical path of the program that the parent ran when this process was forked."},
 	{"process.parent.exe.name", KindString, FieldParentName, PartSubject, TrustKernel, all, nil, "Last component of process.parent.exe.path."},
-	{"process.ancestors", KindPaths, FieldAncestors, PartSubject, TrustKernel, all, nil, "Canonical paths of the programs above this process, nearest first, each once. Kept by Bailiff: a parent that exits stays in it."},
+	{"process.ancestors", KindPaths, FieldAncestors, PartSubject, TrustKernel, all, nil, "Canonical paths of the programs above this process, nearest first, each once; all names of one that has several. Kept by Bailiff: a parent that exits stays in it."},
 	{"process.comm", KindString, FieldNone, PartUser, TrustProcess, all, nil, "Thread name. The process can write anything here."},
 	{"process.uid", KindInt, FieldUID, PartSubject, TrustKernel, all, nil, "Real user id, initial user namespace."},
 	{"process.euid", KindInt, FieldEUID, PartSubject, TrustKernel, all, nil, "Effective user id, initial user namespace."},

@@ -14,7 +14,7 @@ func KeyOf(e *event.Event) *Key {
 	p := &e.Process
 	k.path(event.FieldExePath, event.FieldExeName, &p.Exe)
 	k.path(event.FieldParentPath, event.FieldParentName, &p.Parent)
-	k.Str[event.FieldAncestors] = p.Ancestry
+	k.Str[event.FieldAncestors], k.Above = p.Ancestry, p.AncestorNames
 	k.Num[event.FieldUID] = uint64(p.UID)
 	k.Num[event.FieldEUID] = uint64(p.EUID)
 	k.Num[event.FieldGID] = uint64(p.GID)

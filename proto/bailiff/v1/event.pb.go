@@ -618,7 +618,7 @@ type Process struct {
 	ParentExecId  uint64                 `protobuf:"varint,5,opt,name=parent_exec_id,json=parentExecId,proto3" json:"parent_exec_id,omitempty"`
 	Exe           *File                  `protobuf:"bytes,6,opt,name=exe,proto3" json:"exe,omitempty"`                              // taken at exec
 	ParentExe     *File                  `protobuf:"bytes,7,opt,name=parent_exe,json=parentExe,proto3" json:"parent_exe,omitempty"` // only id, path and names
-	Ancestors     []string               `protobuf:"bytes,8,rep,name=ancestors,proto3" json:"ancestors,omitempty"`                  // distinct programs above, nearest first
+	Ancestors     []string               `protobuf:"bytes,8,rep,name=ancestors,proto3" json:"ancestors,omitempty"`                  // distinct programs above, nearest first: all of their names
 	Comm          string                 `protobuf:"bytes,9,opt,name=comm,proto3" json:"comm,omitempty"`                            // writable by the process
 	Uid           uint32                 `protobuf:"varint,10,opt,name=uid,proto3" json:"uid,omitempty"`                            // ids are those of the initial user namespace
 	Euid          uint32                 `protobuf:"varint,11,opt,name=euid,proto3" json:"euid,omitempty"`
@@ -631,10 +631,11 @@ type Process struct {
 	MntNs         uint32                 `protobuf:"varint,18,opt,name=mnt_ns,json=mntNs,proto3" json:"mnt_ns,omitempty"`
 	PidNs         uint32                 `protobuf:"varint,19,opt,name=pid_ns,json=pidNs,proto3" json:"pid_ns,omitempty"`
 	UserNs        uint32                 `protobuf:"varint,20,opt,name=user_ns,json=userNs,proto3" json:"user_ns,omitempty"`
-	Tty           uint32                 `protobuf:"varint,21,opt,name=tty,proto3" json:"tty,omitempty"`                              // tty_nr; 0: none
-	StartBoot     uint64                 `protobuf:"varint,22,opt,name=start_boot,json=startBoot,proto3" json:"start_boot,omitempty"` // nanoseconds after boot
-	Traits        []string               `protobuf:"bytes,23,rep,name=traits,proto3" json:"traits,omitempty"`                         // where it lives: container, own_mnt_ns, ...
-	Stdio         []string               `protobuf:"bytes,24,rep,name=stdio,proto3" json:"stdio,omitempty"`                           // exec: which of the descriptors 0, 1, 2 are sockets
+	Tty           uint32                 `protobuf:"varint,21,opt,name=tty,proto3" json:"tty,omitempty"`                                         // tty_nr; 0: none
+	StartBoot     uint64                 `protobuf:"varint,22,opt,name=start_boot,json=startBoot,proto3" json:"start_boot,omitempty"`            // nanoseconds after boot
+	Traits        []string               `protobuf:"bytes,23,rep,name=traits,proto3" json:"traits,omitempty"`                                    // where it lives: container, own_mnt_ns, ...
+	Stdio         []string               `protobuf:"bytes,24,rep,name=stdio,proto3" json:"stdio,omitempty"`                                      // exec: which of the descriptors 0, 1, 2 are sockets
+	AncestorNames []*Names               `protobuf:"bytes,25,rep,name=ancestor_names,json=ancestorNames,proto3" json:"ancestor_names,omitempty"` // those of each program above, if one has several
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -837,6 +838,58 @@ func (x *Process) GetStdio() []string {
 	return nil
 }
 
+func (x *Process) GetAncestorNames() []*Names {
+	if x != nil {
+		return x.AncestorNames
+	}
+	return nil
+}
+
+// Names are all canonical names of a program.
+type Names struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Names) Reset() {
+	*x = Names{}
+	mi := &file_bailiff_v1_event_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Names) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Names) ProtoMessage() {}
+
+func (x *Names) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_event_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Names.ProtoReflect.Descriptor instead.
+func (*Names) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Names) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 // Exec is what only a successful exec has: all of it written by the caller.
 type Exec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -859,7 +912,7 @@ type Exec struct {
 
 func (x *Exec) Reset() {
 	*x = Exec{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[3]
+	mi := &file_bailiff_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +924,7 @@ func (x *Exec) String() string {
 func (*Exec) ProtoMessage() {}
 
 func (x *Exec) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[3]
+	mi := &file_bailiff_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +937,7 @@ func (x *Exec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exec.ProtoReflect.Descriptor instead.
 func (*Exec) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Exec) GetExecId() uint64 {
@@ -990,7 +1043,7 @@ type Creds struct {
 
 func (x *Creds) Reset() {
 	*x = Creds{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1055,7 @@ func (x *Creds) String() string {
 func (*Creds) ProtoMessage() {}
 
 func (x *Creds) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1068,7 @@ func (x *Creds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Creds.ProtoReflect.Descriptor instead.
 func (*Creds) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Creds) GetEuid() uint32 {
@@ -1051,7 +1104,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[5]
+	mi := &file_bailiff_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1116,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[5]
+	mi := &file_bailiff_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1129,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Target) GetPid() int32 {
@@ -1112,7 +1165,7 @@ type Fork struct {
 
 func (x *Fork) Reset() {
 	*x = Fork{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[6]
+	mi := &file_bailiff_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1177,7 @@ func (x *Fork) String() string {
 func (*Fork) ProtoMessage() {}
 
 func (x *Fork) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[6]
+	mi := &file_bailiff_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1190,7 @@ func (x *Fork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fork.ProtoReflect.Descriptor instead.
 func (*Fork) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Fork) GetPid() int32 {
@@ -1173,7 +1226,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[7]
+	mi := &file_bailiff_v1_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1238,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[7]
+	mi := &file_bailiff_v1_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1251,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{7}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Exit) GetCode() uint32 {
@@ -1238,7 +1291,7 @@ type RuleRef struct {
 
 func (x *RuleRef) Reset() {
 	*x = RuleRef{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[8]
+	mi := &file_bailiff_v1_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1303,7 @@ func (x *RuleRef) String() string {
 func (*RuleRef) ProtoMessage() {}
 
 func (x *RuleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[8]
+	mi := &file_bailiff_v1_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1316,7 @@ func (x *RuleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleRef.ProtoReflect.Descriptor instead.
 func (*RuleRef) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RuleRef) GetId() string {
@@ -1339,7 +1392,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[9]
+	mi := &file_bailiff_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1404,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[9]
+	mi := &file_bailiff_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1417,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Decision) GetVerdict() Verdict {
@@ -1485,7 +1538,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[10]
+	mi := &file_bailiff_v1_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1550,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[10]
+	mi := &file_bailiff_v1_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1563,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{10}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Notice) GetCode() string {
@@ -1566,7 +1619,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[11]
+	mi := &file_bailiff_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1631,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[11]
+	mi := &file_bailiff_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1644,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1750,7 +1803,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"identities\x18\x0e \x03(\tR\n" +
 	"identities\x12\x16\n" +
-	"\x06sha256\x18\x14 \x01(\tR\x06sha256\"\xef\x04\n" +
+	"\x06sha256\x18\x14 \x01(\tR\x06sha256\"\xa9\x05\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x10\n" +
 	"\x03tid\x18\x02 \x01(\x05R\x03tid\x12\x12\n" +
@@ -1778,7 +1831,10 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"start_boot\x18\x16 \x01(\x04R\tstartBoot\x12\x16\n" +
 	"\x06traits\x18\x17 \x03(\tR\x06traits\x12\x14\n" +
-	"\x05stdio\x18\x18 \x03(\tR\x05stdio\"\xc6\x03\n" +
+	"\x05stdio\x18\x18 \x03(\tR\x05stdio\x128\n" +
+	"\x0eancestor_names\x18\x19 \x03(\v2\x11.bailiff.v1.NamesR\rancestorNames\"\x1d\n" +
+	"\x05Names\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\xc6\x03\n" +
 	"\x04Exec\x12\x17\n" +
 	"\aexec_id\x18\x01 \x01(\x04R\x06execId\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1d\n" +
@@ -1932,7 +1988,7 @@ func file_bailiff_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_bailiff_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_bailiff_v1_event_proto_goTypes = []any{
 	(Hook)(0),                     // 0: bailiff.v1.Hook
 	(Verdict)(0),                  // 1: bailiff.v1.Verdict
@@ -1943,48 +1999,50 @@ var file_bailiff_v1_event_proto_goTypes = []any{
 	(*FileID)(nil),                // 6: bailiff.v1.FileID
 	(*File)(nil),                  // 7: bailiff.v1.File
 	(*Process)(nil),               // 8: bailiff.v1.Process
-	(*Exec)(nil),                  // 9: bailiff.v1.Exec
-	(*Creds)(nil),                 // 10: bailiff.v1.Creds
-	(*Target)(nil),                // 11: bailiff.v1.Target
-	(*Fork)(nil),                  // 12: bailiff.v1.Fork
-	(*Exit)(nil),                  // 13: bailiff.v1.Exit
-	(*RuleRef)(nil),               // 14: bailiff.v1.RuleRef
-	(*Decision)(nil),              // 15: bailiff.v1.Decision
-	(*Notice)(nil),                // 16: bailiff.v1.Notice
-	(*Event)(nil),                 // 17: bailiff.v1.Event
-	nil,                           // 18: bailiff.v1.Exec.EnvEntry
-	nil,                           // 19: bailiff.v1.Notice.FieldsEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*Names)(nil),                 // 9: bailiff.v1.Names
+	(*Exec)(nil),                  // 10: bailiff.v1.Exec
+	(*Creds)(nil),                 // 11: bailiff.v1.Creds
+	(*Target)(nil),                // 12: bailiff.v1.Target
+	(*Fork)(nil),                  // 13: bailiff.v1.Fork
+	(*Exit)(nil),                  // 14: bailiff.v1.Exit
+	(*RuleRef)(nil),               // 15: bailiff.v1.RuleRef
+	(*Decision)(nil),              // 16: bailiff.v1.Decision
+	(*Notice)(nil),                // 17: bailiff.v1.Notice
+	(*Event)(nil),                 // 18: bailiff.v1.Event
+	nil,                           // 19: bailiff.v1.Exec.EnvEntry
+	nil,                           // 20: bailiff.v1.Notice.FieldsEntry
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 }
 var file_bailiff_v1_event_proto_depIdxs = []int32{
 	6,  // 0: bailiff.v1.File.id:type_name -> bailiff.v1.FileID
 	7,  // 1: bailiff.v1.Process.exe:type_name -> bailiff.v1.File
 	7,  // 2: bailiff.v1.Process.parent_exe:type_name -> bailiff.v1.File
-	18, // 3: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
-	10, // 4: bailiff.v1.Exec.creds:type_name -> bailiff.v1.Creds
-	1,  // 5: bailiff.v1.Decision.verdict:type_name -> bailiff.v1.Verdict
-	2,  // 6: bailiff.v1.Decision.effect:type_name -> bailiff.v1.Effect
-	3,  // 7: bailiff.v1.Decision.source:type_name -> bailiff.v1.Source
-	4,  // 8: bailiff.v1.Decision.mode:type_name -> bailiff.v1.Mode
-	14, // 9: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
-	14, // 10: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
-	5,  // 11: bailiff.v1.Decision.mode_by:type_name -> bailiff.v1.ModeBy
-	19, // 12: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
-	20, // 13: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
-	0,  // 14: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
-	8,  // 15: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
-	7,  // 16: bailiff.v1.Event.file:type_name -> bailiff.v1.File
-	9,  // 17: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
-	12, // 18: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
-	13, // 19: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
-	15, // 20: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
-	16, // 21: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
-	11, // 22: bailiff.v1.Event.target:type_name -> bailiff.v1.Target
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	9,  // 3: bailiff.v1.Process.ancestor_names:type_name -> bailiff.v1.Names
+	19, // 4: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
+	11, // 5: bailiff.v1.Exec.creds:type_name -> bailiff.v1.Creds
+	1,  // 6: bailiff.v1.Decision.verdict:type_name -> bailiff.v1.Verdict
+	2,  // 7: bailiff.v1.Decision.effect:type_name -> bailiff.v1.Effect
+	3,  // 8: bailiff.v1.Decision.source:type_name -> bailiff.v1.Source
+	4,  // 9: bailiff.v1.Decision.mode:type_name -> bailiff.v1.Mode
+	15, // 10: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
+	15, // 11: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
+	5,  // 12: bailiff.v1.Decision.mode_by:type_name -> bailiff.v1.ModeBy
+	20, // 13: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
+	21, // 14: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
+	0,  // 15: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
+	8,  // 16: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
+	7,  // 17: bailiff.v1.Event.file:type_name -> bailiff.v1.File
+	10, // 18: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
+	13, // 19: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
+	14, // 20: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
+	16, // 21: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
+	17, // 22: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
+	12, // 23: bailiff.v1.Event.target:type_name -> bailiff.v1.Target
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_bailiff_v1_event_proto_init() }
@@ -1998,7 +2056,7 @@ func file_bailiff_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bailiff_v1_event_proto_rawDesc), len(file_bailiff_v1_event_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
