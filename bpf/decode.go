@@ -258,7 +258,10 @@ func (d *decoder) process(s *kernelWireSubject, g *generation) event.Process {
 	p.Exe = *d.exe(s.ExeId, g)
 	p.Parent = *d.exe(s.ParentExeId, g)
 	above := d.ancestry(line{n: min(s.Ancestors, uint32(len(s.Ancestor))), ids: s.Ancestor}, g)
-	p.Ancestry, p.AncestorNames = above.paths, above.names
+	p.Ancestry, p.AncestorNames, p.Shell = above.paths, above.names, above.shell
+	if d.isShell(s.ExeId, g) {
+		p.Shell = p.Exe.Path
+	}
 	return p
 }
 

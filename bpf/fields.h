@@ -45,7 +45,8 @@ enum field {
 	FIELD_ARGS = 38,
 	FIELD_ENV = 39,
 	FIELD_FILE_SHA256 = 40,
-	NUM_FIELDS = 41,
+	FIELD_PROCESS_SHELL = 41,
+	NUM_FIELDS = 42,
 };
 
 #endif

@@ -63,6 +63,20 @@ __noinline __u64 ancestor_bits(__u32 index, __u32 exe_id)
 	return ~0ULL;
 }
 
+/* Is there a shell among the ancestors that are in the list? */
+__noinline int shell_above(const struct proc *p, __u32 index)
+{
+	if (!p)
+		return 0;
+	for (int i = 0; i < MAX_ANCESTORS; i++) {
+		if (i >= p->ancestors)
+			break;
+		if (ancestor_bits(index, p->ancestor[i]) & ANCESTOR_SHELL)
+			return 1;
+	}
+	return 0;
+}
+
 static __noinline int push_ancestor(struct proc *p, __u32 exe)
 {
 	__u32 generation = settings.generation, first = exe;
@@ -85,10 +99,16 @@ static __noinline int push_ancestor(struct proc *p, __u32 exe)
 		first = next;
 	}
 	/* When full the farthest goes, but not what it proves: a chain of many
-	 * programs must not shake off the one that started it. */
+	 * programs must not shake off the one that started it. Nor does the nearest
+	 * shell go, but the farthest beside it. */
 	if (generation) {
-		__u64 bits = ancestor_bits(generation % NUM_SLOTS, first);
+		__u32 index = generation % NUM_SLOTS;
+		__u64 bits = ancestor_bits(index, first);
 
+		if (bits & ANCESTOR_SHELL && !shell_above(p, index)) {
+			bits = ancestor_bits(index, p->ancestor[MAX_ANCESTORS - 1]);
+			p->ancestor[MAX_ANCESTORS - 1] = first;
+		}
 		count(COUNT_ANCESTORS_CUT);
 		p->dropped = bits | (p->dropped_gen == generation ? p->dropped : 0);
 		p->dropped_gen = generation;
@@ -109,6 +129,25 @@ __noinline __u64 ancestors_met(const struct proc *p, __u32 generation, __u32 ind
 		bits |= ancestor_bits(index, p->ancestor[i]);
 	}
 	return p->dropped_gen == generation ? bits | p->dropped : bits;
+}
+
+/* Class of the shell that a process is, if its own class says so, or else of the
+ * nearest one above it. One of which nothing is known may be it: its class counts
+ * every condition as met. */
+__noinline __u32 shell_class(const struct proc *p, __u32 own, __u32 index)
+{
+	void *map = bpf_map_lookup_elem(&classes, &index);
+	struct class *c = map ? bpf_map_lookup_elem(map, &own) : NULL;
+
+	if (!p || !c || c->ancestor & ANCESTOR_SHELL)
+		return own;
+	for (int i = 0; i < MAX_ANCESTORS; i++) {
+		if (i >= p->ancestors)
+			break;
+		if (ancestor_bits(index, p->ancestor[i]) & ANCESTOR_SHELL)
+			return exe_classes_of(index, p->ancestor[i]);
+	}
+	return CLASS_NO_SHELL;
 }
 
 /* The vector of tests on ancestors. Where one is not known every condition on them
@@ -161,6 +200,8 @@ __noinline int refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 	out = &p->vec[row_of(h, NUM_JUDGED)];
 	if (subject_paths(out, &sc, index, h))
 		return -1;
+	if (hc->uses_shell && out->sum)
+		and_shell(out, shell_class(p, sc.class[0], index), index, h);
 	for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
 		const struct dim *d = &hc->subject[i];
 		__u64 v;

@@ -77,7 +77,7 @@ func randomProgram(r *rand.Rand) *ir.Program {
 	}
 	cond := func(h event.Hook) ir.Cond {
 		neg := r.IntN(3) == 0
-		pathFields := []event.FieldID{event.FieldExePath, event.FieldParentPath, event.FieldAncestors}
+		pathFields := []event.FieldID{event.FieldExePath, event.FieldParentPath, event.FieldAncestors, event.FieldShell}
 		nameFields := []event.FieldID{event.FieldExeName, event.FieldParentName}
 		numFields := []event.FieldID{event.FieldUID, event.FieldEUID, event.FieldTTY}
 		maskFields := []event.FieldID{event.FieldCaps, event.FieldProcessTraits}
@@ -115,6 +115,9 @@ func randomProgram(r *rand.Rand) *ir.Program {
 				c.Op, c.Strs = ir.OpPrefix, pick(dirs)
 			}
 			return c
+		}
+		if r.IntN(16) == 0 {
+			return ir.Cond{Field: event.FieldShell, Op: ir.OpIn, Strs: append([]string{""}, pick(paths)...)[:1+r.IntN(2)], Negated: neg}
 		}
 		switch r.IntN(8) {
 		case 0, 1:
@@ -243,6 +246,9 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 	}
 	path(event.FieldExePath, event.FieldExeName)
 	path(event.FieldParentPath, event.FieldParentName)
+	if r.IntN(3) > 0 {
+		path(event.FieldShell, 0)
+	}
 	if h != event.HookFork {
 		path(event.FieldPath, event.FieldName)
 	}

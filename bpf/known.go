@@ -3,6 +3,7 @@ package bpf
 import (
 	"bytes"
 	"encoding/binary"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type known struct {
 	files  map[string]*event.File // by all facts and the path as the kernel gave it
 	places map[string]string      // by filesystem and path
 	lines  map[line]lineage       // ancestors' names
+	shells map[uint32]bool        // of programs: whether it is a shell
 }
 
 // line is the ancestors of a process, by the numbers of their programs.
@@ -32,6 +34,7 @@ type line struct {
 type lineage struct {
 	paths []string   // all names, each once, nearest first
 	names [][]string // of each program, if one has several
+	shell string     // first name of the nearest one
 }
 
 // Bounds of what is known: when one is reached that part is forgotten.
@@ -48,7 +51,7 @@ func (d *decoder) of(*generation) *known {
 		if len(d.known) >= numSlots {
 			clear(d.known)
 		}
-		k = &known{exes: map[uint32]*event.File{}, files: map[string]*event.File{}, places: map[string]string{}, lines: map[line]lineage{}}
+		k = &known{exes: map[uint32]*event.File{}, files: map[string]*event.File{}, places: map[string]string{}, lines: map[line]lineage{}, shells: map[uint32]bool{}}
 		d.known[b] = k
 	}
 	return k
@@ -86,6 +89,9 @@ func (d *decoder) ancestry(l line, g *generation) lineage {
 	whole, several := true, false
 	for _, id := range l.ids[:l.n] {
 		f := d.exe(id, g)
+		if out.shell == "" && d.isShell(id, g) {
+			out.shell = f.Path
+		}
 		whole, several = whole && f.Path != "", several || len(f.Names) > 1
 		if len(f.Names) > 0 {
 			out.names = append(out.names, f.Names)
@@ -106,19 +112,60 @@ func (d *decoder) ancestry(l line, g *generation) lineage {
 	return out
 }
 
+// isShell reports whether a program is a shell: by its file where the rules are about
+// that, and else, for whoever reads the event, by its path.
+func (d *decoder) isShell(id uint32, g *generation) bool {
+	k := d.of(g)
+	is, ok := k.shells[id]
+	if ok {
+		return is
+	}
+	f, info := d.exe(id, g), d.info(id)
+	switch {
+	case info == nil || f.Path == "":
+		return false
+	case g != nil && len(g.tables.tests.shells) > 0:
+		within := joinReversed(rawChars(info.Path[:min(int(info.PathLen), len(info.Path))]))
+		is = d.bound.isShell(info.File.Id, info.File.Dir, path.Base(within))
+	default:
+		is = slices.ContainsFunc(f.Names, d.listedShell(g))
+	}
+	keep(k.shells, maxExesKept, id, is)
+	return is
+}
+
+// listedShell reports whether a path is in the policy's list, or in that which holds
+// without a policy.
+func (d *decoder) listedShell(g *generation) func(string) bool {
+	list := event.Shells()
+	if g != nil {
+		list = g.tables.prog.Shells
+	}
+	return func(p string) bool { return slices.Contains(list, p) }
+}
+
+// info returns what the kernel wrote down of a program, nil if it has none.
+func (d *decoder) info(id uint32) *kernelExeInfo {
+	info := d.infos[id]
+	if info == nil {
+		info = &kernelExeInfo{}
+		if err := d.k.coll.Maps["exe_infos"].Lookup(id, info); err != nil {
+			return nil
+		}
+		keep(d.infos, maxExesKept, id, info)
+	}
+	return info
+}
+
 // exe returns what is known of a program by its number.
 func (d *decoder) exe(id uint32, g *generation) *event.File {
 	k := d.of(g)
 	if f := k.exes[id]; f != nil {
 		return f
 	}
-	info := d.infos[id]
+	info := d.info(id)
 	if info == nil {
-		info = &kernelExeInfo{}
-		if err := d.k.coll.Maps["exe_infos"].Lookup(id, info); err != nil {
-			return &event.File{}
-		}
-		keep(d.infos, maxExesKept, id, info)
+		return &event.File{}
 	}
 	f := d.file(&info.File, rawChars(info.Path[:min(int(info.PathLen), len(info.Path))]), g)
 	keep(k.exes, maxExesKept, id, f)

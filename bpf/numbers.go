@@ -139,6 +139,8 @@ func (t *tables) hookConf(i int) {
 				hc.UsesPath = 1
 			case event.FieldName:
 				hc.UsesName = 1
+			case event.FieldShell:
+				hc.UsesShell = 1
 			case event.FieldIdentities:
 				hc.UsesPath, hc.UsesIdents = 1, 1 // the path's class says what they are
 			}

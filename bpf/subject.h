@@ -262,7 +262,9 @@ static long seed_step(__u64 i, struct seed_walk *w)
 	id = exe_of(up, &ignored);
 	if (i == 0)
 		p->parent_exe_id = id;
-	if (id && p->ancestors < MAX_ANCESTORS)
+	/* What a program forks is often the same program. */
+	if (id && p->ancestors < MAX_ANCESTORS &&
+	    (!p->ancestors || p->ancestor[(p->ancestors - 1) & (MAX_ANCESTORS - 1)] != id))
 		p->ancestor[p->ancestors++ & (MAX_ANCESTORS - 1)] = id;
 	w->up = up->real_parent;
 	return 0;
@@ -288,7 +290,7 @@ static __always_inline void seed(struct task_struct *leader)
 	p->flags = PROC_SEEDED | (under_scope(leader) ? PROC_SCOPE : 0) |
 		   (is_rescue(leader, inode) ? PROC_RESCUE : 0);
 	w.p = p;
-	bpf_loop(8, seed_step, &w, 0);
+	bpf_loop(2 * MAX_ANCESTORS, seed_step, &w, 0);
 	p->parent_exec_id = BPF_CORE_READ(leader, real_parent, start_boottime) << 8 | 0xff;
 	count_proc(p);
 	p->exec_id = leader->start_boottime << 8 | 0xff;

@@ -43,6 +43,8 @@ const (
 	classOther      = 1
 	classWhole      = 2
 	classNoName     = 3
+	classNoShell    = 4
+	ancestorShell   = 1 << 62
 	vecOnes         = 0
 	maxClauses      = 4096
 	vecWords        = maxClauses / 64
@@ -87,10 +89,14 @@ func compile(p *ir.Program) *tables {
 	t.tests = collectTests(t.hooks[:], p.Identities)
 	t.numbers()
 	t.digestVecs()
-	t.classes = append(t.classes, kernelClass{}, kernelClass{}, kernelClass{Pad: 1}, kernelClass{})
+	if t.readsShell() {
+		t.tests.shells = p.Shells
+	}
+	t.classes = append(t.classes, kernelClass{}, kernelClass{}, kernelClass{Pad: 1}, kernelClass{}, kernelClass{})
 	t.classes[classUnresolved] = t.unresolved()
 	t.classes[classOther] = t.makeClass(truth{}, nil, false)
 	t.classID[truth{}.key("p")] = classOther
+	t.classes[classNoShell].Shell = t.shellRow(union(truth{t.tests.noShell}))
 	t.nameClasses()
 	for i := range t.hooks {
 		hb := &t.hooks[i]
@@ -99,6 +105,22 @@ func compile(p *ir.Program) *tables {
 		}
 	}
 	return t
+}
+
+// readsShell reports whether a rule reads process.shell, be it in user space.
+func (t *tables) readsShell() bool {
+	path := event.FieldByID(event.FieldShell).Path
+	for _, h := range event.Judged {
+		for i := range t.prog.Rules[h] {
+			if slices.ContainsFunc(t.prog.Rules[h][i].Clauses, func(c ir.Clause) bool {
+				return slices.Contains(c.Reads, path) || slices.Contains(c.Reads, "input") ||
+					slices.ContainsFunc(c.When, func(w ir.Cond) bool { return w.Field == event.FieldShell })
+			}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // holdsForOthers reports whether a clause can hold for a file that no rule names

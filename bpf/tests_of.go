@@ -24,6 +24,8 @@ type tests struct {
 	ancestors []elementTest     // tests made on ancestors; position is the bit
 	bits      map[condID]int    // of a condition on ancestors -> bit
 	idents    map[string]uint64 // path -> identities of the file there, as bits of ir.Program.Identities
+	shells    []string          // paths of shells, if a rule reads process.shell
+	noShell   []int             // tests that "" meets
 }
 
 // elementTest is a test of one ancestor.
@@ -149,6 +151,8 @@ func (ts *tests) ofOne(c *ir.Cond) int {
 				ts.names[s] = true
 			case c.Op == ir.OpPrefix:
 				ts.under[s] = append(ts.under[s], id)
+			case s == "":
+				ts.noShell = append(ts.noShell, id)
 			case ts.exact[s] == nil:
 				ts.exact[s] = alone // as most are; appending to it makes a copy
 			default:
@@ -243,12 +247,24 @@ func (t *tables) makeClass(met truth, names []string, whole bool) kernelClass {
 		c.Exe[i] = row(&t.hooks[i], exeFields)
 		c.Parent[i] = row(&t.hooks[i], parentFields)
 	}
+	c.Shell = t.shellRow(met)
 	for bit := range t.tests.ancestors {
 		if t.tests.ancestors[bit].holds(met) {
 			c.Ancestor |= 1 << bit
 		}
 	}
 	return c
+}
+
+// shellRow is what a class means where it is that of the nearest shell.
+func (t *tables) shellRow(met truth) (row [kernelNumJudged]uint32) {
+	for i := range t.hooks {
+		if t.conf[i].UsesShell == 0 {
+			continue
+		}
+		row[i] = t.vecWhere(&t.hooks[i], func(k int) bool { return t.hooks[i].bits[k].fieldHolds(event.FieldShell, met) })
+	}
+	return row
 }
 
 // unresolved is the class of a path that is not known: every condition on it
@@ -265,8 +281,9 @@ func (t *tables) pathClass(met truth) uint32 {
 	return t.putClass(key, t.makeClass(met, nil, false))
 }
 
-// wholeClass returns the class of an object that rules name by these paths.
-func (t *tables) wholeClass(met truth, paths []string) uint32 {
+// wholeClass returns the class of an object that rules name by these paths, or that
+// is a shell.
+func (t *tables) wholeClass(met truth, paths []string, shell bool) uint32 {
 	names := baseNames(paths)
 	for _, n := range names {
 		met = union(met, t.tests.nameTruth(n))
@@ -275,11 +292,16 @@ func (t *tables) wholeClass(met truth, paths []string) uint32 {
 	if idents != 0 {
 		key += " of " + strconv.FormatUint(idents, 16)
 	}
+	if shell {
+		key += " shell"
+	}
 	if id, ok := t.classID[key]; ok {
 		return id
 	}
 	c := t.makeClass(met, names, true)
-	c.Idents = idents
+	if c.Idents = idents; shell {
+		c.Ancestor |= ancestorShell
+	}
 	return t.putClass(key, c)
 }
 
@@ -335,7 +357,7 @@ func (t *tables) stringClasses(names ...string) (pathID, nameID uint32) {
 		}
 	}
 	if len(listed) > 0 {
-		return t.wholeClass(union(met...), listed), classWhole
+		return t.wholeClass(union(met...), listed, false), classWhole
 	}
 	return t.pathClass(union(met...)), t.nameClassOf(names[0][strings.LastIndexByte(names[0], '/')+1:])
 }

@@ -131,6 +131,11 @@ func (g *generation) trial(h event.Hook, key *ir.Key) kernelTrial {
 	tr.ExePath, tr.ExeName = classes(event.FieldExePath)
 	tr.ParentPath, tr.ParentName = classes(event.FieldParentPath)
 	tr.FilePath, tr.FileName = classes(event.FieldPath)
+	tr.Num[event.FieldShell] = classNoShell
+	if names := key.Str[event.FieldShell]; len(names) > 0 && names[0] != "" {
+		id, _ := t.stringClasses(names...)
+		tr.Num[event.FieldShell] = uint64(id)
+	}
 	tr.Num[event.FieldIdentities] = t.identMask(key.Str[event.FieldIdentities])
 	tr.Num[event.FieldSHA256] = uint64(t.digestOf(key))
 	above := key.Above

@@ -210,6 +210,9 @@ func (a *agreement) event(h event.Hook, keys []ir.Key) *event.Event {
 	if a.r.IntN(4) == 0 {
 		e.Process.Ancestry = append(e.Process.Ancestry, path(event.FieldExePath, event.FieldExeName))
 	}
+	if a.r.IntN(3) > 0 {
+		e.Process.Shell = path(event.FieldShell, event.FieldNone)
+	}
 	if n := len(e.Process.Ancestry); n > 1 && a.r.IntN(2) == 0 { // names of one program
 		e.Process.AncestorNames = [][]string{e.Process.Ancestry}
 	}

@@ -80,6 +80,9 @@ func (s *soundness) statement(f event.Field, v string, others []event.Field) str
 	not := any1(s.r, []string{"", "", "not "})
 	switch f.Kind {
 	case event.KindPath:
+		if f.ID == event.FieldShell && s.r.IntN(3) == 0 {
+			return in + any1(s.r, []string{` == ""`, ` != ""`, ` in {"", "/usr/bin/a"}`})
+		}
 		return s.path(in, v, n, not)
 	case event.KindString:
 		return s.word(in, v, n, not)
@@ -282,6 +285,9 @@ func (s *soundness) value(f event.Field) any {
 	}
 	switch f.Kind {
 	case event.KindPath:
+		if f.ID == event.FieldShell && s.r.IntN(3) == 0 {
+			return ""
+		}
 		return s.anyPath()
 	case event.KindString:
 		return any1(s.r, append([]string{""}, soundWords...))

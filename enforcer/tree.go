@@ -96,8 +96,9 @@ func complete(p, known *event.Process) {
 	}
 	if len(p.Ancestry) == 0 {
 		p.Ancestry, p.AncestorNames = known.Ancestry, known.AncestorNames
+		fill(&p.Shell, &known.Shell)
 	} else {
-		known.Ancestry, known.AncestorNames = p.Ancestry, p.AncestorNames
+		known.Ancestry, known.AncestorNames, known.Shell = p.Ancestry, p.AncestorNames, p.Shell
 	}
 }
 

@@ -27,6 +27,7 @@ func values() map[string]value {
 		"process.parent.exe.name": func(v *view) *ast.Term { return ast.StringTerm(ir.BaseName(v.parent)) },
 
 		"process.ancestors":               func(v *view) *ast.Term { return stringList(v.above) },
+		"process.shell":                   func(v *view) *ast.Term { return ast.StringTerm(v.shell) },
 		"process.comm":                    func(v *view) *ast.Term { return ast.StringTerm(v.e.Process.Comm) },
 		"process.uid":                     func(v *view) *ast.Term { return number(uint64(v.e.Process.UID)) },
 		"process.euid":                    func(v *view) *ast.Term { return number(uint64(v.e.Process.EUID)) },

@@ -34,7 +34,7 @@ func (g *author) num() string {
 
 func (g *author) strField() string {
 	return "input." + oneOf(g.r, "file.path", "file.path", "file.name", "process.exe.path", "process.exe.name",
-		"process.parent.exe.path", "process.parent.exe.name", "process.comm", "process.cgroup.path", "hook", "script")
+		"process.parent.exe.path", "process.parent.exe.name", "process.shell", "process.comm", "process.cgroup.path", "hook", "script")
 }
 
 func (g *author) intField() string {

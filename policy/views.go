@@ -17,6 +17,7 @@ var ancestorsField = func() (s fieldSet) {
 type view struct {
 	e                 *event.Event
 	exe, parent, file string
+	shell             string
 	above             []string // ancestors
 }
 
@@ -29,12 +30,12 @@ func views(e *event.Event) []view { return viewsFor(e, true) }
 // viewsFor leaves out the choices of ancestors' names if nobody reads these.
 func viewsFor(e *event.Event, ancestors bool) []view {
 	p := &e.Process
-	names := p.AncestorNames
+	names, shell := p.AncestorNames, ir.ShellNames(p)
 	if !ancestors {
 		names = nil
 	}
-	if len(p.Exe.Names) <= 1 && len(p.Parent.Names) <= 1 && (e.File == nil || len(e.File.Names) <= 1) && names == nil {
-		v := view{e: e, exe: onlyName(&p.Exe), parent: onlyName(&p.Parent), above: p.Ancestry}
+	if len(p.Exe.Names) <= 1 && len(p.Parent.Names) <= 1 && (e.File == nil || len(e.File.Names) <= 1) && names == nil && len(shell) == 1 {
+		v := view{e: e, exe: onlyName(&p.Exe), parent: onlyName(&p.Parent), above: p.Ancestry, shell: p.Shell}
 		if e.File != nil {
 			v.file = onlyName(e.File)
 		}
@@ -55,6 +56,7 @@ func viewsFor(e *event.Event, ancestors bool) []view {
 	}
 	choose(ir.NamesOf(&e.Process.Exe), func(v *view, n string) { v.exe = n })
 	choose(ir.NamesOf(&e.Process.Parent), func(v *view, n string) { v.parent = n })
+	choose(shell, func(v *view, n string) { v.shell = n })
 	if e.File != nil {
 		choose(ir.NamesOf(e.File), func(v *view, n string) { v.file = n })
 	}

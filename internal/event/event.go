@@ -80,22 +80,25 @@ type Process struct {
 	// AncestorNames are the names of each program above, nearest first, if one has
 	// several; else each path in Ancestry is a program.
 	AncestorNames [][]string `json:"ancestor_names,omitempty"`
-	Comm          string     `json:"comm"` // writable by the process itself
-	UID           uint32     `json:"uid"`  // ids are those of the initial user namespace
-	EUID          uint32     `json:"euid"`
-	GID           uint32     `json:"gid"`
-	EGID          uint32     `json:"egid"`
-	LoginUID      uint32     `json:"loginuid"` // 4294967295 means unset
-	CapEff        uint64     `json:"cap_effective"`
-	CgroupID      uint64     `json:"cgroup_id"` // cgroup v2: inode of its directory
-	Cgroup        string     `json:"cgroup"`    // its path below the cgroup2 mount; "" if not known
-	MntNS         uint32     `json:"mnt_ns"`
-	PidNS         uint32     `json:"pid_ns"`
-	UserNS        uint32     `json:"user_ns"`
-	TTY           uint32     `json:"tty"`              // tty_nr as in /proc/pid/stat; 0 means none
-	Start         uint64     `json:"start_boot"`       // nanoseconds after boot
-	Traits        []string   `json:"traits,omitempty"` // see ProcessTraits
-	Stdio         []string   `json:"stdio,omitempty"`  // exec: see Stdio
+	// Shell is the first name of the shell that the process is, or else of the nearest
+	// one above it; "" if there is none.
+	Shell    string   `json:"shell,omitempty"`
+	Comm     string   `json:"comm"` // writable by the process itself
+	UID      uint32   `json:"uid"`  // ids are those of the initial user namespace
+	EUID     uint32   `json:"euid"`
+	GID      uint32   `json:"gid"`
+	EGID     uint32   `json:"egid"`
+	LoginUID uint32   `json:"loginuid"` // 4294967295 means unset
+	CapEff   uint64   `json:"cap_effective"`
+	CgroupID uint64   `json:"cgroup_id"` // cgroup v2: inode of its directory
+	Cgroup   string   `json:"cgroup"`    // its path below the cgroup2 mount; "" if not known
+	MntNS    uint32   `json:"mnt_ns"`
+	PidNS    uint32   `json:"pid_ns"`
+	UserNS   uint32   `json:"user_ns"`
+	TTY      uint32   `json:"tty"`              // tty_nr as in /proc/pid/stat; 0 means none
+	Start    uint64   `json:"start_boot"`       // nanoseconds after boot
+	Traits   []string `json:"traits,omitempty"` // see ProcessTraits
+	Stdio    []string `json:"stdio,omitempty"`  // exec: see Stdio
 }
 
 // Exec is what only a successful exec has: the texts of it written by the caller.

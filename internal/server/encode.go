@@ -129,6 +129,7 @@ func (w *wire) process(p *event.Process) {
 	for _, of := range p.AncestorNames {
 		w.msg(25, func() { w.list(1, "process.ancestor_names", of) })
 	}
+	w.text(26, "process.shell", p.Shell)
 }
 
 // fileFields are the names of a file's fields in Event.escaped: a file stands

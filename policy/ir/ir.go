@@ -23,6 +23,8 @@ type Program struct {
 	Rules map[event.Hook][]Rule
 	// Identities are the files that the policy gives names to, sorted by name.
 	Identities []Identity
+	// Shells are the paths of what the policy calls shells, sorted.
+	Shells []string
 }
 
 // Identity is a name for a file, which it keeps wherever it is moved or linked.
@@ -316,6 +318,8 @@ func (c *Cond) texts(k *Key) []string {
 			return []string{v}
 		}
 		return nil
+	case c.Field == event.FieldShell && len(l) == 0:
+		return []string{""} // no shell
 	case c.At == 0:
 		return l
 	case c.At <= len(l):

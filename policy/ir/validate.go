@@ -120,7 +120,7 @@ func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) er
 		}
 	case isPath:
 		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool {
-			return !strings.HasPrefix(s, "/") || path.Clean(s) != s
+			return (!strings.HasPrefix(s, "/") || path.Clean(s) != s) && (s != "" || c.Field != event.FieldShell)
 		}) {
 			return bad("wants clean absolute paths")
 		}

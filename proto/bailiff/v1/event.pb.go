@@ -636,6 +636,7 @@ type Process struct {
 	Traits        []string               `protobuf:"bytes,23,rep,name=traits,proto3" json:"traits,omitempty"`                                    // where it lives: container, own_mnt_ns, ...
 	Stdio         []string               `protobuf:"bytes,24,rep,name=stdio,proto3" json:"stdio,omitempty"`                                      // exec: which of the descriptors 0, 1, 2 are sockets
 	AncestorNames []*Names               `protobuf:"bytes,25,rep,name=ancestor_names,json=ancestorNames,proto3" json:"ancestor_names,omitempty"` // those of each program above, if one has several
+	Shell         string                 `protobuf:"bytes,26,opt,name=shell,proto3" json:"shell,omitempty"`                                      // the shell that it is, or else the nearest one above; empty if there is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -843,6 +844,13 @@ func (x *Process) GetAncestorNames() []*Names {
 		return x.AncestorNames
 	}
 	return nil
+}
+
+func (x *Process) GetShell() string {
+	if x != nil {
+		return x.Shell
+	}
+	return ""
 }
 
 // Names are all canonical names of a program.
@@ -1803,7 +1811,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"identities\x18\x0e \x03(\tR\n" +
 	"identities\x12\x16\n" +
-	"\x06sha256\x18\x14 \x01(\tR\x06sha256\"\xa9\x05\n" +
+	"\x06sha256\x18\x14 \x01(\tR\x06sha256\"\xbf\x05\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x10\n" +
 	"\x03tid\x18\x02 \x01(\x05R\x03tid\x12\x12\n" +
@@ -1832,7 +1840,8 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"start_boot\x18\x16 \x01(\x04R\tstartBoot\x12\x16\n" +
 	"\x06traits\x18\x17 \x03(\tR\x06traits\x12\x14\n" +
 	"\x05stdio\x18\x18 \x03(\tR\x05stdio\x128\n" +
-	"\x0eancestor_names\x18\x19 \x03(\v2\x11.bailiff.v1.NamesR\rancestorNames\"\x1d\n" +
+	"\x0eancestor_names\x18\x19 \x03(\v2\x11.bailiff.v1.NamesR\rancestorNames\x12\x14\n" +
+	"\x05shell\x18\x1a \x01(\tR\x05shell\"\x1d\n" +
 	"\x05Names\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\"\xc6\x03\n" +
 	"\x04Exec\x12\x17\n" +
