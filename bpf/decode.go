@@ -259,6 +259,7 @@ func (d *decoder) process(s *kernelWireSubject, g *generation) event.Process {
 	p.Parent = *d.exe(s.ParentExeId, g)
 	above := d.ancestry(line{n: min(s.Ancestors, uint32(len(s.Ancestor))), ids: s.Ancestor}, g)
 	p.Ancestry, p.AncestorNames, p.Shell = above.paths, above.names, above.shell
+	p.AncestorsCut = int(s.Ancestors) >= len(s.Ancestor)
 	if d.isShell(s.ExeId, g) {
 		p.Shell = p.Exe.Path
 	}

@@ -80,6 +80,8 @@ type Process struct {
 	// AncestorNames are the names of each program above, nearest first, if one has
 	// several; else each path in Ancestry is a program.
 	AncestorNames [][]string `json:"ancestor_names,omitempty"`
+	// AncestorsCut: there may be programs farther above that are not in the list.
+	AncestorsCut bool `json:"ancestors_truncated,omitempty"`
 	// Shell is the first name of the shell that the process is, or else of the nearest
 	// one above it; "" if there is none.
 	Shell    string   `json:"shell,omitempty"`

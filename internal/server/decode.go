@@ -87,7 +87,7 @@ func (d decoder) process(p *bailiffv1.Process) event.Process {
 	return event.Process{
 		PID: p.GetPid(), TID: p.GetTid(), PPID: p.GetPpid(), ExecID: event.ExecID(p.GetExecId()), ParentID: event.ExecID(p.GetParentExecId()),
 		Exe: d.file("process.exe", p.GetExe()), Parent: d.file("process.parent_exe", p.GetParentExe()),
-		Ancestry: d.list("process.ancestors", p.GetAncestors()), AncestorNames: above, Shell: d.text("process.shell", p.GetShell()), Comm: d.text("process.comm", p.GetComm()),
+		Ancestry: d.list("process.ancestors", p.GetAncestors()), AncestorNames: above, AncestorsCut: p.GetAncestorsTruncated(), Shell: d.text("process.shell", p.GetShell()), Comm: d.text("process.comm", p.GetComm()),
 		UID: p.GetUid(), EUID: p.GetEuid(), GID: p.GetGid(), EGID: p.GetEgid(), LoginUID: p.GetLoginuid(), CapEff: p.GetCapEffective(),
 		CgroupID: p.GetCgroupId(), Cgroup: d.text("process.cgroup", p.GetCgroup()),
 		MntNS: p.GetMntNs(), PidNS: p.GetPidNs(), UserNS: p.GetUserNs(), TTY: p.GetTty(), Start: p.GetStartBoot(),

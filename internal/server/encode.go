@@ -130,6 +130,7 @@ func (w *wire) process(p *event.Process) {
 		w.msg(25, func() { w.list(1, "process.ancestor_names", of) })
 	}
 	w.text(26, "process.shell", p.Shell)
+	w.flag(27, p.AncestorsCut)
 }
 
 // fileFields are the names of a file's fields in Event.escaped: a file stands

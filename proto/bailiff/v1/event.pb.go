@@ -610,35 +610,36 @@ func (x *File) GetSha256() string {
 
 // Process is one process image: the one that acts, for an exec the old one.
 type Process struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pid           int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"` // thread group id, initial pid namespace
-	Tid           int32                  `protobuf:"varint,2,opt,name=tid,proto3" json:"tid,omitempty"`
-	Ppid          int32                  `protobuf:"varint,3,opt,name=ppid,proto3" json:"ppid,omitempty"`
-	ExecId        uint64                 `protobuf:"varint,4,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"` // unique within a boot
-	ParentExecId  uint64                 `protobuf:"varint,5,opt,name=parent_exec_id,json=parentExecId,proto3" json:"parent_exec_id,omitempty"`
-	Exe           *File                  `protobuf:"bytes,6,opt,name=exe,proto3" json:"exe,omitempty"`                              // taken at exec
-	ParentExe     *File                  `protobuf:"bytes,7,opt,name=parent_exe,json=parentExe,proto3" json:"parent_exe,omitempty"` // only id, path and names
-	Ancestors     []string               `protobuf:"bytes,8,rep,name=ancestors,proto3" json:"ancestors,omitempty"`                  // distinct programs above, nearest first: all of their names
-	Comm          string                 `protobuf:"bytes,9,opt,name=comm,proto3" json:"comm,omitempty"`                            // writable by the process
-	Uid           uint32                 `protobuf:"varint,10,opt,name=uid,proto3" json:"uid,omitempty"`                            // ids are those of the initial user namespace
-	Euid          uint32                 `protobuf:"varint,11,opt,name=euid,proto3" json:"euid,omitempty"`
-	Gid           uint32                 `protobuf:"varint,12,opt,name=gid,proto3" json:"gid,omitempty"`
-	Egid          uint32                 `protobuf:"varint,13,opt,name=egid,proto3" json:"egid,omitempty"`
-	Loginuid      uint32                 `protobuf:"varint,14,opt,name=loginuid,proto3" json:"loginuid,omitempty"` // 4294967295: unset
-	CapEffective  uint64                 `protobuf:"varint,15,opt,name=cap_effective,json=capEffective,proto3" json:"cap_effective,omitempty"`
-	CgroupId      uint64                 `protobuf:"varint,16,opt,name=cgroup_id,json=cgroupId,proto3" json:"cgroup_id,omitempty"`
-	Cgroup        string                 `protobuf:"bytes,17,opt,name=cgroup,proto3" json:"cgroup,omitempty"` // below the cgroup2 mount
-	MntNs         uint32                 `protobuf:"varint,18,opt,name=mnt_ns,json=mntNs,proto3" json:"mnt_ns,omitempty"`
-	PidNs         uint32                 `protobuf:"varint,19,opt,name=pid_ns,json=pidNs,proto3" json:"pid_ns,omitempty"`
-	UserNs        uint32                 `protobuf:"varint,20,opt,name=user_ns,json=userNs,proto3" json:"user_ns,omitempty"`
-	Tty           uint32                 `protobuf:"varint,21,opt,name=tty,proto3" json:"tty,omitempty"`                                         // tty_nr; 0: none
-	StartBoot     uint64                 `protobuf:"varint,22,opt,name=start_boot,json=startBoot,proto3" json:"start_boot,omitempty"`            // nanoseconds after boot
-	Traits        []string               `protobuf:"bytes,23,rep,name=traits,proto3" json:"traits,omitempty"`                                    // where it lives: container, own_mnt_ns, ...
-	Stdio         []string               `protobuf:"bytes,24,rep,name=stdio,proto3" json:"stdio,omitempty"`                                      // exec: which of the descriptors 0, 1, 2 are sockets
-	AncestorNames []*Names               `protobuf:"bytes,25,rep,name=ancestor_names,json=ancestorNames,proto3" json:"ancestor_names,omitempty"` // those of each program above, if one has several
-	Shell         string                 `protobuf:"bytes,26,opt,name=shell,proto3" json:"shell,omitempty"`                                      // the shell that it is, or else the nearest one above; empty if there is none
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Pid                int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"` // thread group id, initial pid namespace
+	Tid                int32                  `protobuf:"varint,2,opt,name=tid,proto3" json:"tid,omitempty"`
+	Ppid               int32                  `protobuf:"varint,3,opt,name=ppid,proto3" json:"ppid,omitempty"`
+	ExecId             uint64                 `protobuf:"varint,4,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"` // unique within a boot
+	ParentExecId       uint64                 `protobuf:"varint,5,opt,name=parent_exec_id,json=parentExecId,proto3" json:"parent_exec_id,omitempty"`
+	Exe                *File                  `protobuf:"bytes,6,opt,name=exe,proto3" json:"exe,omitempty"`                              // taken at exec
+	ParentExe          *File                  `protobuf:"bytes,7,opt,name=parent_exe,json=parentExe,proto3" json:"parent_exe,omitempty"` // only id, path and names
+	Ancestors          []string               `protobuf:"bytes,8,rep,name=ancestors,proto3" json:"ancestors,omitempty"`                  // distinct programs above, nearest first: all of their names
+	Comm               string                 `protobuf:"bytes,9,opt,name=comm,proto3" json:"comm,omitempty"`                            // writable by the process
+	Uid                uint32                 `protobuf:"varint,10,opt,name=uid,proto3" json:"uid,omitempty"`                            // ids are those of the initial user namespace
+	Euid               uint32                 `protobuf:"varint,11,opt,name=euid,proto3" json:"euid,omitempty"`
+	Gid                uint32                 `protobuf:"varint,12,opt,name=gid,proto3" json:"gid,omitempty"`
+	Egid               uint32                 `protobuf:"varint,13,opt,name=egid,proto3" json:"egid,omitempty"`
+	Loginuid           uint32                 `protobuf:"varint,14,opt,name=loginuid,proto3" json:"loginuid,omitempty"` // 4294967295: unset
+	CapEffective       uint64                 `protobuf:"varint,15,opt,name=cap_effective,json=capEffective,proto3" json:"cap_effective,omitempty"`
+	CgroupId           uint64                 `protobuf:"varint,16,opt,name=cgroup_id,json=cgroupId,proto3" json:"cgroup_id,omitempty"`
+	Cgroup             string                 `protobuf:"bytes,17,opt,name=cgroup,proto3" json:"cgroup,omitempty"` // below the cgroup2 mount
+	MntNs              uint32                 `protobuf:"varint,18,opt,name=mnt_ns,json=mntNs,proto3" json:"mnt_ns,omitempty"`
+	PidNs              uint32                 `protobuf:"varint,19,opt,name=pid_ns,json=pidNs,proto3" json:"pid_ns,omitempty"`
+	UserNs             uint32                 `protobuf:"varint,20,opt,name=user_ns,json=userNs,proto3" json:"user_ns,omitempty"`
+	Tty                uint32                 `protobuf:"varint,21,opt,name=tty,proto3" json:"tty,omitempty"`                                                         // tty_nr; 0: none
+	StartBoot          uint64                 `protobuf:"varint,22,opt,name=start_boot,json=startBoot,proto3" json:"start_boot,omitempty"`                            // nanoseconds after boot
+	Traits             []string               `protobuf:"bytes,23,rep,name=traits,proto3" json:"traits,omitempty"`                                                    // where it lives: container, own_mnt_ns, ...
+	Stdio              []string               `protobuf:"bytes,24,rep,name=stdio,proto3" json:"stdio,omitempty"`                                                      // exec: which of the descriptors 0, 1, 2 are sockets
+	AncestorNames      []*Names               `protobuf:"bytes,25,rep,name=ancestor_names,json=ancestorNames,proto3" json:"ancestor_names,omitempty"`                 // those of each program above, if one has several
+	AncestorsTruncated bool                   `protobuf:"varint,27,opt,name=ancestors_truncated,json=ancestorsTruncated,proto3" json:"ancestors_truncated,omitempty"` // there may be more above
+	Shell              string                 `protobuf:"bytes,26,opt,name=shell,proto3" json:"shell,omitempty"`                                                      // the shell that it is, or else the nearest one above; empty if there is none
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Process) Reset() {
@@ -844,6 +845,13 @@ func (x *Process) GetAncestorNames() []*Names {
 		return x.AncestorNames
 	}
 	return nil
+}
+
+func (x *Process) GetAncestorsTruncated() bool {
+	if x != nil {
+		return x.AncestorsTruncated
+	}
+	return false
 }
 
 func (x *Process) GetShell() string {
@@ -1811,7 +1819,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"identities\x18\x0e \x03(\tR\n" +
 	"identities\x12\x16\n" +
-	"\x06sha256\x18\x14 \x01(\tR\x06sha256\"\xbf\x05\n" +
+	"\x06sha256\x18\x14 \x01(\tR\x06sha256\"\xf0\x05\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x10\n" +
 	"\x03tid\x18\x02 \x01(\x05R\x03tid\x12\x12\n" +
@@ -1840,7 +1848,8 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"start_boot\x18\x16 \x01(\x04R\tstartBoot\x12\x16\n" +
 	"\x06traits\x18\x17 \x03(\tR\x06traits\x12\x14\n" +
 	"\x05stdio\x18\x18 \x03(\tR\x05stdio\x128\n" +
-	"\x0eancestor_names\x18\x19 \x03(\v2\x11.bailiff.v1.NamesR\rancestorNames\x12\x14\n" +
+	"\x0eancestor_names\x18\x19 \x03(\v2\x11.bailiff.v1.NamesR\rancestorNames\x12/\n" +
+	"\x13ancestors_truncated\x18\x1b \x01(\bR\x12ancestorsTruncated\x12\x14\n" +
 	"\x05shell\x18\x1a \x01(\tR\x05shell\"\x1d\n" +
 	"\x05Names\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\"\xc6\x03\n" +
