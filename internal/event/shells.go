@@ -1,8 +1,8 @@
 package event
 
 // Shells lists the paths of the programs that are shells unless the policy says
-// otherwise in data.bailiff.shells. The first ones of /etc/shells on common
-// distributions; what a link leads to is found when the list is bound.
+// otherwise in data.bailiff.shells: those that distributions put into /etc/shells. Most
+// exist on no machine, and some are links to others.
 func Shells() []string {
 	var out []string
 	for _, dir := range []string{"/bin/", "/usr/bin/", "/usr/local/bin/"} {
