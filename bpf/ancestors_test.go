@@ -1,7 +1,9 @@
 package bpf
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -42,6 +44,59 @@ func TestUnknownAncestor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestShellsBound: a shell is what a path of the list leads to, by whatever link it is
+// reached, and gets no other name by that. Where nothing is yet, what will be.
+func TestShellsBound(t *testing.T) {
+	k := open(t)
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"a", "b"} {
+		exitProgram(t, at(name))
+	}
+	for _, err := range []error{os.Symlink("a", at("sh")), os.Link(at("a"), at("hard"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := denyExec(ir.Cond{Field: event.FieldShell, Op: ir.OpIn, Strs: []string{""}})
+	p.Shells = []string{at("missing"), at("sh")}
+	tables := compile(p)
+	parent, err := identifyPath(dir, 0, k.identify)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(want ...string) {
+		t.Helper()
+		b, err := bind(&tables.tests, k.identify, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, name := range []string{"a", "b", "hard", "missing"} {
+			id, err := identifyPath(at(name), 0, k.identify)
+			if err != nil && name != "missing" {
+				t.Fatal(err)
+			}
+			if b.isShell(id.Id, parent.Id, name) {
+				got = append(got, name)
+			}
+			if names := b.names(id.Id, at("a")); name == "a" && len(names) != 1 {
+				t.Errorf("names %v", names)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("shells %v, want %v", got, want)
+		}
+	}
+	check("a", "hard", "missing")
+	for _, err := range []error{os.Remove(at("sh")), os.Symlink("b", at("sh"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("b", "missing")
 }
 
 // forgetClasses takes from a generation what it knows of programs.

@@ -157,6 +157,9 @@ func (b *binding) bindRoots(d *dirTruths, mounts *mountTable, real map[string]tr
 
 func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 	parents := map[string]*kernelIdentity{} // directory -> identity, nil if it is missing
+	for _, p := range ts.shells {
+		b.watchDir(path.Dir(p)) // where links to them are
+	}
 	exact, shells := ts.exact, shellPaths(ts.shells)
 	if len(shells) > 0 {
 		exact = maps.Clone(exact)
