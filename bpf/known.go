@@ -117,7 +117,7 @@ func (d *decoder) ancestry(l line, g *generation) lineage {
 func (d *decoder) isShell(id uint32, g *generation) bool {
 	k := d.of(g)
 	is, ok := k.shells[id]
-	if ok {
+	if ok || id == 0 {
 		return is
 	}
 	f, info := d.exe(id, g), d.info(id)
