@@ -3,6 +3,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ type binding struct {
 	objects map[kernelFileId]*boundObject
 	named   map[boundName]truth
 	namedBy map[boundName][]string // the policy's paths for that name
+	shells  map[boundName]bool     // names of shells
 
 	filePaths map[kernelFileId][]string // inode -> the policy's names for it
 	last      map[string]kernelFileId   // path of an identity -> the file that was there last
@@ -33,6 +35,7 @@ type binding struct {
 
 type boundObject struct {
 	below truth // for what is below a directory, if prefix
+	shell bool  // the file is a shell
 	flags uint32
 	paths []string // of a file: all the policy's names
 	met   truth    // of a file
@@ -62,7 +65,7 @@ func bind(ts *tests, id identifier, before *binding) (*binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &binding{objects: map[kernelFileId]*boundObject{}, named: map[boundName]truth{}, namedBy: map[boundName][]string{},
+	b := &binding{objects: map[kernelFileId]*boundObject{}, named: map[boundName]truth{}, namedBy: map[boundName][]string{}, shells: map[boundName]bool{},
 		filePaths: map[kernelFileId][]string{}, last: map[string]kernelFileId{}, moved: map[kernelFileId][]string{}, linkAlias: map[string][]string{}, watch: map[string]bool{}, mtimes: map[string]unix.Timespec{}, mounts: mounts}
 	dirs, err := b.bindDirs(ts, mounts, id)
 	if err != nil {
@@ -154,13 +157,26 @@ func (b *binding) bindRoots(d *dirTruths, mounts *mountTable, real map[string]tr
 
 func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 	parents := map[string]*kernelIdentity{} // directory -> identity, nil if it is missing
-	for p, met := range ts.exact {
+	for _, p := range ts.shells {
+		b.watchDir(path.Dir(p)) // where links to them are
+	}
+	exact, shells := ts.exact, shellPaths(ts.shells)
+	if len(shells) > 0 {
+		exact = maps.Clone(exact)
+		for p := range shells {
+			exact[p] = append([]int(nil), exact[p]...) // bound like a path that rules name
+		}
+	}
+	for p, met := range exact {
 		if strings.HasSuffix(p, "/") && p != "/" {
 			continue // no canonical path ends in "/": never true, as in OPA
 		}
 		there, err := b.bindName(p, path.Dir(p), path.Base(p), truth{met}, d, id, parents)
 		if err != nil {
 			return err
+		}
+		if there && shells[p] {
+			b.shells[boundName{parents[path.Dir(p)].Id, path.Base(p)}] = true
 		}
 		if !there {
 			continue // nothing to ask about: of 100,000 paths most may be on other machines
@@ -174,6 +190,7 @@ func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 		}
 		o := b.object(ident.Id)
 		o.flags |= objectFile
+		o.shell = o.shell || shells[p]
 		o.paths = append(o.paths, p)
 		chain := ident.Chain[:ident.Depth]
 		if ident.IsDir != 0 && ident.Depth > 1 {
@@ -192,6 +209,31 @@ func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 		slices.Sort(names)
 	}
 	return nil
+}
+
+// shellPaths returns where shells are: links are followed, so that none gets a name
+// that no rule gave it. One that is missing is where it would be.
+func shellPaths(listed []string) map[string]bool {
+	out := map[string]bool{}
+	for _, p := range listed {
+		real, err := filepath.EvalSymlinks(p)
+		if err != nil {
+			if real, err = filepath.EvalSymlinks(path.Dir(p)); err != nil {
+				real = path.Dir(p)
+			}
+			real = path.Join(real, path.Base(p))
+		}
+		out[real] = true
+	}
+	return out
+}
+
+// isShell reports whether a file is a shell, as the kernel finds it.
+func (b *binding) isShell(id, dir kernelFileId, name string) bool {
+	if o := b.objects[id]; o != nil && o.flags&objectFile != 0 {
+		return o.shell
+	}
+	return b.shells[boundName{dir, name}]
 }
 
 // bindMoved lets files keep their identities when nothing is at their paths any

@@ -179,6 +179,17 @@ __noinline int subject_paths(struct vec *out, const struct subject_classes *sc, 
 	return 0;
 }
 
+/* The dimension of the nearest shell, by its class. */
+__noinline int and_shell(struct vec *out, __u32 class, __u32 index, __u32 h)
+{
+	void *map = bpf_map_lookup_elem(&classes, &index);
+	struct class *c = map ? bpf_map_lookup_elem(map, &class) : NULL;
+
+	if (c && out && h < NUM_JUDGED)
+		and_id(out, index, c->shell[row_of(h, NUM_JUDGED)]);
+	return 0;
+}
+
 struct match_walk {
 	struct answer *a; /* outside of the stack: what is in it the verifier may not know */
 	const struct vec *subject;

@@ -258,7 +258,12 @@ func (d *decoder) process(s *kernelWireSubject, g *generation) event.Process {
 	}
 	p.Exe = *d.exe(s.ExeId, g)
 	p.Parent = *d.exe(s.ParentExeId, g)
-	p.Ancestry = d.ancestry(line{n: min(s.Ancestors, uint32(len(s.Ancestor))), ids: s.Ancestor}, g)
+	above := d.ancestry(line{n: min(s.Ancestors, uint32(len(s.Ancestor))), ids: s.Ancestor}, g)
+	p.Ancestry, p.AncestorNames, p.Shell = above.paths, above.names, above.shell
+	p.AncestorsCut = int(s.Ancestors) >= len(s.Ancestor)
+	if d.isShell(s.ExeId, g) {
+		p.Shell = p.Exe.Path
+	}
 	return p
 }
 

@@ -157,7 +157,7 @@ func (t *tables) entriesOf(b *binding) entries {
 	for id, o := range b.objects {
 		k := kernelObject{Flags: o.flags}
 		if o.flags&objectFile != 0 {
-			k.Class = t.wholeClass(o.met, o.paths)
+			k.Class = t.wholeClass(o.met, o.paths, o.shell)
 		}
 		if o.flags&objectMoved != 0 {
 			k.Idents = t.tests.identsOf(b.moved[id])
@@ -176,7 +176,7 @@ func (t *tables) entriesOf(b *binding) entries {
 		e.objects[id] = k
 	}
 	for n, met := range b.named {
-		class := t.wholeClass(met, b.namedBy[n])
+		class := t.wholeClass(met, b.namedBy[n], b.shells[n])
 		if len(n.name) < 64 {
 			e.names[kernelNameKey{Dir: n.dir, Name: [64]int8(chars(n.name, 64))}] = class
 		} else if len(n.name) < 256 {
@@ -224,13 +224,13 @@ func (k *Kernel) classOf(g *generation, info *kernelExeInfo) kernelExeClass {
 		return kernelExeClass{Path: classUnresolved, Name: classWhole}
 	}
 	if o := g.bound().objects[info.File.Id]; o != nil && o.flags&objectFile != 0 {
-		return kernelExeClass{Path: g.tables.wholeClass(o.met, o.paths), Name: classWhole}
+		return kernelExeClass{Path: g.tables.wholeClass(o.met, o.paths, o.shell), Name: classWhole}
 	}
 	within := joinReversed(rawChars(info.Path[:info.PathLen]))
 	placed := g.bound().mounts.place(info.File.Id.Dev, within)
 	key := boundName{info.File.Dir, path.Base(placed)}
 	if met, ok := g.bound().named[key]; ok {
-		return kernelExeClass{Path: g.tables.wholeClass(met, g.bound().namedBy[key]), Name: classWhole}
+		return kernelExeClass{Path: g.tables.wholeClass(met, g.bound().namedBy[key], g.bound().shells[key]), Name: classWhole}
 	}
 	// By its names: for a directory that the policy knows by a symlink there
 	// are several, and all tests that one of them meets are met.

@@ -49,42 +49,70 @@ __noinline __u64 exe_classes_of(__u32 index, __u32 exe_id)
 	return (__u64)CLASS_WHOLE << 32 | CLASS_UNRESOLVED;
 }
 
-/* Tests on ancestors that one program meets. */
+/* Tests on ancestors that one program meets. The class of one of which nothing is
+ * known meets all, ANCESTOR_UNKNOWN among them. */
 __noinline __u64 ancestor_bits(__u32 index, __u32 exe_id)
 {
 	void *map = bpf_map_lookup_elem(&classes, &index);
 	__u32 path = exe_classes_of(index, exe_id);
 	struct class *c = map ? bpf_map_lookup_elem(map, &path) : NULL;
 
-	return c ? c->ancestor : 0;
+	if (c)
+		return c->ancestor;
+	count(COUNT_FAIL_CLOSED_EXE);
+	return ~0ULL;
 }
 
-static __noinline int push_ancestor(struct proc *p, __u32 exe)
+/* Is there a shell among the ancestors that are in the list? */
+__noinline int shell_above(const struct proc *p, __u32 index)
 {
-	__u32 generation = settings.generation;
-
-	if (!exe)
+	if (!p)
 		return 0;
 	for (int i = 0; i < MAX_ANCESTORS; i++) {
 		if (i >= p->ancestors)
 			break;
-		if (p->ancestor[i] == exe)
-			return 0;
+		if (ancestor_bits(index, p->ancestor[i]) & ANCESTOR_SHELL)
+			return 1;
 	}
-	/* Nearest first. When full the farthest goes, but not what it proves: a
-   * chain of many programs must not shake off the one that started it. */
-	if (p->ancestors == MAX_ANCESTORS && generation) {
-		__u64 bits = ancestor_bits(generation % NUM_SLOTS, p->ancestor[MAX_ANCESTORS - 1]);
+	return 0;
+}
 
+static __noinline int push_ancestor(struct proc *p, __u32 exe)
+{
+	__u32 generation = settings.generation, first = exe;
+
+	if (!exe)
+		return 0;
+	/* Nearest first: one that is in the list already comes to the front. */
+	for (int i = 0; i < MAX_ANCESTORS; i++) {
+		__u32 next;
+
+		if (i >= p->ancestors) {
+			p->ancestor[i] = first;
+			p->ancestors++;
+			return 0;
+		}
+		next = p->ancestor[i];
+		p->ancestor[i] = first;
+		if (next == exe)
+			return 0;
+		first = next;
+	}
+	/* When full the farthest goes, but not what it proves: a chain of many
+	 * programs must not shake off the one that started it. Nor does the nearest
+	 * shell go, but the farthest beside it. */
+	if (generation) {
+		__u32 index = generation % NUM_SLOTS;
+		__u64 bits = ancestor_bits(index, first);
+
+		if (bits & ANCESTOR_SHELL && !shell_above(p, index)) {
+			bits = ancestor_bits(index, p->ancestor[MAX_ANCESTORS - 1]);
+			p->ancestor[MAX_ANCESTORS - 1] = first;
+		}
 		count(COUNT_ANCESTORS_CUT);
 		p->dropped = bits | (p->dropped_gen == generation ? p->dropped : 0);
 		p->dropped_gen = generation;
 	}
-	for (int i = MAX_ANCESTORS - 1; i > 0; i--)
-		p->ancestor[i] = p->ancestor[i - 1];
-	p->ancestor[0] = exe;
-	if (p->ancestors < MAX_ANCESTORS)
-		p->ancestors++;
 	return 0;
 }
 
@@ -101,6 +129,33 @@ __noinline __u64 ancestors_met(const struct proc *p, __u32 generation, __u32 ind
 		bits |= ancestor_bits(index, p->ancestor[i]);
 	}
 	return p->dropped_gen == generation ? bits | p->dropped : bits;
+}
+
+/* Class of the shell that a process is, if its own class says so, or else of the
+ * nearest one above it. One of which nothing is known may be it: its class counts
+ * every condition as met. */
+__noinline __u32 shell_class(const struct proc *p, __u32 own, __u32 index)
+{
+	void *map = bpf_map_lookup_elem(&classes, &index);
+	struct class *c = map ? bpf_map_lookup_elem(map, &own) : NULL;
+
+	if (!p || !c || c->ancestor & ANCESTOR_SHELL)
+		return own;
+	for (int i = 0; i < MAX_ANCESTORS; i++) {
+		if (i >= p->ancestors)
+			break;
+		if (ancestor_bits(index, p->ancestor[i]) & ANCESTOR_SHELL)
+			return exe_classes_of(index, p->ancestor[i]);
+	}
+	return CLASS_NO_SHELL;
+}
+
+/* The vector of tests on ancestors. Where one is not known every condition on them
+ * counts as met, whichever way it is put: fail closed, counted where it was asked
+ * for. */
+static __always_inline __u32 ancestors_vec(const struct dim *d, __u64 bits, __u32 index)
+{
+	return bits & ANCESTOR_UNKNOWN ? VEC_ONES : number_vec(d, bits, index);
 }
 
 /* Makes the subject's vector for one hook, as it is for this thread, and returns the
@@ -153,6 +208,8 @@ __noinline __u64 refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 		give_vec(own, 0);
 		return 0;
 	}
+	if (hc->uses_shell && out->sum)
+		and_shell(out, shell_class(p, sc.class[0], index), index, h);
 	for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
 		const struct dim *d = &hc->subject[i];
 		__u64 v;
@@ -161,11 +218,12 @@ __noinline __u64 refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 			break;
 		if (d->field == FIELD_PROCESS_ANCESTORS) {
 			v = ancestors_met(p, generation, index);
-		} else {
-			v = subject_number(p, d->field);
-			if (d->other)
-				v = v == subject_number(p, d->other);
+			and_id(out, index, ancestors_vec(d, v, index));
+			continue;
 		}
+		v = subject_number(p, d->field);
+		if (d->other)
+			v = v == subject_number(p, d->other);
 		and_id(out, index, number_vec(d, v, index));
 	}
 	if (!out->sum)

@@ -45,7 +45,9 @@ type kernelClass struct {
 	File     [3]uint32
 	Exe      [3]uint32
 	Parent   [3]uint32
+	Shell    [3]uint32
 	Pad      uint32
+	Pad2     uint32
 	Ancestor uint64
 	Idents   uint64
 }
@@ -214,6 +216,8 @@ type kernelHookConf struct {
 	HeldEnforceTo  uint32
 	UsesIdents     uint32
 	UsesDigest     uint32
+	UsesShell      uint32
+	Pad            uint32
 	DigestVec      [2][4]uint32
 	Subject        [12]kernelDim
 	Object         [8]kernelDim

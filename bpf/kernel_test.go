@@ -77,7 +77,7 @@ func randomProgram(r *rand.Rand) *ir.Program {
 	}
 	cond := func(h event.Hook) ir.Cond {
 		neg := r.IntN(3) == 0
-		pathFields := []event.FieldID{event.FieldExePath, event.FieldParentPath, event.FieldAncestors}
+		pathFields := []event.FieldID{event.FieldExePath, event.FieldParentPath, event.FieldAncestors, event.FieldShell}
 		nameFields := []event.FieldID{event.FieldExeName, event.FieldParentName}
 		numFields := []event.FieldID{event.FieldUID, event.FieldEUID, event.FieldTTY}
 		maskFields := []event.FieldID{event.FieldCaps, event.FieldProcessTraits}
@@ -110,6 +110,18 @@ func randomProgram(r *rand.Rand) *ir.Program {
 			c.Negated = neg
 			return c
 		}
+		if r.IntN(8) == 0 {
+			c := ir.Cond{Field: event.FieldAncestors, Op: ir.OpIn, Strs: pick(paths), Outside: true, Negated: neg}
+			if r.IntN(2) == 0 {
+				c.Under = pick(dirs)
+			} else if r.IntN(2) == 0 {
+				c.Op, c.Strs = ir.OpPrefix, pick(dirs)
+			}
+			return c
+		}
+		if r.IntN(16) == 0 {
+			return ir.Cond{Field: event.FieldShell, Op: ir.OpIn, Strs: append([]string{""}, pick(paths)...)[:1+r.IntN(2)], Negated: neg}
+		}
 		switch r.IntN(8) {
 		case 0, 1:
 			return ir.Cond{Field: pathFields[r.IntN(len(pathFields))], Op: ir.OpIn, Strs: pick(paths), Negated: neg}
@@ -126,6 +138,9 @@ func randomProgram(r *rand.Rand) *ir.Program {
 			return ir.Cond{Field: numFields[r.IntN(len(numFields))], Op: ir.OpLess, Nums: []uint64{uint64(r.IntN(5))}, Negated: neg}
 		case 6:
 			return ir.Cond{Field: numFields[r.IntN(len(numFields))], Op: ir.OpIn, Nums: []uint64{uint64(r.IntN(3)), uint64(3 + r.IntN(3))}, Negated: neg}
+		}
+		if r.IntN(4) == 0 { // more bits than share a dimension
+			return ir.Cond{Field: maskFields[r.IntN(len(maskFields))], Op: ir.OpMaskAny, Mask: 0xff << r.IntN(3), Negated: neg}
 		}
 		m := uint64(1) << r.IntN(5)
 		if r.IntN(2) == 0 {
@@ -235,6 +250,9 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 	}
 	path(event.FieldExePath, event.FieldExeName)
 	path(event.FieldParentPath, event.FieldParentName)
+	if r.IntN(3) > 0 {
+		path(event.FieldShell, 0)
+	}
 	if h != event.HookFork {
 		path(event.FieldPath, event.FieldName)
 	}
@@ -245,7 +263,12 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 		}
 	}
 	for range r.IntN(3) {
-		k.Str[event.FieldAncestors] = append(k.Str[event.FieldAncestors], somePaths[r.IntN(len(somePaths))])
+		names := []string{somePaths[r.IntN(len(somePaths))]}
+		if r.IntN(4) == 0 {
+			names = append(names, somePaths[r.IntN(4)])
+		}
+		k.Str[event.FieldAncestors] = append(k.Str[event.FieldAncestors], names...)
+		k.Above = append(k.Above, names)
 	}
 	for f := range event.NumFields {
 		if kind := event.FieldByID(f).Kind; f != 0 && (kind == event.KindInt || kind == event.KindFlags || kind == event.KindEnum) {

@@ -3,6 +3,7 @@ package bpf
 import (
 	"bytes"
 	"encoding/binary"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -19,13 +20,21 @@ type known struct {
 	exes   map[uint32]*event.File
 	files  map[string]*event.File // by all facts and the path as the kernel gave it
 	places map[string]string      // by filesystem and path
-	lines  map[line][]string      // ancestors' names
+	lines  map[line]lineage       // ancestors' names
+	shells map[uint32]bool        // of programs: whether it is a shell
 }
 
 // line is the ancestors of a process, by the numbers of their programs.
 type line struct {
 	n   uint32
 	ids [16]uint32
+}
+
+// lineage is a line by name.
+type lineage struct {
+	paths []string   // all names, each once, nearest first
+	names [][]string // of each program, if one has several
+	shell string     // first name of the nearest one
 }
 
 // Bounds of what is known: when one is reached that part is forgotten.
@@ -42,7 +51,7 @@ func (d *decoder) of(*generation) *known {
 		if len(d.known) >= numSlots {
 			clear(d.known)
 		}
-		k = &known{exes: map[uint32]*event.File{}, files: map[string]*event.File{}, places: map[string]string{}, lines: map[line][]string{}}
+		k = &known{exes: map[uint32]*event.File{}, files: map[string]*event.File{}, places: map[string]string{}, lines: map[line]lineage{}, shells: map[uint32]bool{}}
 		d.known[b] = k
 	}
 	return k
@@ -66,10 +75,10 @@ func (d *decoder) comm(c *[16]int8) string {
 	return s
 }
 
-// ancestry returns the distinct names of ancestors, nearest first.
-func (d *decoder) ancestry(l line, g *generation) []string {
+// ancestry returns the names of ancestors, nearest first.
+func (d *decoder) ancestry(l line, g *generation) lineage {
 	if l.n == 0 {
-		return nil
+		return lineage{}
 	}
 	clear(l.ids[l.n:])
 	k := d.of(g)
@@ -77,21 +86,75 @@ func (d *decoder) ancestry(l line, g *generation) []string {
 	if ok {
 		return out
 	}
-	whole := true
+	whole, several := true, false
 	for _, id := range l.ids[:l.n] {
 		f := d.exe(id, g)
-		whole = whole && f.Path != ""
+		if out.shell == "" && d.isShell(id, g) {
+			out.shell = f.Path
+		}
+		whole, several = whole && f.Path != "", several || len(f.Names) > 1
+		if len(f.Names) > 0 {
+			out.names = append(out.names, f.Names)
+		}
 		for _, n := range f.Names {
-			if !slices.Contains(out, n) {
-				out = append(out, n)
+			if !slices.Contains(out.paths, n) {
+				out.paths = append(out.paths, n)
 			}
 		}
 	}
-	out = slices.Clip(out) // whoever appends makes a copy
+	out.paths = slices.Clip(out.paths) // whoever appends makes a copy
+	if out.names = slices.Clip(out.names); !several {
+		out.names = nil
+	}
 	if whole {
 		keep(k.lines, maxFilesKept, l, out)
 	}
 	return out
+}
+
+// isShell reports whether a program is a shell: by its file where the rules are about
+// that, and else, for whoever reads the event, by its path.
+func (d *decoder) isShell(id uint32, g *generation) bool {
+	k := d.of(g)
+	is, ok := k.shells[id]
+	if ok || id == 0 {
+		return is
+	}
+	f, info := d.exe(id, g), d.info(id)
+	switch {
+	case info == nil || f.Path == "":
+		return false
+	case g != nil && len(g.tables.tests.shells) > 0:
+		within := joinReversed(rawChars(info.Path[:min(int(info.PathLen), len(info.Path))]))
+		is = d.bound.isShell(info.File.Id, info.File.Dir, path.Base(within))
+	default:
+		is = slices.ContainsFunc(f.Names, d.listedShell(g))
+	}
+	keep(k.shells, maxExesKept, id, is)
+	return is
+}
+
+// listedShell reports whether a path is in the policy's list, or in that which holds
+// without a policy.
+func (d *decoder) listedShell(g *generation) func(string) bool {
+	list := event.Shells()
+	if g != nil {
+		list = g.tables.prog.Shells
+	}
+	return func(p string) bool { return slices.Contains(list, p) }
+}
+
+// info returns what the kernel wrote down of a program, nil if it has none.
+func (d *decoder) info(id uint32) *kernelExeInfo {
+	info := d.infos[id]
+	if info == nil {
+		info = &kernelExeInfo{}
+		if err := d.k.coll.Maps["exe_infos"].Lookup(id, info); err != nil {
+			return nil
+		}
+		keep(d.infos, maxExesKept, id, info)
+	}
+	return info
 }
 
 // exe returns what is known of a program by its number.
@@ -100,13 +163,9 @@ func (d *decoder) exe(id uint32, g *generation) *event.File {
 	if f := k.exes[id]; f != nil {
 		return f
 	}
-	info := d.infos[id]
+	info := d.info(id)
 	if info == nil {
-		info = &kernelExeInfo{}
-		if err := d.k.coll.Maps["exe_infos"].Lookup(id, info); err != nil {
-			return &event.File{}
-		}
-		keep(d.infos, maxExesKept, id, info)
+		return &event.File{}
 	}
 	f := d.file(&info.File, rawChars(info.Path[:min(int(info.PathLen), len(info.Path))]), g)
 	keep(k.exes, maxExesKept, id, f)

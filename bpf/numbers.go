@@ -139,6 +139,8 @@ func (t *tables) hookConf(i int) {
 				hc.UsesPath = 1
 			case event.FieldName:
 				hc.UsesName = 1
+			case event.FieldShell:
+				hc.UsesShell = 1
 			case event.FieldIdentities:
 				hc.UsesPath, hc.UsesIdents = 1, 1 // the path's class says what they are
 			}
@@ -268,7 +270,7 @@ func (t *tables) dim(hb *hookBits, d numberDim) kernelDim {
 			case ir.OpMaskEq:
 				cuts = append(cuts, c.Nums[0], c.Nums[0]+1)
 			case ir.OpMaskAny:
-				cuts = append(cuts, 1)
+				cuts = append(cuts, c.Mask&-c.Mask) // the least that is not zero
 			}
 		}
 	}
@@ -321,7 +323,7 @@ func (t *tables) numberHolds(c *ir.Cond, test int, d numberDim, v uint64) bool {
 		return v&bit != 0
 	}
 	if c.Field == event.FieldAncestors {
-		bit := uint64(1) << slices.Index(t.tests.ancestors, test)
+		bit := uint64(1) << test
 		if bit&d.mask == 0 {
 			return !c.Negated // another dimension has this bit
 		}

@@ -172,11 +172,42 @@ __noinline int late_trial(struct trial *arg, const struct vec *subject, __u32 in
 	return 0;
 }
 
+/* The subject's vector. */
+__noinline int trial_subject(struct trial *arg, struct vec *v, __u32 index, __u32 h)
+{
+	struct slot *s = bpf_map_lookup_elem(&slots, &index);
+	struct subject_classes sc = {};
+	const struct hook_conf *hc;
+
+	if (!arg || !v || !s || h >= NUM_JUDGED)
+		return -1;
+	sc.class[0] = arg->exe_path;
+	sc.class[1] = arg->exe_name;
+	sc.class[2] = arg->parent_path;
+	sc.class[3] = arg->parent_name;
+	if (subject_paths(v, &sc, index, h))
+		return -1;
+	hc = &s->hook[row_of(h, NUM_JUDGED)];
+	if (hc->uses_shell)
+		and_shell(v, arg->num[FIELD_PROCESS_SHELL], index, h);
+	for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
+		const struct dim *d = &hc->subject[i];
+		__u64 n;
+
+		if (i >= hc->subject_dims || !v->sum)
+			break;
+		n = arg->num[d->field & 63];
+		if (d->other)
+			n = n == arg->num[d->other & 63];
+		and_id(v, index, number_vec(d, n, index));
+	}
+	return 0;
+}
+
 /* The same decision without a hook: subject and object come as classes and
  * numbers. */
 __noinline int one_trial(struct trial *arg)
 {
-	struct subject_classes sc = {};
 	__u32 index, zero = 0, h;
 	void *map, *class_map;
 	struct match_walk m;
@@ -199,24 +230,9 @@ __noinline int one_trial(struct trial *arg)
 	map = bpf_map_lookup_elem(&vecs, &index);
 	if (!map || !class_map)
 		return -1;
-	sc.class[0] = arg->exe_path;
-	sc.class[1] = arg->exe_name;
-	sc.class[2] = arg->parent_path;
-	sc.class[3] = arg->parent_name;
-	if (subject_paths(v, &sc, index, h))
+	if (trial_subject(arg, v, index, h))
 		return -1;
 	hc = &s->hook[row_of(h, NUM_JUDGED)];
-	for (int i = 0; i < MAX_SUBJECT_DIMS; i++) {
-		const struct dim *d = &hc->subject[i];
-		__u64 n;
-
-		if (i >= hc->subject_dims || !v->sum)
-			break;
-		n = arg->num[d->field & 63];
-		if (d->other)
-			n = n == arg->num[d->other & 63];
-		and_id(v, index, number_vec(d, n, index));
-	}
 	a->first = a->held = a->maybe = NO_CLAUSE;
 	m.a = a;
 	m.subject = v;

@@ -251,6 +251,8 @@ static __always_inline __u32 exe_of(struct task_struct *t, struct inode **inode)
 	return intern_exe(exe->f_path.dentry, *inode);
 }
 
+#define SEED_STEPS (2 * MAX_ANCESTORS)
+
 struct seed_walk {
 	struct task_struct *up;
 	struct proc *p;
@@ -268,8 +270,12 @@ static long seed_step(__u64 i, struct seed_walk *w)
 	id = exe_of(up, &ignored);
 	if (i == 0)
 		p->parent_exe_id = id;
-	if (id && p->ancestors < MAX_ANCESTORS)
+	/* What a program forks is often the same program. */
+	if (id && (!p->ancestors || p->ancestor[(p->ancestors - 1) & (MAX_ANCESTORS - 1)] != id)) {
+		if (p->ancestors >= MAX_ANCESTORS)
+			return 1;
 		p->ancestor[p->ancestors++ & (MAX_ANCESTORS - 1)] = id;
+	}
 	w->up = up->real_parent;
 	return 0;
 }
@@ -278,6 +284,7 @@ static long seed_step(__u64 i, struct seed_walk *w)
  * program is taken from the kernel's own record, as late as now. */
 static __always_inline void seed(struct task_struct *leader)
 {
+	struct task_struct *up;
 	struct seed_walk w;
 	struct inode *inode;
 	struct proc *p;
@@ -294,7 +301,11 @@ static __always_inline void seed(struct task_struct *leader)
 	p->flags = PROC_SEEDED | (under_scope(leader) ? PROC_SCOPE : 0) |
 		   (is_rescue(leader, inode) ? PROC_RESCUE : 0);
 	w.p = p;
-	bpf_loop(8, seed_step, &w, 0);
+	bpf_loop(SEED_STEPS, seed_step, &w, 0);
+	/* Fail open for rules on who is farther up. */
+	up = w.up;
+	if (BPF_CORE_READ(up, pid))
+		count(COUNT_ANCESTORS_CUT);
 	p->parent_exec_id = BPF_CORE_READ(leader, real_parent, start_boottime) << 8 | 0xff;
 	count_proc(p);
 	p->exec_id = leader->start_boottime << 8 | 0xff;

@@ -43,6 +43,8 @@ const (
 	classOther      = 1
 	classWhole      = 2
 	classNoName     = 3
+	classNoShell    = 4
+	ancestorShell   = 1 << 62
 	vecOnes         = 0
 	maxClauses      = 4096
 	vecWords        = maxClauses / 64
@@ -53,7 +55,7 @@ const (
 type clauseBit struct {
 	rule   int // index into prog.Rules[hook]; -1: none, the bit is always 0
 	clause ir.Clause
-	tests  []int // for each condition: the number of its test on paths or names, -1 if it is none
+	tests  []int // for each condition: the number of its test on paths or names, the bit of one on ancestors, -1 if it is none
 }
 
 // hookBits orders the clauses of one hook as the kernel expects them: certain
@@ -87,10 +89,14 @@ func compile(p *ir.Program) *tables {
 	t.tests = collectTests(t.hooks[:], p.Identities)
 	t.numbers()
 	t.digestVecs()
-	t.classes = append(t.classes, kernelClass{}, kernelClass{}, kernelClass{Pad: 1}, kernelClass{})
+	if t.readsShell() {
+		t.tests.shells = p.Shells
+	}
+	t.classes = append(t.classes, kernelClass{}, kernelClass{}, kernelClass{Pad: 1}, kernelClass{}, kernelClass{})
 	t.classes[classUnresolved] = t.unresolved()
 	t.classes[classOther] = t.makeClass(truth{}, nil, false)
 	t.classID[truth{}.key("p")] = classOther
+	t.classes[classNoShell].Shell = t.shellRow(union(truth{t.tests.noShell}))
 	t.nameClasses()
 	for i := range t.hooks {
 		hb := &t.hooks[i]
@@ -99,6 +105,22 @@ func compile(p *ir.Program) *tables {
 		}
 	}
 	return t
+}
+
+// readsShell reports whether a rule reads process.shell, be it in user space.
+func (t *tables) readsShell() bool {
+	path := event.FieldByID(event.FieldShell).Path
+	for _, h := range event.Judged {
+		for i := range t.prog.Rules[h] {
+			if slices.ContainsFunc(t.prog.Rules[h][i].Clauses, func(c ir.Clause) bool {
+				return slices.Contains(c.Reads, path) || slices.Contains(c.Reads, "input") ||
+					slices.ContainsFunc(c.When, func(w ir.Cond) bool { return w.Field == event.FieldShell })
+			}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // holdsForOthers reports whether a clause can hold for a file that no rule names
@@ -237,7 +259,7 @@ func (t *tables) capClauses(rules []ir.Rule) {
 func fits(c *ir.Cond) bool {
 	switch event.FieldByID(c.Field).Kind {
 	case event.KindPath, event.KindPaths:
-		return c.Op == ir.OpIn || c.Op == ir.OpPrefix && allDirs(c.Strs)
+		return (c.Op == ir.OpIn || c.Op == ir.OpPrefix && allDirs(c.Strs)) && allDirs(c.Under)
 	case event.KindString:
 		switch c.Op {
 		case ir.OpIn:

@@ -21,12 +21,23 @@ type tests struct {
 	names     map[string]bool  // last components that tests list
 	suffixes  map[string]bool
 	digests   map[event.FieldID]map[string][]int // field -> digest -> tests that list it
-	ancestors []int                              // tests made on ancestors; position is the bit
-	idents    map[string]uint64                  // path -> identities of the file there, as bits of ir.Program.Identities
+	ancestors []elementTest     // tests made on ancestors; position is the bit
+	bits      map[condID]int    // of a condition on ancestors -> bit
+	idents    map[string]uint64 // path -> identities of the file there, as bits of ir.Program.Identities
+	shells    []string          // paths of shells, if a rule reads process.shell
+	noShell   []int             // tests that "" meets
 }
 
+// elementTest is a test of one ancestor.
+type elementTest struct {
+	ids     []int // it meets one of these tests, or
+	outside bool  // none of them
+}
+
+func (e *elementTest) holds(met truth) bool { return slices.ContainsFunc(e.ids, met.has) != e.outside }
+
 func collectTests(hooks []hookBits, ids []ir.Identity) tests {
-	ts := tests{ids: map[condID]int{}, exact: map[string][]int{}, under: map[string][]int{},
+	ts := tests{ids: map[condID]int{}, bits: map[condID]int{}, exact: map[string][]int{}, under: map[string][]int{},
 		digests: map[event.FieldID]map[string][]int{}, names: map[string]bool{}, suffixes: map[string]bool{}, idents: map[string]uint64{}}
 	for i := range hooks {
 		for j := range hooks[i].bits {
@@ -71,21 +82,49 @@ func condKey(c *ir.Cond) condID {
 	if event.FieldByID(c.Field).Kind == event.KindDigest {
 		buf = []byte{'d', byte(c.Field)}
 	}
+	if c.Outside {
+		buf = append(buf, 'o')
+	}
 	if c.IsText() {
 		buf = append([]byte{'t', byte(c.Field), byte(c.Op), byte(c.At)}, c.Var+"="...)
 	}
-	for _, s := range c.Strs {
-		if buf = append(append(buf, s...), 0); len(buf) > 4096 {
-			h.Write(buf)
-			buf = buf[:0]
+	for i, list := range [][]string{c.Strs, c.Under} {
+		if i > 0 && len(list) > 0 {
+			buf = append(buf, 0) // no path is empty
+		}
+		for _, s := range list {
+			if buf = append(append(buf, s...), 0); len(buf) > 4096 {
+				h.Write(buf)
+				buf = buf[:0]
+			}
 		}
 	}
 	h.Write(buf)
 	return condID(h.Sum(nil))
 }
 
-// add returns the number of a condition's test, the same for equal tests.
+// add returns the number of a condition's test, the same for equal tests; of one on
+// ancestors, its bit.
 func (ts *tests) add(c *ir.Cond) int {
+	if c.Field != event.FieldAncestors {
+		return ts.ofOne(c)
+	}
+	key := condKey(c)
+	if bit, known := ts.bits[key]; known {
+		return bit
+	}
+	ts.bits[key] = len(ts.ancestors)
+	own := ir.Cond{Field: c.Field, Op: c.Op, Strs: c.Strs}
+	e := elementTest{ids: []int{ts.ofOne(&own)}, outside: c.Outside}
+	if len(c.Under) > 0 {
+		e.ids = append(e.ids, ts.ofOne(&ir.Cond{Field: c.Field, Op: ir.OpPrefix, Strs: c.Under}))
+	}
+	ts.ancestors = append(ts.ancestors, e)
+	return ts.bits[key]
+}
+
+// ofOne returns the number of a test of one path, name or digest.
+func (ts *tests) ofOne(c *ir.Cond) int {
 	f := event.FieldByID(c.Field)
 	if f.Kind != event.KindPath && f.Kind != event.KindPaths && f.Kind != event.KindString && f.Kind != event.KindDigest {
 		return -1
@@ -117,15 +156,14 @@ func (ts *tests) add(c *ir.Cond) int {
 				ts.names[s] = true
 			case c.Op == ir.OpPrefix:
 				ts.under[s] = append(ts.under[s], id)
+			case s == "":
+				ts.noShell = append(ts.noShell, id)
 			case ts.exact[s] == nil:
 				ts.exact[s] = alone // as most are; appending to it makes a copy
 			default:
 				ts.exact[s] = append(ts.exact[s], id)
 			}
 		}
-	}
-	if c.Field == event.FieldAncestors && !slices.Contains(ts.ancestors, id) {
-		ts.ancestors = append(ts.ancestors, id)
 	}
 	return id
 }
@@ -214,12 +252,24 @@ func (t *tables) makeClass(met truth, names []string, whole bool) kernelClass {
 		c.Exe[i] = row(&t.hooks[i], exeFields)
 		c.Parent[i] = row(&t.hooks[i], parentFields)
 	}
-	for bit, id := range t.tests.ancestors {
-		if met.has(id) {
+	c.Shell = t.shellRow(met)
+	for bit := range t.tests.ancestors {
+		if t.tests.ancestors[bit].holds(met) {
 			c.Ancestor |= 1 << bit
 		}
 	}
 	return c
+}
+
+// shellRow is what a class means where it is that of the nearest shell.
+func (t *tables) shellRow(met truth) (row [kernelNumJudged]uint32) {
+	for i := range t.hooks {
+		if t.conf[i].UsesShell == 0 {
+			continue
+		}
+		row[i] = t.vecWhere(&t.hooks[i], func(k int) bool { return t.hooks[i].bits[k].fieldHolds(event.FieldShell, met) })
+	}
+	return row
 }
 
 // unresolved is the class of a path that is not known: every condition on it
@@ -236,8 +286,9 @@ func (t *tables) pathClass(met truth) uint32 {
 	return t.putClass(key, t.makeClass(met, nil, false))
 }
 
-// wholeClass returns the class of an object that rules name by these paths.
-func (t *tables) wholeClass(met truth, paths []string) uint32 {
+// wholeClass returns the class of an object that rules name by these paths, or that
+// is a shell.
+func (t *tables) wholeClass(met truth, paths []string, shell bool) uint32 {
 	names := baseNames(paths)
 	for _, n := range names {
 		met = union(met, t.tests.nameTruth(n))
@@ -246,11 +297,16 @@ func (t *tables) wholeClass(met truth, paths []string) uint32 {
 	if idents != 0 {
 		key += " of " + strconv.FormatUint(idents, 16)
 	}
+	if shell {
+		key += " shell"
+	}
 	if id, ok := t.classID[key]; ok {
 		return id
 	}
 	c := t.makeClass(met, names, true)
-	c.Idents = idents
+	if c.Idents = idents; shell {
+		c.Ancestor |= ancestorShell
+	}
 	return t.putClass(key, c)
 }
 
@@ -294,15 +350,21 @@ func (t *tables) nameRow(met truth) kernelClass {
 	return c
 }
 
-// stringClasses returns the path and name classes of an object that is known
-// by one string only, as the kernel would find them.
-func (t *tables) stringClasses(p string) (pathID, nameID uint32) {
-	base := p[strings.LastIndexByte(p, '/')+1:]
-	dir := p[:len(p)-len(base)]
-	if ids, ok := t.tests.exact[p]; ok {
-		return t.wholeClass(union(truth{ids}, t.tests.below(dir)), []string{p}), classWhole
+// stringClasses returns the path and name classes of an object that is known by
+// strings only, its names, as the kernel would find them.
+func (t *tables) stringClasses(names ...string) (pathID, nameID uint32) {
+	var met []truth
+	var listed []string
+	for _, p := range names {
+		met = append(met, t.tests.below(p[:strings.LastIndexByte(p, '/')+1]))
+		if ids, ok := t.tests.exact[p]; ok {
+			met, listed = append(met, truth{ids}), append(listed, p)
+		}
 	}
-	return t.pathClass(t.tests.below(dir)), t.nameClassOf(base)
+	if len(listed) > 0 {
+		return t.wholeClass(union(met...), listed, false), classWhole
+	}
+	return t.pathClass(union(met...)), t.nameClassOf(names[0][strings.LastIndexByte(names[0], '/')+1:])
 }
 
 func (t *tables) nameClassOf(name string) uint32 {

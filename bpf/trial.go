@@ -126,17 +126,28 @@ func (g *generation) trial(h event.Hook, key *ir.Key) kernelTrial {
 		if len(key.Str[f]) == 0 {
 			return t.stringClasses("")
 		}
-		return t.stringClasses(key.Str[f][0])
+		return t.stringClasses(key.Str[f]...)
 	}
 	tr.ExePath, tr.ExeName = classes(event.FieldExePath)
 	tr.ParentPath, tr.ParentName = classes(event.FieldParentPath)
 	tr.FilePath, tr.FileName = classes(event.FieldPath)
+	tr.Num[event.FieldShell] = classNoShell
+	if names := key.Str[event.FieldShell]; len(names) > 0 && names[0] != "" {
+		id, _ := t.stringClasses(names...)
+		tr.Num[event.FieldShell] = uint64(id)
+	}
 	tr.Num[event.FieldIdentities] = t.identMask(key.Str[event.FieldIdentities])
 	for kind, f := range event.Digests {
 		tr.Num[f] = uint64(t.digestOf(kind, key))
 	}
-	for _, a := range key.Str[event.FieldAncestors] {
-		id, _ := t.stringClasses(a)
+	above := key.Above
+	if above == nil {
+		for _, a := range key.Str[event.FieldAncestors] {
+			above = append(above, []string{a})
+		}
+	}
+	for _, names := range above {
+		id, _ := t.stringClasses(names...)
 		tr.Num[event.FieldAncestors] |= t.classes[id].Ancestor
 	}
 	return tr

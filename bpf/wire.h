@@ -105,15 +105,22 @@ struct class
 	__u32 file[NUM_JUDGED];
 	__u32 exe[NUM_JUDGED];
 	__u32 parent[NUM_JUDGED];
+	__u32 shell[NUM_JUDGED]; /* where it is that of the nearest shell */
 	__u32 pad;
+	__u32 pad2;
 	__u64 ancestor; /* tests on ancestors that this path meets */
 	__u64 idents;	/* identities of what is at this path: bits of ir.Program.Identities */
 };
 
+/* Bits of class.ancestor that are no tests. */
+#define ANCESTOR_UNKNOWN (1ULL << 63) /* nothing is known of the program */
+#define ANCESTOR_SHELL	 (1ULL << 62) /* it is a shell, or nothing is known of it */
+
 #define CLASS_UNRESOLVED \
-	0	      /* nothing is known: every condition counts as met  \
+	0		 /* nothing is known: every condition counts as met  \
                             */
-#define CLASS_OTHER 1 /* no rule names it */
+#define CLASS_OTHER    1 /* no rule names it */
+#define CLASS_NO_SHELL 4 /* in place of the nearest shell where there is none */
 
 /* A set of clauses. Bit i of sum says that w[i] is not zero. */
 struct vec {
@@ -200,6 +207,8 @@ struct hook_conf {
 	__u32 held_enforce_to;	/* and below this also where the mode is audit */
 	__u32 uses_idents;	/* any condition on file.identities */
 	__u32 uses_digest;	/* any condition on a digest: bits (1 << enum digest_kind) */
+	__u32 uses_shell;	/* any condition on process.shell */
+	__u32 pad;
 	__u32 digest_vec[DIGEST_KINDS][4]; /* DIGEST_*: vectors of digests that are in no list */
 	struct dim subject[MAX_SUBJECT_DIMS];
 	struct dim object[MAX_OBJECT_DIMS];

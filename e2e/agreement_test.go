@@ -210,6 +210,12 @@ func (a *agreement) event(h event.Hook, keys []ir.Key) *event.Event {
 	if a.r.IntN(4) == 0 {
 		e.Process.Ancestry = append(e.Process.Ancestry, path(event.FieldExePath, event.FieldExeName))
 	}
+	if a.r.IntN(3) > 0 {
+		e.Process.Shell = path(event.FieldShell, event.FieldNone)
+	}
+	if n := len(e.Process.Ancestry); n > 1 && a.r.IntN(2) == 0 { // names of one program
+		e.Process.AncestorNames = [][]string{e.Process.Ancestry}
+	}
 	f := &event.File{Path: path(event.FieldPath, event.FieldName), Mode: uint32(num(event.FieldMode)),
 		UID: uint32(num(event.FieldOwner)), GID: uint32(num(event.FieldGroup)), Nlink: uint32(num(event.FieldNlink)),
 		FsMagic: num(event.FieldFsMagic) & (1<<62 - 1), DirMode: uint32(num(event.FieldDirMode)), DirUID: uint32(num(event.FieldDirUID)),

@@ -37,8 +37,8 @@ func (s *soundness) rego() (text string, reads map[string][]string) {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "package bailiff.%s\n", s.hook)
-	reads = map[string][]string{}
+	fmt.Fprintf(&b, "package bailiff.%s\n\nknown(p) if p in data.lists.paths\n\nknown(p) if startswith(p, \"/etc/\")\n", s.hook)
+	reads, s.helpers = map[string][]string{}, nil
 	for i := range 2 + s.r.IntN(4) {
 		id := fmt.Sprintf("r%d", i)
 		first := fields[s.next[s.hook]%len(fields)]
@@ -68,6 +68,9 @@ func (s *soundness) rego() (text string, reads map[string][]string) {
 		}
 		fmt.Fprintf(&b, "\n# METADATA\n# custom: {id: %s%s}\n%s contains %q if {\n\t%s\n}\n", id, mode, set, id, strings.Join(body, "\n\t"))
 	}
+	for _, h := range s.helpers {
+		b.WriteString("\n" + h)
+	}
 	return b.String(), reads
 }
 
@@ -78,6 +81,9 @@ func (s *soundness) statement(f event.Field, v string, others []event.Field) str
 	not := any1(s.r, []string{"", "", "not "})
 	switch f.Kind {
 	case event.KindPath:
+		if f.ID == event.FieldShell && s.r.IntN(3) == 0 {
+			return in + any1(s.r, []string{` == ""`, ` != ""`, ` in {"", "/usr/bin/a"}`})
+		}
 		return s.path(in, v, n, not)
 	case event.KindString:
 		return s.word(in, v, n, not)
@@ -93,12 +99,14 @@ func (s *soundness) statement(f event.Field, v string, others []event.Field) str
 		return s.member(in, v, n, not, soundIDs)
 	case event.KindPaths:
 		switch {
-		case n < 3:
+		case n < 2:
 			return fmt.Sprintf("%s%q in %s", not, any1(s.r, soundPaths), in)
+		case n < 4:
+			return fmt.Sprintf("some %s in %s\n\t%s", v, in, s.element(v))
 		case n < 6:
-			return fmt.Sprintf("some %s in %s\n\tstartswith(%s, %q)", v, in, v, any1(s.r, soundDirs))
-		case n < 8:
-			return fmt.Sprintf("some %s in %s\n\t%s in data.lists.paths", v, in, v)
+			return fmt.Sprintf("some %s in %s\n\tnot %s", v, in, s.element(v))
+		case n < 9:
+			return s.every(in, v, not)
 		}
 		return fmt.Sprintf("count(%s) > 1", in)
 	case event.KindList:
@@ -120,6 +128,31 @@ func (s *soundness) statement(f event.Field, v string, others []event.Field) str
 		return fmt.Sprintf("%sobject.get(%s, \"B\", \"\") %s %q", not, in, any1(s.r, []string{"==", "!="}), any1(s.r, append([]string{""}, soundWords...)))
 	}
 	panic(fmt.Sprintf("input.%s: no statement for kind %d", f.Path, f.Kind))
+}
+
+// element writes a test of one of a list of paths.
+func (s *soundness) element(v string) string {
+	switch s.r.IntN(4) {
+	case 0:
+		return fmt.Sprintf("startswith(%s, %q)", v, any1(s.r, soundDirs))
+	case 1:
+		return fmt.Sprintf("%s == %q", v, any1(s.r, soundPaths[:len(soundPaths)-1]))
+	case 2:
+		return fmt.Sprintf("known(%s)", v)
+	}
+	return fmt.Sprintf("%s in data.lists.paths", v)
+}
+
+// every writes what each of a list of paths passes, or with a helper rule, that one
+// does not.
+func (s *soundness) every(in, v, not string) string {
+	each := fmt.Sprintf("every %s in %s {\n\t\t%s%s\n\t}", v, in, not, s.element(v))
+	if s.r.IntN(2) == 0 {
+		return each
+	}
+	name := fmt.Sprintf("each%d", len(s.helpers))
+	s.helpers = append(s.helpers, fmt.Sprintf("%s if {\n\t%s\n}\n", name, each))
+	return "not " + name
 }
 
 // text writes a test of a string that is known when the new image is in place, and
@@ -253,6 +286,9 @@ func (s *soundness) value(f event.Field) any {
 	}
 	switch f.Kind {
 	case event.KindPath:
+		if f.ID == event.FieldShell && s.r.IntN(3) == 0 {
+			return ""
+		}
 		return s.anyPath()
 	case event.KindString:
 		return any1(s.r, append([]string{""}, soundWords...))

@@ -72,7 +72,9 @@ type soundness struct {
 	each   int // inputs for one policy
 	whole  bool
 
-	policies, refused, pairs, sure, open, rules int
+	helpers []string // rules of the policy that is written
+
+	policies, refused, pairs, sure, open, rules, several int
 }
 
 // policy compares one random policy over one hook with as many inputs as there are for each.
@@ -114,6 +116,7 @@ func (s *soundness) policy(seed uint64) {
 		if act == event.HookExec && s.r.IntN(5) == 0 {
 			e.File.Verity = "" // nobody knows
 		}
+		s.nameAncestors(&e.Process)
 		events, keys = append(events, e), append(keys, ir.KeyOf(e))
 	}
 	answers, err := s.k.Try(gen, s.hook, keys)
@@ -125,6 +128,18 @@ func (s *soundness) policy(seed uint64) {
 			s.t.Logf("seed %d\n%s", seed, text)
 			return
 		}
+	}
+}
+
+// nameAncestors makes of two ancestors, now and then, two names of one.
+func (s *soundness) nameAncestors(p *event.Process) {
+	if len(p.Ancestry) < 2 || s.r.IntN(2) == 0 {
+		return
+	}
+	s.several++
+	p.AncestorNames = [][]string{p.Ancestry[:2]}
+	for _, a := range p.Ancestry[2:] {
+		p.AncestorNames = append(p.AncestorNames, []string{a})
 	}
 }
 
@@ -222,8 +237,8 @@ func (s *soundness) report(took time.Duration) {
 		n := kinds[kind]
 		s.t.Logf("%-28s %9d answers of rules that read one: %d fired, %d did not", kind, n.pairs, n.fired, n.silent)
 	}
-	if s.sure == 0 || s.open == 0 {
-		s.t.Errorf("too little was asked: %d sure, %d open", s.sure, s.open)
+	if s.sure == 0 || s.open == 0 || s.several == 0 {
+		s.t.Errorf("too little was asked: %d sure, %d open, %d with an ancestor of several names", s.sure, s.open, s.several)
 	}
 }
 

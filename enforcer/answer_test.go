@@ -1,9 +1,11 @@
 package enforcer
 
 import (
+	"slices"
 	"testing"
 
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/ir"
 )
 
 func TestDivergence(t *testing.T) {
@@ -58,6 +60,27 @@ func TestNotComparable(t *testing.T) {
 				t.Errorf("decision: %+v", d)
 			}
 		})
+	}
+}
+
+// The kernel knows what an ancestor was that is no longer in the list of a record: the
+// policy need not agree then, and has to where the list is whole.
+func TestAncestorOffTheList(t *testing.T) {
+	for _, cut := range []bool{true, false} {
+		below := lowered("below", event.VerdictDeny, "/bad")
+		when := &below.rule.Clauses[0].When
+		*when = append(*when, ir.Cond{Field: event.FieldAncestors, Op: ir.OpIn, Strs: []string{"/gone"}})
+		below.holds = func(e *event.Event) bool { return slices.Contains(e.Process.Ancestry, "/gone") }
+		r := start(t, &fakePolicy{revision: "r1", rules: []fakeRule{below}}, nil)
+		ev := execOf(2, "/bad")
+		ev.Process.Ancestry = []string{"/gone"}
+		ev = r.kernel.decide(ev)
+		ev.Process.Ancestry, ev.Process.AncestorsCut = []string{"/near"}, cut
+		r.kernel.events <- ev
+		r.stop()
+		if d := r.sink.acts()[0].Decision; d.Effect != event.EffectRefused || d.Divergence == cut || r.count("decisions_not_comparable") == 1 != cut {
+			t.Errorf("list cut %v: %+v", cut, d)
+		}
 	}
 }
 

@@ -142,9 +142,23 @@ func (in *installed) cutShort(ev *event.Event, whole *event.Decision) bool {
 	if ev.Exec == nil || !ev.Exec.ArgsCut && !ev.Exec.EnvCut && len(ev.Exec.EnvAgain) == 0 {
 		return false
 	}
+	return in.fires(ev, whole, func(c *ir.Clause) bool { return c.AtCommit() })
+}
+
+// tooFar: a rule that either of them says fires rests on ancestors, and the kernel has
+// known more of these than the record lists.
+func (in *installed) tooFar(ev *event.Event, whole *event.Decision) bool {
+	return ev.Process.AncestorsCut && in.fires(ev, whole, func(c *ir.Clause) bool {
+		return slices.ContainsFunc(c.When, func(w ir.Cond) bool { return w.Field == event.FieldAncestors })
+	})
+}
+
+// fires reports whether a rule fires, as the kernel says or the policy does, that has
+// such a clause.
+func (in *installed) fires(ev *event.Event, whole *event.Decision, clause func(*ir.Clause) bool) bool {
 	return slices.ContainsFunc(append(firedRules(whole), firedRules(&ev.Decision)...), func(r *event.RuleRef) bool {
 		known, ok := in.known[keyOfRule(ev.Hook, r)]
-		return ok && slices.ContainsFunc(known.Clauses, func(c ir.Clause) bool { return c.AtCommit() })
+		return ok && slices.ContainsFunc(known.Clauses, func(c ir.Clause) bool { return clause(&c) })
 	})
 }
 
@@ -153,10 +167,11 @@ func (e *Enforcer) checkDivergence(ev *event.Event, in *installed, whole *event.
 	if why == "" {
 		return
 	}
-	if ev.Rebound || ev.File != nil && ev.File.Unresolved || in.cutShort(ev, whole) {
+	if ev.Rebound || ev.File != nil && ev.File.Unresolved || in.cutShort(ev, whole) || in.tooFar(ev, whole) {
 		// The names are not those that the kernel went by. Or: the path is too long for the record: the kernel judged the file by
 		// its identity, the policy can only count conditions on it as met. Or: the
-		// kernel has looked at more of the arguments than the record holds.
+		// kernel has looked at more of the arguments, or of the ancestors, than the
+		// record holds.
 		e.counts.add(cntNotComparable)
 		return
 	}

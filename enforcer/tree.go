@@ -95,9 +95,10 @@ func complete(p, known *event.Process) {
 		known.CgroupID, known.Cgroup = p.CgroupID, p.Cgroup
 	}
 	if len(p.Ancestry) == 0 {
-		p.Ancestry = known.Ancestry
+		p.Ancestry, p.AncestorNames = known.Ancestry, known.AncestorNames
+		fill(&p.Shell, &known.Shell)
 	} else {
-		known.Ancestry = p.Ancestry
+		known.Ancestry, known.AncestorNames, known.Shell = p.Ancestry, p.AncestorNames, p.Shell
 	}
 }
 
@@ -125,7 +126,7 @@ func child(p *event.Process, f *event.Fork) event.Process {
 	c.ExecID, c.ParentID = f.ExecID, p.ExecID
 	c.PID, c.TID, c.PPID, c.Start = f.PID, f.PID, p.PID, 0
 	c.Parent = event.File{ID: p.Exe.ID, Path: p.Exe.Path, Names: p.Exe.Names}
-	c.Ancestry = above(p.Exe.Path, p.Ancestry)
+	c.Ancestry, c.AncestorNames = above(p)
 	return c
 }
 
@@ -134,19 +135,35 @@ func child(p *event.Process, f *event.Fork) event.Process {
 func image(p *event.Process, ev *event.Event) event.Process {
 	n := *p
 	n.ExecID, n.TID, n.Comm = ev.Exec.ExecID, p.PID, ev.Exec.Comm
-	n.Ancestry = above(p.Exe.Path, p.Ancestry)
+	n.Ancestry, n.AncestorNames = above(p)
 	if ev.File != nil {
 		n.Exe = *ev.File
 	}
 	return n
 }
 
-// above puts a path before the ancestors unless it is among them.
-func above(path string, ancestors []string) []string {
-	if path == "" || slices.Contains(ancestors, path) {
-		return ancestors
+// above returns the ancestors of what a process forks or becomes: its program comes
+// first.
+func above(p *event.Process) (paths []string, names [][]string) {
+	if p.Exe.Path == "" {
+		return p.Ancestry, p.AncestorNames
 	}
-	return append([]string{path}, ancestors...)
+	exe := p.Exe.Names
+	if len(exe) == 0 {
+		exe = []string{p.Exe.Path}
+	}
+	rest := slices.DeleteFunc(slices.Clone(p.Ancestry), func(a string) bool { return slices.Contains(exe, a) })
+	if len(exe) == 1 && p.AncestorNames == nil {
+		return append(slices.Clone(exe), rest...), nil
+	}
+	others := p.AncestorNames
+	if others == nil {
+		for _, a := range p.Ancestry {
+			others = append(others, []string{a})
+		}
+	}
+	others = slices.DeleteFunc(slices.Clone(others), func(o []string) bool { return slices.Equal(o, exe) })
+	return append(slices.Clone(exe), rest...), append([][]string{exe}, others...)
 }
 
 func (t *tree) put(id event.ExecID, p *event.Process) *node {

@@ -64,6 +64,29 @@ func TestTreeThroughForkAndExec(t *testing.T) {
 	}
 }
 
+// A program that runs again comes to the front, and one of several names has all of
+// them in the list, as the kernel side tells it.
+func TestTreeAncestorsAgain(t *testing.T) {
+	sh := event.File{Path: "/usr/bin/dash", Names: []string{"/usr/bin/dash", "/bin/sh"}}
+	p := event.Process{Exe: event.File{Path: "/sbin/init"}}
+	for _, x := range []struct {
+		exe   event.File
+		paths []string
+		names [][]string
+	}{
+		{event.File{Path: "/a"}, []string{"/sbin/init"}, nil},
+		{sh, []string{"/a", "/sbin/init"}, nil},
+		{event.File{Path: "/a"}, []string{"/usr/bin/dash", "/bin/sh", "/a", "/sbin/init"}, [][]string{{"/usr/bin/dash", "/bin/sh"}, {"/a"}, {"/sbin/init"}}},
+		{sh, []string{"/a", "/usr/bin/dash", "/bin/sh", "/sbin/init"}, [][]string{{"/a"}, {"/usr/bin/dash", "/bin/sh"}, {"/sbin/init"}}},
+	} {
+		p.Ancestry, p.AncestorNames = above(&p)
+		p.Exe = x.exe
+		if !slices.Equal(p.Ancestry, x.paths) || !slices.EqualFunc(p.AncestorNames, x.names, slices.Equal[[]string]) {
+			t.Errorf("above %s: %v %v", x.exe.Path, p.Ancestry, p.AncestorNames)
+		}
+	}
+}
+
 // A refused act changes nothing.
 func TestTreeRefused(t *testing.T) {
 	l := newLife(100)

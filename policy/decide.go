@@ -88,7 +88,7 @@ func (p *Policy) evaluate(ctx context.Context, h *hookPolicy, e *event.Event, am
 		defer context.AfterFunc(ctx, cancel.Cancel)()
 	}
 	ev := &evaluation{p: p, h: h, hook: e.Hook, ctx: ctx, cancel: cancel, among: among, tracer: tracer}
-	vs := views(e)
+	vs := viewsFor(e, ev.need().meets(ancestorsField))
 	var fired []int
 	var err error
 	if len(vs) == 1 && (e.File == nil || !e.File.Unresolved) {
@@ -123,17 +123,23 @@ type evaluation struct {
 	tracer topdown.QueryTracer // nil: none
 }
 
+// need is what the document must hold for the rules.
+func (ev *evaluation) need() fieldSet {
+	if ev.among == nil {
+		return ev.h.reads
+	}
+	var need fieldSet
+	for _, i := range ev.among {
+		need = need.union(ev.h.rules[i].reads)
+	}
+	return need
+}
+
 // one evaluates under one choice of names. Only when some rule fires is each
 // rule tried on its own, which is what makes the attribution exact.
 func (ev *evaluation) one(v *view) ([]int, error) {
-	among, need := ev.among, ev.h.reads
-	if among != nil {
-		need = fieldSet{}
-		for _, i := range among {
-			need = need.union(ev.h.rules[i].reads)
-		}
-	}
-	input := ev.p.document.build(v, need)
+	among := ev.among
+	input := ev.p.document.build(v, ev.need())
 	if among == nil {
 		any, err := ev.any(input)
 		if err != nil || !any {

@@ -12,12 +12,6 @@ import (
 	"example.com/bailiff/policy/ir"
 )
 
-// view is one event with one name chosen for each object that may have several.
-type view struct {
-	e                 *event.Event
-	exe, parent, file string
-}
-
 // value gives a field's value, for the hooks on which the field applies.
 type value func(*view) *ast.Term
 
@@ -32,7 +26,8 @@ func values() map[string]value {
 		"process.parent.exe.path": func(v *view) *ast.Term { return ast.StringTerm(v.parent) },
 		"process.parent.exe.name": func(v *view) *ast.Term { return ast.StringTerm(ir.BaseName(v.parent)) },
 
-		"process.ancestors":               func(v *view) *ast.Term { return stringList(v.e.Process.Ancestry) },
+		"process.ancestors":               func(v *view) *ast.Term { return stringList(v.above) },
+		"process.shell":                   func(v *view) *ast.Term { return ast.StringTerm(v.shell) },
 		"process.comm":                    func(v *view) *ast.Term { return ast.StringTerm(v.e.Process.Comm) },
 		"process.uid":                     func(v *view) *ast.Term { return number(uint64(v.e.Process.UID)) },
 		"process.euid":                    func(v *view) *ast.Term { return number(uint64(v.e.Process.EUID)) },
@@ -230,47 +225,6 @@ func (v *view) has(f event.Field) bool {
 		return v.e.Exec != nil
 	}
 	return true
-}
-
-// combinations is how many choices of names one event is judged under.
-const combinations = 16
-
-// views lists the choices of one name for each object that has several.
-func views(e *event.Event) []view {
-	p := &e.Process
-	if len(p.Exe.Names) <= 1 && len(p.Parent.Names) <= 1 && (e.File == nil || len(e.File.Names) <= 1) {
-		v := view{e: e, exe: onlyName(&p.Exe), parent: onlyName(&p.Parent)}
-		if e.File != nil {
-			v.file = onlyName(e.File)
-		}
-		return []view{v}
-	}
-	out := []view{{e: e}}
-	choose := func(names []string, set func(*view, string)) {
-		var next []view
-		for _, v := range out {
-			for _, n := range names {
-				if len(next) < combinations {
-					set(&v, n)
-					next = append(next, v)
-				}
-			}
-		}
-		out = next
-	}
-	choose(ir.NamesOf(&e.Process.Exe), func(v *view, n string) { v.exe = n })
-	choose(ir.NamesOf(&e.Process.Parent), func(v *view, n string) { v.parent = n })
-	if e.File != nil {
-		choose(ir.NamesOf(e.File), func(v *view, n string) { v.file = n })
-	}
-	return out
-}
-
-func onlyName(f *event.File) string {
-	if len(f.Names) == 1 {
-		return f.Names[0]
-	}
-	return f.Path
 }
 
 // number writes n as Rego does; the kernel's numbers are below 2^63.

@@ -44,6 +44,7 @@ const (
 	CodeUnbounded = "P018" // loading or evaluating it takes more time or memory than it may
 	CodePack      = "P019" // a pack lacks data, or is given data that it does not read
 	CodeIdentity  = "P020" // data.bailiff.identities is not understood
+	CodeShells    = "P021" // data.bailiff.shells is not understood
 	CodeScenario  = "P030" // a scenario file of the tests is not understood
 )
 

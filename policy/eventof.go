@@ -188,6 +188,8 @@ func setProcess(e *event.Event, part string, v fieldValue) error {
 		return setName(&p.Parent, part == "parent.exe.name", v.s)
 	case "ancestors":
 		p.Ancestry = v.l
+	case "shell":
+		p.Shell = v.s
 	case "comm":
 		p.Comm = v.s
 	case "caps":

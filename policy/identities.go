@@ -34,7 +34,7 @@ func (f *files) identities(ctx context.Context, store storage.Store, txn storage
 	}
 	names, ok := v.(ast.Object)
 	if !ok {
-		return nil, Errors{f.inData("identities", "data.bailiff.identities is no object", hintIdentities)}
+		return nil, Errors{f.inData(CodeIdentity, "identities", "data.bailiff.identities is no object", hintIdentities)}
 	}
 	var out []ir.Identity
 	var errs Errors
@@ -44,13 +44,13 @@ func (f *files) identities(ctx context.Context, store storage.Store, txn storage
 		id := ir.Identity{Name: string(name)}
 		list, _ := v.Value.(*ast.Array)
 		if name == "" || list == nil || list.Len() == 0 {
-			errs = append(errs, f.inData(id.Name, fmt.Sprintf("the identity %q is no list of paths with at least one", printable(id.Name)), hintIdentities))
+			errs = append(errs, f.inData(CodeIdentity, id.Name, fmt.Sprintf("the identity %q is no list of paths with at least one", printable(id.Name)), hintIdentities))
 			return
 		}
 		list.Foreach(func(x *ast.Term) {
 			p, _ := x.Value.(ast.String)
 			if why := notIdentity(string(p)); why != "" {
-				errs = append(errs, f.inData(string(p), fmt.Sprintf("a path of the identity %q %s: %s", printable(id.Name), why, printable(x.String())), hintOfPath))
+				errs = append(errs, f.inData(CodeIdentity, string(p), fmt.Sprintf("a path of the identity %q %s: %s", printable(id.Name), why, printable(x.String())), hintOfPath))
 				return
 			}
 			id.Paths = append(id.Paths, string(p))
@@ -61,7 +61,7 @@ func (f *files) identities(ctx context.Context, store storage.Store, txn storage
 		out = append(out, id)
 	})
 	if len(out) > ir.MaxIdentities || n > identityPaths {
-		errs = append(errs, f.inData("identities", fmt.Sprintf("there are %d identities with %d paths, at most %d with %d are possible", len(out), n, ir.MaxIdentities, identityPaths),
+		errs = append(errs, f.inData(CodeIdentity, "identities", fmt.Sprintf("there are %d identities with %d paths, at most %d with %d are possible", len(out), n, ir.MaxIdentities, identityPaths),
 			"files that are always judged alike can share a name; lists of many paths belong into input.file.path in data...."))
 	}
 	if len(errs) > 0 {
@@ -84,10 +84,11 @@ func notIdentity(p string) string {
 
 // inData makes an error about something that a data file says, at the first
 // line that has it in quotes.
-func (f *files) inData(what, why, hint string) *Error {
-	e := &Error{Code: CodeIdentity, Why: why, Hint: hint}
+func (f *files) inData(code, what, why, hint string) *Error {
+	document := map[string]string{CodeIdentity: "identities", CodeShells: "shells"}[code]
+	e := &Error{Code: code, Why: why, Hint: hint}
 	for _, d := range slices.Concat(f.entries, f.quoted) {
-		if !strings.HasPrefix(path.Base(d.path), "data.") || !bytes.Contains(d.data, []byte("identities")) && !strings.Contains(d.path, "identities/") {
+		if !strings.HasPrefix(path.Base(d.path), "data.") || !bytes.Contains(d.data, []byte(document)) && !strings.Contains(d.path, document+"/") {
 			continue
 		}
 		e.File = d.path

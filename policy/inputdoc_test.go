@@ -53,7 +53,8 @@ field that does not exist is an error when the bundle is loaded, with its place 
 
 An object may have several canonical names (hard links and directory aliases that the policy names). A rule that the kernel
 decides whole takes a test as met if it is met under any of the names, and a negated test only if it is met under none. A
-rule with a part for OPA is asked under each choice of names.
+rule with a part for OPA is asked under each choice of names. The same holds for each ancestor: it passes a test if one of its names does,
+and only where none does is there an ancestor that does not pass.
 
 A rule is a member of ` + "`deny` or `alert` in `bailiff.exec`, `bailiff.open` or `bailiff.fork`" + `. Deny overrides alert; if no rule
 fires, the act is allowed. The head may be a string or an object with ` + "`message`" + `.

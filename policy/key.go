@@ -57,12 +57,18 @@ func (p *Policy) KeyOf(e *event.Event) (key string, ok bool) {
 	}
 	var b strings.Builder
 	b.WriteString(e.Hook.String())
-	for i, v := range views(e) {
+	ancestors := slices.Contains(h.key.fields, event.FieldByID(event.FieldAncestors).Path)
+	for i, v := range viewsFor(e, ancestors) {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
 		for _, n := range h.key.nodes {
 			writeKey(&b, n.leaf(&v).Value)
+		}
+	}
+	if ancestors {
+		for _, of := range e.Process.AncestorNames { // there may be more choices than views
+			writeKey(&b, stringList(of).Value)
 		}
 	}
 	return b.String(), true

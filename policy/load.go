@@ -101,7 +101,11 @@ func (a *Archive) CompileAfter(ctx context.Context, ahead Ahead) (*Policy, *Repo
 	if err != nil {
 		return nil, nil, err
 	}
-	src := lower.Source{Compiler: compiler, Store: store, Txn: txn, Identities: ids}
+	shells, err := f.shells(ctx, store, txn)
+	if err != nil {
+		return nil, nil, err
+	}
+	src := lower.Source{Compiler: compiler, Store: store, Txn: txn, Identities: ids, Shells: shells}
 	l, err := a.lower(ctx, ahead, src, rules, a.Revision+packs)
 	if err != nil {
 		return nil, nil, err

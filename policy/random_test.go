@@ -35,7 +35,7 @@ func (g *author) num() string {
 
 func (g *author) strField() string {
 	return "input." + oneOf(g.r, "file.path", "file.path", "file.name", "process.exe.path", "process.exe.name",
-		"process.parent.exe.path", "process.parent.exe.name", "process.comm", "process.cgroup.path", "hook", "script")
+		"process.parent.exe.path", "process.parent.exe.name", "process.shell", "process.comm", "process.cgroup.path", "hook", "script")
 }
 
 func (g *author) intField() string {
@@ -69,7 +69,15 @@ func (g *author) flagTest() string {
 	g.n++
 	list, name := g.flag()
 	v := fmt.Sprintf("l%d", g.n)
-	switch g.r.Intn(9) {
+	switch g.r.Intn(13) {
+	case 9:
+		return fmt.Sprintf("some %s in input.process.ancestors; not %s", v, g.elementTest(v))
+	case 10:
+		return fmt.Sprintf("every %s in input.process.ancestors { %s }", v, g.elementTest(v))
+	case 11:
+		return fmt.Sprintf("every %s in input.process.ancestors { %s; %s%s }", v, g.elementTest(v), oneOf(g.r, "", "not "), g.elementTest(v))
+	case 12:
+		return fmt.Sprintf("every %s in %s { %s in {%q, \"read\", \"CHOWN\"} }", v, list, v, name)
 	case 0:
 		return fmt.Sprintf("some %s in %s; %s == %q", v, list, v, name)
 	case 1:
@@ -88,6 +96,21 @@ func (g *author) flagTest() string {
 		return fmt.Sprintf("some %s in input.process.ancestors; %s != %s", v, v, g.str())
 	}
 	return fmt.Sprintf("%q in %s", name, list)
+}
+
+// elementTest writes a test of an element of a list of paths.
+func (g *author) elementTest(v string) string {
+	switch g.r.Intn(5) {
+	case 0:
+		return fmt.Sprintf("%s == %s", v, g.str())
+	case 1:
+		return fmt.Sprintf("startswith(%s, %q)", v, oneOf(g.r, someDirs...))
+	case 2:
+		if len(g.fns) > 0 {
+			return fmt.Sprintf("%s(%s)", oneOf(g.r, g.fns...), v)
+		}
+	}
+	return fmt.Sprintf("%s in %s", v, g.set())
 }
 
 // digestTest writes a test of a digest of the file.
@@ -204,14 +227,14 @@ func (g *author) atom() string {
 
 func (g *author) stmt() string {
 	a := g.atom()
-	if strings.HasPrefix(a, "some ") {
+	if strings.HasPrefix(a, "some ") || strings.HasPrefix(a, "every ") {
 		return a
 	}
 	if g.r.Intn(4) == 0 {
 		return "not " + a
 	}
 	if g.v2 && g.r.Intn(4) == 0 {
-		if b := g.atom(); !strings.HasPrefix(b, "some ") {
+		if b := g.atom(); !strings.HasPrefix(b, "some ") && !strings.HasPrefix(b, "every ") {
 			x := fmt.Sprintf("(%s %s %s)", a, oneOf(g.r, "or", "and"), b)
 			if g.r.Intn(3) == 0 {
 				return "not " + x

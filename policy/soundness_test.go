@@ -46,7 +46,7 @@ func loadUnchecked(t testing.TB, fsys fstest.MapFS, target lower.Target) *Policy
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := lower.Source{Compiler: compiler, Store: store, Txn: txn, Identities: ids}
+	src := lower.Source{Compiler: compiler, Store: store, Txn: txn, Identities: ids, Shells: event.Shells()}
 	program, deferred, err := lower.Lower(ctx, src, rules, target)
 	if err != nil {
 		t.Fatal(err)
@@ -246,6 +246,9 @@ func (w *world) event(h event.Hook) *event.Event {
 	}
 	for range w.r.Intn(4) {
 		e.Process.Ancestry = append(e.Process.Ancestry, w.path())
+	}
+	if w.r.Intn(3) > 0 {
+		e.Process.Shell = w.path()
 	}
 	f := w.file()
 	e.FileAge = w.num()

@@ -92,9 +92,17 @@ type Process struct {
 	ParentID ExecID   `json:"parent_exec_id"`
 	Exe      File     `json:"exe"`        // taken at exec; never from comm or /proc
 	Parent   File     `json:"parent_exe"` // the parent's Exe; only ID, Path and Names are set
-	Ancestry []string `json:"ancestors"`  // distinct exe paths above the process, nearest first
-	Comm     string   `json:"comm"`       // writable by the process itself
-	UID      uint32   `json:"uid"`        // ids are those of the initial user namespace
+	Ancestry []string `json:"ancestors"`  // distinct exe paths above the process, nearest first: all names of a program
+	// AncestorNames are the names of each program above, nearest first, if one has
+	// several; else each path in Ancestry is a program.
+	AncestorNames [][]string `json:"ancestor_names,omitempty"`
+	// AncestorsCut: there may be programs farther above that are not in the list.
+	AncestorsCut bool `json:"ancestors_truncated,omitempty"`
+	// Shell is the first name of the shell that the process is, or else of the nearest
+	// one above it; "" if there is none.
+	Shell    string   `json:"shell,omitempty"`
+	Comm     string   `json:"comm"` // writable by the process itself
+	UID      uint32   `json:"uid"`  // ids are those of the initial user namespace
 	EUID     uint32   `json:"euid"`
 	GID      uint32   `json:"gid"`
 	EGID     uint32   `json:"egid"`

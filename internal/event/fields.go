@@ -84,6 +84,7 @@ const (
 	FieldEnv
 	FieldSHA256
 	FieldVerity
+	FieldShell
 	NumFields
 )
 
@@ -162,7 +163,8 @@ var Fields = []Field{
 	{"process.exe.name", KindString, FieldExeName, PartSubject, TrustKernel, all, nil, "Last component of process.exe.path."},
 	{"process.parent.exe.path", KindPath, FieldParentPath, PartSubject, TrustKernel, all, nil, "Canonical path of the program that the parent ran when this process was forked."},
 	{"process.parent.exe.name", KindString, FieldParentName, PartSubject, TrustKernel, all, nil, "Last component of process.parent.exe.path."},
-	{"process.ancestors", KindPaths, FieldAncestors, PartSubject, TrustKernel, all, nil, "Canonical paths of the programs above this process, nearest first, each once. Kept by Bailiff: a parent that exits stays in it."},
+	{"process.ancestors", KindPaths, FieldAncestors, PartSubject, TrustKernel, all, nil, "Canonical paths of the programs above this process, nearest first, each once; all names of one that has several. Kept by Bailiff: a parent that exits stays in it."},
+	{"process.shell", KindPath, FieldShell, PartSubject, TrustKernel, all, nil, "Canonical path of the shell that the process is, or else of the nearest one above it; \"\" if there is none. Which programs are shells says data.bailiff.shells."},
 	{"process.comm", KindString, FieldNone, PartUser, TrustProcess, all, nil, "Thread name. The process can write anything here."},
 	{"process.uid", KindInt, FieldUID, PartSubject, TrustKernel, all, nil, "Real user id, initial user namespace."},
 	{"process.euid", KindInt, FieldEUID, PartSubject, TrustKernel, all, nil, "Effective user id, initial user namespace."},

@@ -32,6 +32,7 @@ func processValues() map[string]value {
 		"process.parent.exe.path": func(e *event.Event) any { return e.Process.Parent.Path },
 		"process.parent.exe.name": func(e *event.Event) any { return base(e.Process.Parent.Path) },
 		"process.ancestors":       func(e *event.Event) any { return list(e.Process.Ancestry) },
+		"process.shell":           func(e *event.Event) any { return e.Process.Shell },
 		"process.comm":            func(e *event.Event) any { return e.Process.Comm },
 		"process.uid":             func(e *event.Event) any { return int64(e.Process.UID) },
 		"process.euid":            func(e *event.Event) any { return int64(e.Process.EUID) },

@@ -80,10 +80,14 @@ func (d decoder) dict(field string, in map[string]string) map[string]string {
 }
 
 func (d decoder) process(p *bailiffv1.Process) event.Process {
+	var above [][]string
+	for _, of := range p.GetAncestorNames() {
+		above = append(above, d.list("process.ancestor_names", of.GetNames()))
+	}
 	return event.Process{
 		PID: p.GetPid(), TID: p.GetTid(), PPID: p.GetPpid(), ExecID: event.ExecID(p.GetExecId()), ParentID: event.ExecID(p.GetParentExecId()),
 		Exe: d.file("process.exe", p.GetExe()), Parent: d.file("process.parent_exe", p.GetParentExe()),
-		Ancestry: d.list("process.ancestors", p.GetAncestors()), Comm: d.text("process.comm", p.GetComm()),
+		Ancestry: d.list("process.ancestors", p.GetAncestors()), AncestorNames: above, AncestorsCut: p.GetAncestorsTruncated(), Shell: d.text("process.shell", p.GetShell()), Comm: d.text("process.comm", p.GetComm()),
 		UID: p.GetUid(), EUID: p.GetEuid(), GID: p.GetGid(), EGID: p.GetEgid(), LoginUID: p.GetLoginuid(), CapEff: p.GetCapEffective(),
 		CgroupID: p.GetCgroupId(), Cgroup: d.text("process.cgroup", p.GetCgroup()),
 		MntNS: p.GetMntNs(), PidNS: p.GetPidNs(), UserNS: p.GetUserNs(), TTY: p.GetTty(), Start: p.GetStartBoot(),

@@ -126,6 +126,11 @@ func (w *wire) process(p *event.Process) {
 	w.num(22, p.Start)
 	w.list(23, "process.traits", p.Traits)
 	w.list(24, "process.stdio", p.Stdio)
+	for _, of := range p.AncestorNames {
+		w.msg(25, func() { w.list(1, "process.ancestor_names", of) })
+	}
+	w.text(26, "process.shell", p.Shell)
+	w.flag(27, p.AncestorsCut)
 }
 
 // fileFields are the names of a file's fields in Event.escaped: a file stands

@@ -212,7 +212,7 @@ func sample(seq uint64) *event.Event {
 		Process: event.Process{
 			PID: 10, TID: 11, PPID: 1, ExecID: 1 << 63, ParentID: 2,
 			Exe:    event.File{ID: event.FileID{Dev: 1, Gen: 2, Ino: 3}, Path: "/bin/sh", Names: []string{"/bin/sh", "/usr/bin/sh"}, Mode: 0o100755, FsType: "ext4"},
-			Parent: event.File{Path: "/sbin/init"}, Ancestry: []string{"/sbin/init", "/x\xfe\\"}, Comm: "sh\n\xff",
+			Parent: event.File{Path: "/sbin/init"}, Ancestry: []string{"/sbin/init", "/x\xfe\\"}, AncestorNames: [][]string{{"/sbin/init"}, {"/x\xfe\\", "/y"}}, Shell: "/bin/sh\xfe", AncestorsCut: true, Comm: "sh\n\xff",
 			UID: 1, EUID: 2, GID: 3, EGID: 4, LoginUID: 5, CapEff: 6, CgroupID: 42, Cgroup: "/a/b", MntNS: 7, PidNS: 8, UserNS: 9, TTY: 10, Start: 11,
 			Traits: []string{"container"}, Stdio: []string{"stdin_socket"},
 		},

@@ -107,9 +107,7 @@ func (c *Cond) values() []value {
 			}
 		}
 	case OpPrefix:
-		for _, s := range sample(c.Strs) {
-			out = append(out, str(s+"a"), str(s+"a/b"), str(strings.TrimSuffix(s, "/")), str(strings.TrimSuffix(s, "/")+"x/a"))
-		}
+		out = append(out, beside(c.Strs)...)
 	case OpSuffix:
 		for _, s := range sample(c.Strs) {
 			out = append(out, str("x"+s), str(s), str(s+"x"))
@@ -124,11 +122,21 @@ func (c *Cond) values() []value {
 	case OpSame:
 		out = append(out, num(1), num(1<<32), num(1<<63-1))
 	}
+	out = append(out, beside(c.Under)...)
 	switch f := event.FieldByID(c.Field); {
 	case f.ID == event.FieldArgs, f.Kind == event.KindInt, f.Kind == event.KindFlags, f.Kind == event.KindEnum:
 		return append(out, num(0))
 	}
 	return append(out, str(""), str("/none/of/them"))
+}
+
+// beside lists paths below directories and such as only look it.
+func beside(dirs []string) []value {
+	var out []value
+	for _, s := range sample(dirs) {
+		out = append(out, str(s+"a"), str(s+"a/b"), str(strings.TrimSuffix(s, "/")), str(strings.TrimSuffix(s, "/")+"x/a"))
+	}
+	return out
 }
 
 func lowest(mask uint64) uint64 { return mask & -mask }

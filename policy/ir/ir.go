@@ -23,6 +23,8 @@ type Program struct {
 	Rules map[event.Hook][]Rule
 	// Identities are the files that the policy gives names to, sorted by name.
 	Identities []Identity
+	// Shells are the paths of what the policy calls shells, sorted.
+	Shells []string
 }
 
 // Identity is a name for a file, which it keeps wherever it is moved or linked.
@@ -90,7 +92,8 @@ const (
 )
 
 // Cond is one test of one field. For FieldAncestors, OpIn and OpPrefix hold if
-// they hold for any of the ancestors; for FieldIdentities, OpIn holds if the
+// they hold for any of the ancestors, or if Outside is set, do not hold for one
+// of them: negated, that all of them meet it; for FieldIdentities, OpIn holds if the
 // file has one of these names; for FieldArgs, tests of text hold if they
 // do for any argument, or for the one at At, and tests of numbers are about the
 // number of arguments. A test of FieldEnv is about the variable Var, and does
@@ -104,6 +107,8 @@ type Cond struct {
 	Other   event.FieldID // OpSame
 	At      int           // FieldArgs: index + 1; 0 for any
 	Var     string        // FieldEnv
+	Under   []string      // Outside: directories besides the paths of an OpIn, sorted, without duplicates
+	Outside bool          // FieldAncestors: some ancestor meets the test under none of its names
 	Negated bool
 }
 
@@ -113,6 +118,8 @@ type Key struct {
 	// and the flattened names of all ancestors.
 	Str [event.NumFields][]string
 	Num [event.NumFields]uint64 // numbers and flag masks
+	// Above are the names of each ancestor. nil: each has one, in Str.
+	Above [][]string
 	// Unresolved says that the object's path is not known whole. Conditions
 	// on FieldPath then count as met whichever way they are put: fail closed.
 	Unresolved bool
@@ -181,7 +188,7 @@ func (r *Rule) Judges(h event.Hook) bool {
 
 // early: a clause holds for certain that does not wait for the new image.
 func (r *Rule) early(k *Key) bool {
-	return slices.ContainsFunc(r.Clauses, func(c Clause) bool { return !c.Maybe && !c.AtCommit() && c.Holds(k) })
+	return slices.ContainsFunc(r.Clauses, func(c Clause) bool { return !c.Maybe && !c.AtCommit() && c.Holds(k) && !c.leans(k) })
 }
 
 // Holds reports whether a clause holds that stands for itself, and whether one
@@ -271,6 +278,9 @@ func (c *Clause) leans(k *Key) bool {
 }
 
 func (c *Cond) test(k *Key) bool {
+	if c.Outside {
+		return c.outside(k)
+	}
 	n := k.Num[c.Field]
 	switch c.Op {
 	case OpLess:
@@ -300,6 +310,25 @@ func (c *Cond) test(k *Key) bool {
 	return false
 }
 
+// outside: there is an ancestor that has no name which meets the test.
+func (c *Cond) outside(k *Key) bool {
+	if k.Above == nil {
+		return anyName(k.Str[c.Field], func(s string) bool { return !c.passes(s) })
+	}
+	return slices.ContainsFunc(k.Above, func(names []string) bool { return !anyName(names, c.passes) })
+}
+
+// passes: a path is one of those that Outside is about.
+func (c *Cond) passes(s string) bool {
+	dirs := c.Under
+	if c.Op == OpPrefix {
+		dirs = c.Strs
+	} else if _, ok := slices.BinarySearch(c.Strs, s); ok {
+		return true
+	}
+	return anyName(dirs, func(dir string) bool { return strings.HasPrefix(s, dir) })
+}
+
 // texts are the values that a test of text is about.
 func (c *Cond) texts(k *Key) []string {
 	switch l := k.Str[c.Field]; {
@@ -308,6 +337,8 @@ func (c *Cond) texts(k *Key) []string {
 			return []string{v}
 		}
 		return nil
+	case c.Field == event.FieldShell && len(l) == 0:
+		return []string{""} // no shell
 	case c.At == 0:
 		return l
 	case c.At <= len(l):

@@ -24,6 +24,11 @@ func cond(f event.FieldID, op Op, vals ...any) Cond {
 
 func no(c Cond) Cond { c.Negated = true; return c }
 
+func outside(c Cond, under ...string) Cond {
+	c.Outside, c.Under = true, under
+	return c
+}
+
 func mask(f event.FieldID, op Op, m uint64, vals ...any) Cond {
 	c := cond(f, op, vals...)
 	c.Mask = m
@@ -42,6 +47,10 @@ func program() *Program {
 				{When: []Cond{{Field: event.FieldUID, Op: OpSame, Other: event.FieldEUID, Negated: true}, cond(event.FieldPath, OpPrefix, "/tmp/")}},
 			}},
 			{Ref: event.RuleRef{ID: "c"}, Verdict: event.VerdictAlert},
+			{Ref: event.RuleRef{ID: "e"}, Verdict: event.VerdictAlert, Clauses: []Clause{
+				{When: []Cond{outside(cond(event.FieldAncestors, OpIn, "/bin/sh"), "/opt/", "/srv/"), cond(event.FieldPath, OpIn, "/e")}},
+				{When: []Cond{no(outside(cond(event.FieldAncestors, OpPrefix, "/usr/"))), cond(event.FieldPath, OpIn, "/f")}},
+			}},
 		},
 		event.HookFork: {{Ref: event.RuleRef{ID: "d"}, Verdict: event.VerdictAlert, Clauses: []Clause{{}}}},
 	}}
@@ -61,6 +70,9 @@ func TestPrint(t *testing.T) {
 		"\tprocess.uid != process.euid and file.path below {\"/tmp/\"}",
 		"exec 2: alert c",
 		"\tnever",
+		"exec 3: alert e",
+		"\tsome of process.ancestors not in {\"/bin/sh\"} nor below {\"/opt/\", \"/srv/\"} and file.path == \"/e\"",
+		"\tall of process.ancestors below {\"/usr/\"} and file.path == \"/f\"",
 		"fork 0: alert d",
 		"\talways",
 		"",
@@ -88,6 +100,53 @@ func TestDecide(t *testing.T) {
 	}
 	if r := p.Decide(event.HookOpen, KeyOf(e)); r.Verdict != event.VerdictAllow || r.Rule != -1 {
 		t.Errorf("a hook without rules: %+v", r)
+	}
+}
+
+// TestOutside: one ancestor is outside of a list if none of its names is in it, and all
+// of no ancestors are in it.
+func TestOutside(t *testing.T) {
+	c := outside(cond(event.FieldAncestors, OpIn, "/bin/sh", "/sbin/init"), "/opt/")
+	for _, x := range []struct {
+		above [][]string
+		want  bool
+	}{
+		{nil, false},
+		{[][]string{{"/bin/sh"}, {"/opt/a/b"}}, false},
+		{[][]string{{"/bin/sh"}, {"/usr/bin/ssh"}}, true},
+		{[][]string{{"/bin/sh", "/usr/bin/dash"}}, false},
+		{[][]string{{"/usr/bin/dash", "/bin/sh"}, {"/srv/x", "/opt/x"}}, false},
+		{[][]string{{"/usr/bin/dash", "/bin/dash"}, {"/bin/sh"}}, true},
+	} {
+		e := &event.Event{Hook: event.HookExec, Process: event.Process{AncestorNames: x.above}}
+		one := true
+		for _, names := range x.above {
+			e.Process.Ancestry = append(e.Process.Ancestry, names...)
+			one = one && len(names) == 1
+		}
+		if one {
+			e.Process.AncestorNames = nil
+		}
+		k := KeyOf(e)
+		if n := no(c); c.Holds(k) != x.want || n.Holds(k) == x.want {
+			t.Errorf("%v: some outside %v, all within %v", x.above, c.Holds(k), n.Holds(k))
+		}
+	}
+}
+
+// TestEarlyIsCertain: a clause that holds for want of the digest is not what makes a
+// rule certain before the new image is in place.
+func TestEarlyIsCertain(t *testing.T) {
+	p := &Program{Rules: map[event.Hook][]Rule{event.HookExec: {
+		{Verdict: event.VerdictDeny, Clauses: []Clause{
+			{When: []Cond{cond(event.FieldSHA256, OpIn, strings.Repeat("a", 64))}},
+			{When: []Cond{cond(event.FieldArgs, OpIn, "-e")}},
+		}},
+		{Verdict: event.VerdictDeny, Clauses: []Clause{{}}},
+	}}}
+	e := &event.Event{Hook: event.HookExec, File: &event.File{Path: "/x"}, Exec: &event.Exec{Args: []string{"nc", "-e"}}}
+	if r := p.Decide(e.Hook, KeyOf(e)); r.Rule != 1 {
+		t.Errorf("%+v: the first rule waits for the arguments, the second does not", r)
 	}
 }
 
@@ -220,6 +279,8 @@ func TestValidate(t *testing.T) {
 		cond(event.FieldName, OpIn, "a/b"), cond(event.FieldUID, OpLess, 0), cond(event.FieldUID, OpLess, 1, 2), cond(event.FieldUID, OpIn, "a"),
 		mask(event.FieldMode, OpMaskEq, 1, 2), mask(event.FieldMode, OpMaskAny, 0), mask(event.FieldPath, OpMaskAny, 1),
 		{Field: event.FieldUID, Op: OpSame, Other: event.FieldPath}, {Field: event.FieldUID, Op: OpSame, Other: event.FieldUID},
+		outside(cond(event.FieldPath, OpIn, "/a")), outside(cond(event.FieldAncestors, OpIn, "/a"), "/b"), outside(cond(event.FieldAncestors, OpPrefix, "/a/"), "/b/"),
+		{Field: event.FieldAncestors, Op: OpIn, Strs: []string{"/a"}, Under: []string{"/b/"}}, outside(cond(event.FieldAncestors, OpIn), "/b/"),
 		{Field: event.FieldUID, Op: Op(99)}, cond(event.FieldVerity, OpIn, strings.Repeat("a", 64)), cond(event.FieldSHA256, OpIn, "sha256:"+strings.Repeat("a", 64)),
 		cond(event.FieldVerity, OpIn, "sha512:"+strings.Repeat("a", 64)), cond(event.FieldVerity, OpPrefix, "sha256:"), cond(event.FieldTraits, OpIn, 1), cond(event.FieldCloneFlags, OpIn, 1),
 	} {

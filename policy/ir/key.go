@@ -14,7 +14,8 @@ func KeyOf(e *event.Event) *Key {
 	p := &e.Process
 	k.path(event.FieldExePath, event.FieldExeName, &p.Exe)
 	k.path(event.FieldParentPath, event.FieldParentName, &p.Parent)
-	k.Str[event.FieldAncestors] = p.Ancestry
+	k.Str[event.FieldAncestors], k.Above = p.Ancestry, p.AncestorNames
+	k.Str[event.FieldShell] = ShellNames(p)
 	k.Num[event.FieldUID] = uint64(p.UID)
 	k.Num[event.FieldEUID] = uint64(p.EUID)
 	k.Num[event.FieldGID] = uint64(p.GID)
@@ -95,6 +96,20 @@ func (k *Key) path(path, name event.FieldID, f *event.File) {
 			k.Str[name] = append(k.Str[name], n)
 		}
 	}
+}
+
+// ShellNames returns all names of the shell that a process is under: its own, or those
+// of an ancestor.
+func ShellNames(p *event.Process) []string {
+	if p.Shell == p.Exe.Path && p.Shell != "" {
+		return NamesOf(&p.Exe)
+	}
+	for _, names := range p.AncestorNames {
+		if len(names) > 0 && names[0] == p.Shell {
+			return names
+		}
+	}
+	return []string{p.Shell}
 }
 
 // NamesOf returns all canonical names of a file, at least one.

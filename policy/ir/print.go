@@ -76,6 +76,8 @@ func (c *Cond) String() string {
 		name = "count(args)"
 	} else if c.IsText() {
 		return c.text(name)
+	} else if c.Outside {
+		return c.elements(name)
 	}
 	switch c.Op {
 	case OpIn:
@@ -114,6 +116,18 @@ func (c *Cond) String() string {
 		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "!=", "=="), event.FieldByID(c.Other).Path)
 	}
 	return fmt.Sprintf("%s op(%d)", name, c.Op)
+}
+
+// elements writes what some element does not pass, or each one does.
+func (c *Cond) elements(name string) string {
+	if name = pick(c.Negated, "all of ", "some of ") + name; c.Op == OpPrefix {
+		return fmt.Sprintf("%s %s %s", name, pick(c.Negated, "below", "not below"), c.set())
+	}
+	s := fmt.Sprintf("%s %s %s", name, pick(c.Negated, "in", "not in"), c.set())
+	if len(c.Under) == 0 {
+		return s
+	}
+	return fmt.Sprintf("%s %s %s", s, pick(c.Negated, "or below", "nor below"), (&Cond{Strs: c.Under}).set())
 }
 
 // text writes a test of arguments or of a variable.

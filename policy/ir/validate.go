@@ -44,20 +44,24 @@ func (c *Cond) validate(h event.Hook) error {
 		return fmt.Errorf("%s does not apply to %s", f.Path, h)
 	}
 	bad := func(what string) error { return fmt.Errorf("%s: %s", c.String(), what) }
-	if !sortedUnique(c.Strs) || !sortedUnique(c.Nums) {
+	if !sortedUnique(c.Strs) || !sortedUnique(c.Nums) || !sortedUnique(c.Under) {
 		return bad("values are not sorted")
 	}
 	if f.Part == event.PartCommit && c.IsText() {
 		return c.validateText(bad)
+	}
+	switch {
+	case c.Outside && f.Kind != event.KindPaths, len(c.Under) > 0 && (!c.Outside || c.Op != OpIn):
+		return bad("wants a list of paths")
+	case slices.ContainsFunc(c.Under, notDir):
+		return bad("wants directories")
 	}
 	isPath := f.Kind == event.KindPath || f.Kind == event.KindPaths
 	switch c.Op {
 	case OpIn:
 		return c.validateIn(f, isPath, bad)
 	case OpPrefix:
-		if !isPath || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool {
-			return s != "/" && (!strings.HasPrefix(s, "/") || path.Clean(s)+"/" != s)
-		}) {
+		if !isPath || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, notDir) {
 			return bad("wants directories of a path field")
 		}
 	case OpSuffix:
@@ -89,6 +93,10 @@ func (c *Cond) validate(h event.Hook) error {
 	return nil
 }
 
+func notDir(s string) bool {
+	return s != "/" && (!strings.HasPrefix(s, "/") || path.Clean(s)+"/" != s)
+}
+
 func (c *Cond) validateText(bad func(string) error) error {
 	switch c.Op {
 	case OpIn, OpPrefix, OpSuffix, OpContains:
@@ -112,7 +120,7 @@ func (c *Cond) validateIn(f event.Field, isPath bool, bad func(string) error) er
 		}
 	case isPath:
 		if len(c.Nums) > 0 || len(c.Strs) == 0 || slices.ContainsFunc(c.Strs, func(s string) bool {
-			return !strings.HasPrefix(s, "/") || path.Clean(s) != s
+			return (!strings.HasPrefix(s, "/") || path.Clean(s) != s) && (s != "" || c.Field != event.FieldShell)
 		}) {
 			return bad("wants clean absolute paths")
 		}

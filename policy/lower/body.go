@@ -158,6 +158,9 @@ func (t *translator) group(g ast.Body) formula {
 	if f, ok := t.solve(g); ok {
 		return f
 	}
+	if f, ok := t.except(g); ok {
+		return f
+	}
 	if name := nondeterministic(g); name != "" {
 		return t.unknown(CodeTime, "the answer depends on "+name, g, g.Loc())
 	}

@@ -70,6 +70,9 @@ func (t *translator) compare(e *ast.Expr, op string, a, b *ast.Term) formula {
 	if c, ok := a.Value.(ast.Call); ok {
 		return t.unknown(CodeBuiltin, "the kernel has no form of "+c[0].String(), e, e.Location)
 	}
+	if f, ok := t.except(ast.Body{positiveCopy(e)}); ok {
+		return f
+	}
 	if f, ok := t.element(a.Value); ok {
 		return t.unknown(CodeList, "this test of an element of input."+f.Path+" has no kernel form", e, e.Location)
 	}

@@ -57,7 +57,7 @@ var hints = map[Code]string{
 	CodeUserField:     "keep the other conditions of the rule: they are what the kernel filters on",
 	CodeTime:          "the answer changes without the act changing: it is asked every time",
 	CodeWith:          "pass the part of input to a function instead of replacing input",
-	CodeEvery:         "say what no element may pass, as in every x in input.process.ancestors { not x in data.paths }; what each must pass has no kernel form",
+	CodeEvery:         "say of each element by itself that it is in a list, below a directory, or in none, as in every x in input.process.ancestors { x in data.paths }",
 	CodeRegex:         "use ==, in, startswith with a directory, or endswith; alternatives are several rules or a set",
 	CodeGlob:          "use startswith with a directory that ends in /, or endswith on file.name",
 	CodePrefix:        "end the prefix in / to mean a directory, or list the paths",

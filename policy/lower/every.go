@@ -6,9 +6,8 @@ import (
 	"example.com/bailiff/internal/event"
 )
 
-// every translates "every x in LIST { not TEST }" over the elements of a field: no
-// element passes TEST. That is all that a mask of "some element passes it" can
-// tell: a body that asks each element to pass something has no kernel form.
+// every translates "every x in LIST { TEST }" over the elements of a field: no element
+// is outside of those that pass, and for each "not TEST", none passes that.
 func (t *translator) every(x *ast.Every, e *ast.Expr) formula {
 	f, ok := t.field(x.Domain.Value)
 	if !ok || f.Kind != event.KindPaths && f.Kind != event.KindFlags {
@@ -16,16 +15,35 @@ func (t *translator) every(x *ast.Every, e *ast.Expr) formula {
 	}
 	of := x.Domain.Value.(ast.Ref).Append(ast.VarTerm("every_element"))
 	var none []formula
+	var each *elements // what passes all statements that are not negated
 	for _, s := range t.withoutNames(x.Body) {
-		test, ok := contrary(s)
-		if !ok || len(s.With) > 0 || !onlyVar(s, x.Value) {
-			return t.unknown(CodeEvery, "`every` whose body is not what no element may pass", e, e.Location)
+		if len(s.With) > 0 || !onlyVar(s, x.Value) {
+			return t.unknown(CodeEvery, "`every` whose body is not about one element", e, e.Location)
+		}
+		test, isContrary := contrary(s)
+		if !isContrary {
+			set, ok := t.passing(f, withValue(s, x.Value, of))
+			if !ok {
+				return t.unknown(CodeEvery, "`every` with a test that the kernel cannot make on each element", e, e.Location)
+			}
+			if each != nil {
+				set = each.and(&set)
+			}
+			each = &set
+			continue
 		}
 		some, err := t.lowerBody(ast.NewBody(withValue(test, x.Value, of)))
 		if err != nil {
 			return t.unknown(CodeEvery, "`every` that cannot be evaluated: "+err.Error(), e, e.Location)
 		}
 		none = append(none, neg(some))
+	}
+	if each != nil {
+		outside, ok := each.outside()
+		if !ok {
+			return t.unknown(CodeEvery, "`every` that holds for an empty list only", e, e.Location)
+		}
+		none = append(none, neg(outside))
 	}
 	return conj(none...)
 }

@@ -143,6 +143,9 @@ func alike(x, y *ir.Cond) bool {
 
 // widen adds the values of y to those of x, for tests that hold for any of them.
 func widen(x, y *ir.Cond) bool {
+	if x.Outside || y.Outside {
+		return false // an element outside of both is another than one outside of each
+	}
 	switch x.Op {
 	case ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains:
 		if (len(x.Nums) == 0) != (len(y.Nums) == 0) {
@@ -223,7 +226,7 @@ func contradiction(c *ir.Clause) bool {
 
 func same(a, b *ir.Cond) bool {
 	return alike(a, b) && a.Negated == b.Negated && a.Mask == b.Mask && a.Other == b.Other &&
-		slices.Equal(a.Nums, b.Nums) && slices.Equal(a.Strs, b.Strs)
+		slices.Equal(a.Nums, b.Nums) && slices.Equal(a.Strs, b.Strs) && a.Outside == b.Outside && slices.Equal(a.Under, b.Under)
 }
 
 // tidy drops clauses that others cover and merges those that differ in one set.

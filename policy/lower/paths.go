@@ -95,7 +95,7 @@ func (t *translator) paths(e *ast.Expr, f event.Field, vals []string) formula {
 	var out []formula
 	for _, v := range vals {
 		switch {
-		case bindable(v):
+		case bindable(v), v == "" && f.ID == event.FieldShell: // "": there is none
 			exact = append(exact, v)
 		case v == "" || v[0] == '[':
 			out = append(out, t.unknown(CodePathConstant, fmt.Sprintf("%q is no file that the kernel could look up", v), e, e.Location))

@@ -23,6 +23,8 @@ type Source struct {
 	Txn      storage.Transaction // open for reading
 	// Identities are what data.bailiff.identities says, sorted by name.
 	Identities []ir.Identity
+	// Shells are what data.bailiff.shells says, sorted.
+	Shells []string
 }
 
 // Rule is one Rego rule to lower, with what its annotations say.

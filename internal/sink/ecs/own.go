@@ -32,6 +32,7 @@ func (r *record) own() {
 	r.Str("exec_id", p.ExecID.String())
 	r.Opt("actor", p.Exe.Path)
 	r.Strs("ancestors", p.Ancestry)
+	r.Opt("shell", p.Shell)
 	r.Opt("cgroup", p.Cgroup)
 	r.Str("cgroup_id", strconv.FormatUint(p.CgroupID, 10))
 	r.Opt("comm", p.Comm)

@@ -140,7 +140,7 @@ func notices() []event.Notice {
 func process() event.Process {
 	return event.Process{
 		PID: 2150, TID: 2151, PPID: 2100, ExecID: 0xabcdef, ParentID: 0xabcde0, Exe: *file("/usr/bin/bash"),
-		Parent: event.File{ID: event.FileID{Dev: 8<<20 | 1, Ino: 99}, Path: "/usr/sbin/sshd"}, Ancestry: []string{"/usr/sbin/sshd", "/usr/lib/systemd/systemd"},
+		Parent: event.File{ID: event.FileID{Dev: 8<<20 | 1, Ino: 99}, Path: "/usr/sbin/sshd"}, Ancestry: []string{"/usr/sbin/sshd", "/usr/lib/systemd/systemd"}, Shell: "/usr/bin/bash",
 		Comm: "bash", UID: 1000, EUID: 1001, GID: 100, EGID: 101, LoginUID: 1000, CapEff: 1 << 21, CgroupID: 4711, Cgroup: "/user.slice/session-1.scope",
 		MntNS: 4026531841, PidNS: 4026531836, UserNS: 4026531837, TTY: 34816, Start: 70_001_234_567,
 	}

@@ -618,33 +618,36 @@ func (x *File) GetVerity() string {
 
 // Process is one process image: the one that acts, for an exec the old one.
 type Process struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pid           int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"` // thread group id, initial pid namespace
-	Tid           int32                  `protobuf:"varint,2,opt,name=tid,proto3" json:"tid,omitempty"`
-	Ppid          int32                  `protobuf:"varint,3,opt,name=ppid,proto3" json:"ppid,omitempty"`
-	ExecId        uint64                 `protobuf:"varint,4,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"` // unique within a boot
-	ParentExecId  uint64                 `protobuf:"varint,5,opt,name=parent_exec_id,json=parentExecId,proto3" json:"parent_exec_id,omitempty"`
-	Exe           *File                  `protobuf:"bytes,6,opt,name=exe,proto3" json:"exe,omitempty"`                              // taken at exec
-	ParentExe     *File                  `protobuf:"bytes,7,opt,name=parent_exe,json=parentExe,proto3" json:"parent_exe,omitempty"` // only id, path and names
-	Ancestors     []string               `protobuf:"bytes,8,rep,name=ancestors,proto3" json:"ancestors,omitempty"`                  // distinct programs above, nearest first
-	Comm          string                 `protobuf:"bytes,9,opt,name=comm,proto3" json:"comm,omitempty"`                            // writable by the process
-	Uid           uint32                 `protobuf:"varint,10,opt,name=uid,proto3" json:"uid,omitempty"`                            // ids are those of the initial user namespace
-	Euid          uint32                 `protobuf:"varint,11,opt,name=euid,proto3" json:"euid,omitempty"`
-	Gid           uint32                 `protobuf:"varint,12,opt,name=gid,proto3" json:"gid,omitempty"`
-	Egid          uint32                 `protobuf:"varint,13,opt,name=egid,proto3" json:"egid,omitempty"`
-	Loginuid      uint32                 `protobuf:"varint,14,opt,name=loginuid,proto3" json:"loginuid,omitempty"` // 4294967295: unset
-	CapEffective  uint64                 `protobuf:"varint,15,opt,name=cap_effective,json=capEffective,proto3" json:"cap_effective,omitempty"`
-	CgroupId      uint64                 `protobuf:"varint,16,opt,name=cgroup_id,json=cgroupId,proto3" json:"cgroup_id,omitempty"`
-	Cgroup        string                 `protobuf:"bytes,17,opt,name=cgroup,proto3" json:"cgroup,omitempty"` // below the cgroup2 mount
-	MntNs         uint32                 `protobuf:"varint,18,opt,name=mnt_ns,json=mntNs,proto3" json:"mnt_ns,omitempty"`
-	PidNs         uint32                 `protobuf:"varint,19,opt,name=pid_ns,json=pidNs,proto3" json:"pid_ns,omitempty"`
-	UserNs        uint32                 `protobuf:"varint,20,opt,name=user_ns,json=userNs,proto3" json:"user_ns,omitempty"`
-	Tty           uint32                 `protobuf:"varint,21,opt,name=tty,proto3" json:"tty,omitempty"`                              // tty_nr; 0: none
-	StartBoot     uint64                 `protobuf:"varint,22,opt,name=start_boot,json=startBoot,proto3" json:"start_boot,omitempty"` // nanoseconds after boot
-	Traits        []string               `protobuf:"bytes,23,rep,name=traits,proto3" json:"traits,omitempty"`                         // where it lives: container, own_mnt_ns, ...
-	Stdio         []string               `protobuf:"bytes,24,rep,name=stdio,proto3" json:"stdio,omitempty"`                           // exec: which of the descriptors 0, 1, 2 are sockets
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Pid                int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"` // thread group id, initial pid namespace
+	Tid                int32                  `protobuf:"varint,2,opt,name=tid,proto3" json:"tid,omitempty"`
+	Ppid               int32                  `protobuf:"varint,3,opt,name=ppid,proto3" json:"ppid,omitempty"`
+	ExecId             uint64                 `protobuf:"varint,4,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"` // unique within a boot
+	ParentExecId       uint64                 `protobuf:"varint,5,opt,name=parent_exec_id,json=parentExecId,proto3" json:"parent_exec_id,omitempty"`
+	Exe                *File                  `protobuf:"bytes,6,opt,name=exe,proto3" json:"exe,omitempty"`                              // taken at exec
+	ParentExe          *File                  `protobuf:"bytes,7,opt,name=parent_exe,json=parentExe,proto3" json:"parent_exe,omitempty"` // only id, path and names
+	Ancestors          []string               `protobuf:"bytes,8,rep,name=ancestors,proto3" json:"ancestors,omitempty"`                  // distinct programs above, nearest first: all of their names
+	Comm               string                 `protobuf:"bytes,9,opt,name=comm,proto3" json:"comm,omitempty"`                            // writable by the process
+	Uid                uint32                 `protobuf:"varint,10,opt,name=uid,proto3" json:"uid,omitempty"`                            // ids are those of the initial user namespace
+	Euid               uint32                 `protobuf:"varint,11,opt,name=euid,proto3" json:"euid,omitempty"`
+	Gid                uint32                 `protobuf:"varint,12,opt,name=gid,proto3" json:"gid,omitempty"`
+	Egid               uint32                 `protobuf:"varint,13,opt,name=egid,proto3" json:"egid,omitempty"`
+	Loginuid           uint32                 `protobuf:"varint,14,opt,name=loginuid,proto3" json:"loginuid,omitempty"` // 4294967295: unset
+	CapEffective       uint64                 `protobuf:"varint,15,opt,name=cap_effective,json=capEffective,proto3" json:"cap_effective,omitempty"`
+	CgroupId           uint64                 `protobuf:"varint,16,opt,name=cgroup_id,json=cgroupId,proto3" json:"cgroup_id,omitempty"`
+	Cgroup             string                 `protobuf:"bytes,17,opt,name=cgroup,proto3" json:"cgroup,omitempty"` // below the cgroup2 mount
+	MntNs              uint32                 `protobuf:"varint,18,opt,name=mnt_ns,json=mntNs,proto3" json:"mnt_ns,omitempty"`
+	PidNs              uint32                 `protobuf:"varint,19,opt,name=pid_ns,json=pidNs,proto3" json:"pid_ns,omitempty"`
+	UserNs             uint32                 `protobuf:"varint,20,opt,name=user_ns,json=userNs,proto3" json:"user_ns,omitempty"`
+	Tty                uint32                 `protobuf:"varint,21,opt,name=tty,proto3" json:"tty,omitempty"`                                                         // tty_nr; 0: none
+	StartBoot          uint64                 `protobuf:"varint,22,opt,name=start_boot,json=startBoot,proto3" json:"start_boot,omitempty"`                            // nanoseconds after boot
+	Traits             []string               `protobuf:"bytes,23,rep,name=traits,proto3" json:"traits,omitempty"`                                                    // where it lives: container, own_mnt_ns, ...
+	Stdio              []string               `protobuf:"bytes,24,rep,name=stdio,proto3" json:"stdio,omitempty"`                                                      // exec: which of the descriptors 0, 1, 2 are sockets
+	AncestorNames      []*Names               `protobuf:"bytes,25,rep,name=ancestor_names,json=ancestorNames,proto3" json:"ancestor_names,omitempty"`                 // those of each program above, if one has several
+	AncestorsTruncated bool                   `protobuf:"varint,27,opt,name=ancestors_truncated,json=ancestorsTruncated,proto3" json:"ancestors_truncated,omitempty"` // there may be more above
+	Shell              string                 `protobuf:"bytes,26,opt,name=shell,proto3" json:"shell,omitempty"`                                                      // the shell that it is, or else the nearest one above; empty if there is none
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Process) Reset() {
@@ -845,6 +848,72 @@ func (x *Process) GetStdio() []string {
 	return nil
 }
 
+func (x *Process) GetAncestorNames() []*Names {
+	if x != nil {
+		return x.AncestorNames
+	}
+	return nil
+}
+
+func (x *Process) GetAncestorsTruncated() bool {
+	if x != nil {
+		return x.AncestorsTruncated
+	}
+	return false
+}
+
+func (x *Process) GetShell() string {
+	if x != nil {
+		return x.Shell
+	}
+	return ""
+}
+
+// Names are all canonical names of a program.
+type Names struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Names) Reset() {
+	*x = Names{}
+	mi := &file_bailiff_v1_event_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Names) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Names) ProtoMessage() {}
+
+func (x *Names) ProtoReflect() protoreflect.Message {
+	mi := &file_bailiff_v1_event_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Names.ProtoReflect.Descriptor instead.
+func (*Names) Descriptor() ([]byte, []int) {
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Names) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 // Exec is what only a successful exec has: all of it written by the caller.
 type Exec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -867,7 +936,7 @@ type Exec struct {
 
 func (x *Exec) Reset() {
 	*x = Exec{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[3]
+	mi := &file_bailiff_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +948,7 @@ func (x *Exec) String() string {
 func (*Exec) ProtoMessage() {}
 
 func (x *Exec) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[3]
+	mi := &file_bailiff_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +961,7 @@ func (x *Exec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exec.ProtoReflect.Descriptor instead.
 func (*Exec) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Exec) GetExecId() uint64 {
@@ -998,7 +1067,7 @@ type Creds struct {
 
 func (x *Creds) Reset() {
 	*x = Creds{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1079,7 @@ func (x *Creds) String() string {
 func (*Creds) ProtoMessage() {}
 
 func (x *Creds) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[4]
+	mi := &file_bailiff_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1092,7 @@ func (x *Creds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Creds.ProtoReflect.Descriptor instead.
 func (*Creds) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Creds) GetEuid() uint32 {
@@ -1059,7 +1128,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[5]
+	mi := &file_bailiff_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1140,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[5]
+	mi := &file_bailiff_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1153,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Target) GetPid() int32 {
@@ -1120,7 +1189,7 @@ type Fork struct {
 
 func (x *Fork) Reset() {
 	*x = Fork{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[6]
+	mi := &file_bailiff_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1201,7 @@ func (x *Fork) String() string {
 func (*Fork) ProtoMessage() {}
 
 func (x *Fork) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[6]
+	mi := &file_bailiff_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1214,7 @@ func (x *Fork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fork.ProtoReflect.Descriptor instead.
 func (*Fork) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Fork) GetPid() int32 {
@@ -1181,7 +1250,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[7]
+	mi := &file_bailiff_v1_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1262,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[7]
+	mi := &file_bailiff_v1_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1275,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{7}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Exit) GetCode() uint32 {
@@ -1246,7 +1315,7 @@ type RuleRef struct {
 
 func (x *RuleRef) Reset() {
 	*x = RuleRef{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[8]
+	mi := &file_bailiff_v1_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1327,7 @@ func (x *RuleRef) String() string {
 func (*RuleRef) ProtoMessage() {}
 
 func (x *RuleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[8]
+	mi := &file_bailiff_v1_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1340,7 @@ func (x *RuleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleRef.ProtoReflect.Descriptor instead.
 func (*RuleRef) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RuleRef) GetId() string {
@@ -1347,7 +1416,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[9]
+	mi := &file_bailiff_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1428,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[9]
+	mi := &file_bailiff_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1441,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Decision) GetVerdict() Verdict {
@@ -1493,7 +1562,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[10]
+	mi := &file_bailiff_v1_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1574,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[10]
+	mi := &file_bailiff_v1_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1587,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{10}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Notice) GetCode() string {
@@ -1574,7 +1643,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bailiff_v1_event_proto_msgTypes[11]
+	mi := &file_bailiff_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1655,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bailiff_v1_event_proto_msgTypes[11]
+	mi := &file_bailiff_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1668,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_bailiff_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1759,7 +1828,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"identities\x18\x0e \x03(\tR\n" +
 	"identities\x12\x16\n" +
 	"\x06sha256\x18\x14 \x01(\tR\x06sha256\x12\x16\n" +
-	"\x06verity\x18\x15 \x01(\tR\x06verity\"\xef\x04\n" +
+	"\x06verity\x18\x15 \x01(\tR\x06verity\"\xf0\x05\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x10\n" +
 	"\x03tid\x18\x02 \x01(\x05R\x03tid\x12\x12\n" +
@@ -1787,7 +1856,12 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"start_boot\x18\x16 \x01(\x04R\tstartBoot\x12\x16\n" +
 	"\x06traits\x18\x17 \x03(\tR\x06traits\x12\x14\n" +
-	"\x05stdio\x18\x18 \x03(\tR\x05stdio\"\xc6\x03\n" +
+	"\x05stdio\x18\x18 \x03(\tR\x05stdio\x128\n" +
+	"\x0eancestor_names\x18\x19 \x03(\v2\x11.bailiff.v1.NamesR\rancestorNames\x12/\n" +
+	"\x13ancestors_truncated\x18\x1b \x01(\bR\x12ancestorsTruncated\x12\x14\n" +
+	"\x05shell\x18\x1a \x01(\tR\x05shell\"\x1d\n" +
+	"\x05Names\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\xc6\x03\n" +
 	"\x04Exec\x12\x17\n" +
 	"\aexec_id\x18\x01 \x01(\x04R\x06execId\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1d\n" +
@@ -1941,7 +2015,7 @@ func file_bailiff_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_bailiff_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_bailiff_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_bailiff_v1_event_proto_goTypes = []any{
 	(Hook)(0),                     // 0: bailiff.v1.Hook
 	(Verdict)(0),                  // 1: bailiff.v1.Verdict
@@ -1952,48 +2026,50 @@ var file_bailiff_v1_event_proto_goTypes = []any{
 	(*FileID)(nil),                // 6: bailiff.v1.FileID
 	(*File)(nil),                  // 7: bailiff.v1.File
 	(*Process)(nil),               // 8: bailiff.v1.Process
-	(*Exec)(nil),                  // 9: bailiff.v1.Exec
-	(*Creds)(nil),                 // 10: bailiff.v1.Creds
-	(*Target)(nil),                // 11: bailiff.v1.Target
-	(*Fork)(nil),                  // 12: bailiff.v1.Fork
-	(*Exit)(nil),                  // 13: bailiff.v1.Exit
-	(*RuleRef)(nil),               // 14: bailiff.v1.RuleRef
-	(*Decision)(nil),              // 15: bailiff.v1.Decision
-	(*Notice)(nil),                // 16: bailiff.v1.Notice
-	(*Event)(nil),                 // 17: bailiff.v1.Event
-	nil,                           // 18: bailiff.v1.Exec.EnvEntry
-	nil,                           // 19: bailiff.v1.Notice.FieldsEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*Names)(nil),                 // 9: bailiff.v1.Names
+	(*Exec)(nil),                  // 10: bailiff.v1.Exec
+	(*Creds)(nil),                 // 11: bailiff.v1.Creds
+	(*Target)(nil),                // 12: bailiff.v1.Target
+	(*Fork)(nil),                  // 13: bailiff.v1.Fork
+	(*Exit)(nil),                  // 14: bailiff.v1.Exit
+	(*RuleRef)(nil),               // 15: bailiff.v1.RuleRef
+	(*Decision)(nil),              // 16: bailiff.v1.Decision
+	(*Notice)(nil),                // 17: bailiff.v1.Notice
+	(*Event)(nil),                 // 18: bailiff.v1.Event
+	nil,                           // 19: bailiff.v1.Exec.EnvEntry
+	nil,                           // 20: bailiff.v1.Notice.FieldsEntry
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 }
 var file_bailiff_v1_event_proto_depIdxs = []int32{
 	6,  // 0: bailiff.v1.File.id:type_name -> bailiff.v1.FileID
 	7,  // 1: bailiff.v1.Process.exe:type_name -> bailiff.v1.File
 	7,  // 2: bailiff.v1.Process.parent_exe:type_name -> bailiff.v1.File
-	18, // 3: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
-	10, // 4: bailiff.v1.Exec.creds:type_name -> bailiff.v1.Creds
-	1,  // 5: bailiff.v1.Decision.verdict:type_name -> bailiff.v1.Verdict
-	2,  // 6: bailiff.v1.Decision.effect:type_name -> bailiff.v1.Effect
-	3,  // 7: bailiff.v1.Decision.source:type_name -> bailiff.v1.Source
-	4,  // 8: bailiff.v1.Decision.mode:type_name -> bailiff.v1.Mode
-	14, // 9: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
-	14, // 10: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
-	5,  // 11: bailiff.v1.Decision.mode_by:type_name -> bailiff.v1.ModeBy
-	19, // 12: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
-	20, // 13: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
-	0,  // 14: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
-	8,  // 15: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
-	7,  // 16: bailiff.v1.Event.file:type_name -> bailiff.v1.File
-	9,  // 17: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
-	12, // 18: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
-	13, // 19: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
-	15, // 20: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
-	16, // 21: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
-	11, // 22: bailiff.v1.Event.target:type_name -> bailiff.v1.Target
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	9,  // 3: bailiff.v1.Process.ancestor_names:type_name -> bailiff.v1.Names
+	19, // 4: bailiff.v1.Exec.env:type_name -> bailiff.v1.Exec.EnvEntry
+	11, // 5: bailiff.v1.Exec.creds:type_name -> bailiff.v1.Creds
+	1,  // 6: bailiff.v1.Decision.verdict:type_name -> bailiff.v1.Verdict
+	2,  // 7: bailiff.v1.Decision.effect:type_name -> bailiff.v1.Effect
+	3,  // 8: bailiff.v1.Decision.source:type_name -> bailiff.v1.Source
+	4,  // 9: bailiff.v1.Decision.mode:type_name -> bailiff.v1.Mode
+	15, // 10: bailiff.v1.Decision.rule:type_name -> bailiff.v1.RuleRef
+	15, // 11: bailiff.v1.Decision.others:type_name -> bailiff.v1.RuleRef
+	5,  // 12: bailiff.v1.Decision.mode_by:type_name -> bailiff.v1.ModeBy
+	20, // 13: bailiff.v1.Notice.fields:type_name -> bailiff.v1.Notice.FieldsEntry
+	21, // 14: bailiff.v1.Event.time:type_name -> google.protobuf.Timestamp
+	0,  // 15: bailiff.v1.Event.hook:type_name -> bailiff.v1.Hook
+	8,  // 16: bailiff.v1.Event.process:type_name -> bailiff.v1.Process
+	7,  // 17: bailiff.v1.Event.file:type_name -> bailiff.v1.File
+	10, // 18: bailiff.v1.Event.exec:type_name -> bailiff.v1.Exec
+	13, // 19: bailiff.v1.Event.fork:type_name -> bailiff.v1.Fork
+	14, // 20: bailiff.v1.Event.exit:type_name -> bailiff.v1.Exit
+	16, // 21: bailiff.v1.Event.decision:type_name -> bailiff.v1.Decision
+	17, // 22: bailiff.v1.Event.agent:type_name -> bailiff.v1.Notice
+	12, // 23: bailiff.v1.Event.target:type_name -> bailiff.v1.Target
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_bailiff_v1_event_proto_init() }
@@ -2007,7 +2083,7 @@ func file_bailiff_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bailiff_v1_event_proto_rawDesc), len(file_bailiff_v1_event_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
