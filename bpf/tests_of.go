@@ -21,11 +21,11 @@ type tests struct {
 	names     map[string]bool  // last components that tests list
 	suffixes  map[string]bool
 	digests   map[event.FieldID]map[string][]int // field -> digest -> tests that list it
-	ancestors []elementTest     // tests made on ancestors; position is the bit
-	bits      map[condID]int    // of a condition on ancestors -> bit
-	idents    map[string]uint64 // path -> identities of the file there, as bits of ir.Program.Identities
-	shells    []string          // paths of shells, if a rule reads process.shell
-	noShell   []int             // tests that "" meets
+	ancestors []elementTest                      // tests made on ancestors; position is the bit
+	bits      map[condID]int                     // of a condition on ancestors -> bit
+	idents    map[string]uint64                  // path -> identities of the file there, as bits of ir.Program.Identities
+	shells    []string                           // paths of shells, if a rule reads process.shell
+	noShell   []int                              // tests that "" meets
 }
 
 // elementTest is a test of one ancestor.

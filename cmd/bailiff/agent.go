@@ -34,9 +34,9 @@ type agent struct {
 	decided  *decisionLog // nil: none
 	vitals   *vitals
 	kernel   *bpf.Kernel
-	gate     *gate.Gate   // nil: the kernel has none
+	gate     *gate.Gate    // nil: the kernel has none
 	digests  *digest.Cache // of programs, for rules that are held
-	out      *ways        // other ways out for events
+	out      *ways         // other ways out for events
 
 	keptModes *rollout.Kept
 	probation *rollout.Probation
