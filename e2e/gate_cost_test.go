@@ -69,16 +69,24 @@ func TestGateCost(t *testing.T) {
 	}
 	backends(t)
 	const turns, spawns = 9, 1000
-	for _, policy := range []string{"answer known by key", "OPA asked each time"} {
-		t.Run(strings.ReplaceAll(policy, " ", "-"), func(t *testing.T) {
+	for _, tt := range []struct{ policy, program string }{
+		{"answer known by key", "busybox true"}, {"OPA asked each time", "busybox true"},
+		{"answer known by key", "the smallest program"}, {"OPA asked each time", "the smallest program"},
+	} {
+		t.Run(tt.policy+", "+tt.program, func(t *testing.T) {
+			policy := tt.policy
 			w, held := newGate(t, tracepoint, "allow")
 			if strings.HasPrefix(policy, "answer") {
 				text, _, _ := strings.Cut(strings.ReplaceAll(gatePolicy, "%s", "allow"), "\n# METADATA\n# title: The answer")
 				w.policy(map[string]any{"held": held + "/"}, map[string]string{"exec": text})
 			}
-			exit, spawner := filepath.Join(held, "exit"), w.path("spawner")
-			w.must(harness.WriteProgram(exit, harness.ExitProgram()))
-			w.must(harness.WriteProgram(spawner, harness.SpawnProgram(exit, spawns)))
+			exit := filepath.Join(held, "true")
+			if tt.program == "busybox true" {
+				w.must(copyFile(w.staticTrue(), exit))
+			} else {
+				w.must(harness.WriteProgram(exit, harness.ExitProgram()))
+			}
+			spawner := w.spawner(exit, spawns)
 			run := func() time.Duration {
 				start := time.Now()
 				if o, err := w.actor().Exec(spawner); err != nil || o.Exit != 0 {
@@ -109,8 +117,8 @@ func TestGateCost(t *testing.T) {
 			for i := range took {
 				slices.Sort(took[i])
 			}
-			t.Logf("%s: not held %v, bare responder %v, agent %v: %.2f times the bare responder",
-				policy, took[0][turns/2], took[1][turns/2], took[2][turns/2], float64(took[2][turns/2])/float64(took[1][turns/2]))
+			t.Logf("%s, %s: not held %v, bare responder %v, agent %v: %.2f times the bare responder",
+				policy, tt.program, took[0][turns/2], took[1][turns/2], took[2][turns/2], float64(took[2][turns/2])/float64(took[1][turns/2]))
 		})
 	}
 }
