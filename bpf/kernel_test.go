@@ -165,7 +165,10 @@ func randomProgram(r *rand.Rand) *ir.Program {
 // randomText is a condition on arguments or environment.
 func randomText(r *rand.Rand, pick func([]string) []string) ir.Cond {
 	parts := []string{"", "-", "--x", "a", "ab", "aba", "b", "x=y", "LD", "\xff\xfe"}
-	c := ir.Cond{Field: event.FieldArgs, Op: []ir.Op{ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains}[r.IntN(4)], Strs: pick(parts)}
+	c := ir.Cond{Field: event.FieldArgs, Op: []ir.Op{ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpRegex}[r.IntN(5)], Strs: pick(parts)}
+	if c.Op == ir.OpRegex {
+		c.Strs = pick([]string{"", "^a", "b$", "^(ab)+$", "a.b", "^.$", "[^a]{2}", `\bx`, "(?i)K", "-+x", "é", `^[^-]*$`, "\ufffd"})
+	}
 	switch r.IntN(6) {
 	case 0:
 		c.At = 1 + r.IntN(3)
@@ -253,7 +256,7 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 		if k.Str[event.FieldSHA256] = []string{""}; !k.NoDigest {
 			k.Str[event.FieldSHA256][0] = append(someDigests, strings.Repeat("c", 64))[r.IntN(len(someDigests)+1)]
 		}
-		texts := []string{"", "-", "--x", "a", "ab", "aba", "abab", "b", "x=y", "LD=a", "\xff\xfe", "-aab--x"}
+		texts := []string{"", "-", "--x", "a", "ab", "aba", "abab", "b", "x=y", "LD=a", "\xff\xfe", "-aab--x", "é", "aéb", "\u212a", "a\xc3b", "\n"}
 		for range r.IntN(20) % 6 {
 			k.Str[event.FieldArgs] = append(k.Str[event.FieldArgs], texts[r.IntN(len(texts))])
 		}

@@ -187,7 +187,7 @@ func TestValidate(t *testing.T) {
 		cond(event.FieldName, OpIn, "a/b"), cond(event.FieldUID, OpLess, 0), cond(event.FieldUID, OpLess, 1, 2), cond(event.FieldUID, OpIn, "a"),
 		mask(event.FieldMode, OpMaskEq, 1, 2), mask(event.FieldMode, OpMaskAny, 0), mask(event.FieldPath, OpMaskAny, 1),
 		{Field: event.FieldUID, Op: OpSame, Other: event.FieldPath}, {Field: event.FieldUID, Op: OpSame, Other: event.FieldUID},
-		{Field: event.FieldUID, Op: Op(99)}, cond(event.FieldTraits, OpIn, 1), cond(event.FieldCloneFlags, OpIn, 1),
+		{Field: event.FieldUID, Op: Op(99)}, cond(event.FieldName, OpRegex, "a"), cond(event.FieldArgs, OpRegex, "("), cond(event.FieldArgs, OpRegex), cond(event.FieldTraits, OpIn, 1), cond(event.FieldCloneFlags, OpIn, 1),
 	} {
 		p := &Program{Rules: map[event.Hook][]Rule{event.HookExec: {{Clauses: []Clause{{When: []Cond{c}}}}}}}
 		if p.Validate() == nil {

@@ -144,7 +144,7 @@ func alike(x, y *ir.Cond) bool {
 // widen adds the values of y to those of x, for tests that hold for any of them.
 func widen(x, y *ir.Cond) bool {
 	switch x.Op {
-	case ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains:
+	case ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpRegex:
 		if (len(x.Nums) == 0) != (len(y.Nums) == 0) {
 			return false
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/automaton"
 	"example.com/bailiff/policy/ir"
 )
 
@@ -77,6 +78,20 @@ func (t *translator) textIs(e *ast.Expr, op ir.Op, x textRef, vals ...string) fo
 		t.vars[x.name] = true
 	}
 	return &atom{ir.Cond{Field: x.field.ID, Op: op, Strs: vals, At: x.at, Var: x.name}}
+}
+
+// textMatches: the text, or one of the arguments, holds a match of a regular
+// expression.
+func (t *translator) textMatches(e *ast.Expr, x textRef, pattern string) formula {
+	err, known := t.patterns[pattern]
+	if !known {
+		_, err = automaton.Regex([]string{pattern}, 1)
+		t.patterns[pattern] = err
+	}
+	if err != nil {
+		return t.unknown(CodeText, "the regular expression has no kernel form: "+err.Error(), e, e.Location)
+	}
+	return t.textIs(e, ir.OpRegex, x, pattern)
 }
 
 // there: the text exists.
