@@ -15,6 +15,7 @@ const (
 	maxTextStates = automaton.MaxStates
 	maxTextAt     = 15
 	maxTextVars   = 32
+	maxTextTries  = 64 // tests that did not fit, after which no more are tried: one takes some milliseconds
 	textArgsCut   = uint64(1) << 63
 	textEnvCut    = uint64(1) << 62
 )
@@ -26,6 +27,7 @@ type textTests struct {
 	conds  []*ir.Cond
 	ids    map[condID]int // -1: there is no room for it
 	vars   []string
+	missed int              // tests that did not fit
 	args   *automaton.DFA   // of any argument; nil if there is no test of one
 	names  *automaton.DFA   // of names of variables, with "=": bits are numbers of vars
 	values []*automaton.DFA // of each of vars
@@ -40,12 +42,25 @@ func (ts *textTests) take(c *ir.Cond) bool {
 		return id >= 0
 	}
 	ts.ids[key] = -1
-	if len(ts.conds) >= maxTextTests || c.At > maxTextAt {
+	if len(ts.conds) >= maxTextTests || c.At > maxTextAt || ts.missed >= maxTextTries {
 		return false
 	}
+	more := ts.with(c)
+	if more == nil {
+		ts.missed++ // user space makes the test, and is said to
+		return false
+	}
+	more.ids[key] = len(ts.conds)
+	more.conds = append(ts.conds, c)
+	*ts = *more
+	return true
+}
+
+// with is a copy with the automaton of one more test joined; nil if it does not fit.
+func (ts *textTests) with(c *ir.Cond) *textTests {
 	d, err := testOf(c, 1<<len(ts.conds))
 	if err != nil {
-		return false // it alone is too much: user space makes the test
+		return nil // it alone is too much
 	}
 	more := *ts
 	if c.Field == event.FieldEnv {
@@ -53,33 +68,29 @@ func (ts *textTests) take(c *ir.Cond) bool {
 		if i < 0 {
 			i = len(ts.vars)
 			if i >= maxTextVars {
-				return false
+				return nil
 			}
 			name, err := automaton.Values([]string{c.Var + "="}, automaton.AtBegin, 1<<i)
 			if err != nil {
-				return false // a name that long is no variable's that people write rules about
+				return nil // a name that long is no variable's that people write rules about
 			}
 			if more.names = join(ts.names, name); more.names == nil {
-				return false
+				return nil
 			}
 			more.vars, more.values = append(slices.Clone(ts.vars), c.Var), append(slices.Clone(ts.values), nil)
 		} else {
 			more.values = slices.Clone(ts.values)
 		}
-		more.values[i] = join(more.values[i], d)
-		if more.values[i] == nil {
-			return false
+		if more.values[i] = join(more.values[i], d); more.values[i] == nil {
+			return nil
 		}
 	} else if more.args = join(ts.args, d); more.args == nil {
-		return false
+		return nil
 	}
 	if !more.fit() {
-		return false
+		return nil
 	}
-	more.ids[key] = len(ts.conds)
-	more.conds = append(ts.conds, c)
-	*ts = more
-	return true
+	return &more
 }
 
 // join is automaton.Join where there may be none yet; nil if it does not fit.

@@ -170,6 +170,15 @@ func TestTextsBounds(t *testing.T) {
 	if c := textCond(ir.OpIn, 0, "", strings.Repeat("x", maxTextStates)); newTextTests().take(&c) {
 		t.Error("more states than there are")
 	}
+	full := newTextTests()
+	for i := range maxTextTries {
+		if c := textCond(ir.OpIn, 0, "", fmt.Sprint(i)+strings.Repeat("x", maxTextStates)); full.take(&c) {
+			t.Error("more states than there are")
+		}
+	}
+	if c := textCond(ir.OpIn, 0, "", "x"); full.take(&c) {
+		t.Error("tests are tried without end")
+	}
 	two := newTextTests()
 	first, second := textCond(ir.OpIn, 0, "", kinds.String()[:100]), textCond(ir.OpIn, 0, "A", kinds.String()[100:200])
 	if !two.take(&first) || two.take(&second) || len(two.conds) != 1 || len(two.vars) != 0 {

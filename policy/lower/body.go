@@ -20,6 +20,7 @@ type lowerer struct {
 	vars   map[string]bool // environment variables that rules name
 	// What is wrong with the regular expressions that rules test texts with, nil if nothing.
 	patterns map[string]error
+	refused  int // of them
 	zero     map[string]ast.Value
 }
 
