@@ -50,8 +50,10 @@ func matchOfTree(re *syntax.Regexp) string {
 	case syntax.OpLiteral:
 		return string(re.Rune)
 	case syntax.OpCharClass:
-		if len(re.Rune) > 0 {
-			return string(re.Rune[:1])
+		for i := 0; i+1 < len(re.Rune); i += 2 {
+			if r := max(re.Rune[i], 1); r <= re.Rune[i+1] { // no text holds NUL
+				return string(r)
+			}
 		}
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return "."

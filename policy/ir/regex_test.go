@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"example.com/bailiff/internal/event"
@@ -54,12 +55,15 @@ func TestRegexKept(t *testing.T) {
 
 // TestInterestingRegex: the keys of a program hold a text that matches.
 func TestInterestingRegex(t *testing.T) {
-	for _, pattern := range []string{"^a+b?(c|d)$", "x{3}[^a-z]", `^\S.*\.sh$`, "(?i)k", `\bq`} {
+	for _, pattern := range []string{"^a+b?(c|d)$", "x{3}[^a-z]", `^\S.*\.sh$`, "(?i)k", `\bq`, "^[^/]+/", `[\x00b]`} {
 		c := cond(event.FieldArgs, OpRegex, pattern)
 		p := &Program{Rules: map[event.Hook][]Rule{event.HookExec: {{Clauses: []Clause{{When: []Cond{c}}}}}}}
 		met, not := false, false
 		for _, k := range p.InterestingKeys(event.HookExec) {
 			met, not = met || c.Holds(&k), not || !c.Holds(&k)
+			if s := strings.Join(k.Str[event.FieldArgs], ""); strings.Contains(s, "\x00") {
+				t.Errorf("%s: %q is no argument", pattern, s)
+			}
 		}
 		if !met || !not {
 			t.Errorf("%s: holds for a key %v, does not for one %v", pattern, met, not)
