@@ -1,32 +1,36 @@
 package bpf
 
 import (
-	"encoding/binary"
+	"math/bits"
 	"slices"
 
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/automaton"
 	"example.com/bailiff/policy/ir"
 )
 
-// Bounds of the automaton that tests arguments and environment, as in wire.h.
+// Bounds of the automaton that tests arguments and environment, as in textwire.h.
 const (
 	maxTextTests  = 60 // bits of a word; two more say what was cut
-	maxTextStates = 4096
-	maxTextBytes  = 127 // different bytes in all values; all others are alike
+	maxTextStates = automaton.MaxStates
 	maxTextAt     = 15
 	maxTextVars   = 32
+	maxTextTries  = 64 // tests that did not fit, after which no more are tried: one takes some milliseconds
 	textArgsCut   = uint64(1) << 63
 	textEnvCut    = uint64(1) << 62
 )
 
 // textTests are the distinct tests on texts that a program makes; the position
-// is the bit.
+// is the bit. Tests of one kind of text are one automaton, to which each that is
+// taken is joined: only that shows whether it fits.
 type textTests struct {
-	conds []*ir.Cond
-	ids   map[condID]int
-	vars  []string
-	bytes [256]bool
-	size  int // bytes of all values: no automaton for them has many more states
+	conds  []*ir.Cond
+	ids    map[condID]int // -1: there is no room for it
+	vars   []string
+	missed int              // tests that did not fit
+	args   *automaton.DFA   // of any argument; nil if there is no test of one
+	names  *automaton.DFA   // of names of variables, with "=": bits are numbers of vars
+	values []*automaton.DFA // of each of vars
 }
 
 func newTextTests() *textTests { return &textTests{ids: map[condID]int{}} }
@@ -34,188 +38,178 @@ func newTextTests() *textTests { return &textTests{ids: map[condID]int{}} }
 // take finds room for a test.
 func (ts *textTests) take(c *ir.Cond) bool {
 	key := condKey(c)
-	if _, ok := ts.ids[key]; ok {
-		return true
+	if id, ok := ts.ids[key]; ok {
+		return id >= 0
 	}
-	if len(ts.conds) >= maxTextTests || c.At > maxTextAt {
+	ts.ids[key] = -1
+	if len(ts.conds) >= maxTextTests || c.At > maxTextAt || ts.missed >= maxTextTries {
 		return false
 	}
-	more := textTests{conds: ts.conds, vars: ts.vars, bytes: ts.bytes, size: ts.size}
-	if c.Field == event.FieldEnv && !slices.Contains(ts.vars, c.Var) {
-		more.vars = append(slices.Clone(ts.vars), c.Var)
-		more.see(c.Var + "=")
-	}
-	for _, s := range c.Strs {
-		more.see(s)
-	}
-	kinds := 0
-	for _, ok := range more.bytes {
-		if ok {
-			kinds++
-		}
-	}
-	if len(more.vars) > maxTextVars || kinds > maxTextBytes || more.size+2*maxTextVars > maxTextStates {
+	more := ts.with(c)
+	if more == nil {
+		ts.missed++ // user space makes the test, and is said to
 		return false
 	}
-	ts.ids[key] = len(ts.conds)
-	ts.conds, ts.vars, ts.bytes, ts.size = append(ts.conds, c), more.vars, more.bytes, more.size
+	more.ids[key] = len(ts.conds)
+	more.conds = append(ts.conds, c)
+	*ts = *more
 	return true
 }
 
-func (ts *textTests) see(s string) {
-	ts.size += len(s) + 1
-	for i := range len(s) {
-		ts.bytes[s[i]] = true
+// with is a copy with the automaton of one more test joined; nil if it does not fit.
+func (ts *textTests) with(c *ir.Cond) *textTests {
+	d, err := testOf(c, 1<<len(ts.conds))
+	if err != nil {
+		return nil // it alone is too much
 	}
+	more := *ts
+	if c.Field == event.FieldEnv {
+		i := slices.Index(ts.vars, c.Var)
+		if i < 0 {
+			i = len(ts.vars)
+			if i >= maxTextVars {
+				return nil
+			}
+			name, err := automaton.Values([]string{c.Var + "="}, automaton.AtBegin, 1<<i)
+			if err != nil {
+				return nil // a name that long is no variable's that people write rules about
+			}
+			if more.names = join(ts.names, name); more.names == nil {
+				return nil
+			}
+			more.vars, more.values = append(slices.Clone(ts.vars), c.Var), append(slices.Clone(ts.values), nil)
+		} else {
+			more.values = slices.Clone(ts.values)
+		}
+		if more.values[i] = join(more.values[i], d); more.values[i] == nil {
+			return nil
+		}
+	} else if more.args = join(ts.args, d); more.args == nil {
+		return nil
+	}
+	if !more.fit() {
+		return nil
+	}
+	return &more
+}
+
+// join is automaton.Join where there may be none yet; nil if it does not fit.
+func join(a, b *automaton.DFA) *automaton.DFA {
+	if a == nil {
+		return b
+	}
+	return automaton.Join(a, b)
+}
+
+// testOf is the automaton of one condition.
+func testOf(c *ir.Cond, bit uint64) (*automaton.DFA, error) {
+	where := automaton.Whole
+	switch c.Op {
+	case ir.OpRegex:
+		return automaton.Regex(c.Strs, bit)
+	case ir.OpPrefix:
+		where = automaton.AtBegin
+	case ir.OpSuffix:
+		where = automaton.AtEnd
+	case ir.OpContains:
+		where = automaton.Anywhere
+	}
+	return automaton.Values(c.Strs, where, bit)
+}
+
+// parts lists the automata that there are.
+func (ts *textTests) parts() []*automaton.DFA {
+	return slices.DeleteFunc(append([]*automaton.DFA{ts.args, ts.names}, ts.values...), func(d *automaton.DFA) bool { return d == nil })
+}
+
+// fit: all automata are in one table, over one division of bytes into classes.
+func (ts *textTests) fit() bool {
+	states := 2 // state 0, and one in which arguments begin that meet nothing
+	for _, d := range ts.parts() {
+		states += len(d.Now) - 1
+	}
+	_, _, ok := ts.classes()
+	return ok && states <= maxTextStates
+}
+
+// classes is the division of bytes that all automata share, with a byte of each
+// class; false if there are too many.
+func (ts *textTests) classes() (class [256]byte, reps []byte, ok bool) {
+	for _, d := range ts.parts() {
+		if class, _, ok = automaton.Refine(&class, &d.Class); !ok {
+			return class, nil, false
+		}
+	}
+	for b := 1; b < 256; b++ {
+		if int(class[b]) == len(reps) {
+			reps = append(reps, byte(b))
+		}
+	}
+	return class, reps, true
 }
 
 // bit returns the bit of a condition.
 func (ts *textTests) bit(c *ir.Cond) uint64 { return 1 << ts.ids[condKey(c)] }
 
-// textNode is a node of a tree of values: what is met when a text has come so
-// far, what if it ends there, and which variable it has named.
-type textNode struct {
-	now, end uint64
-	name     uint32
-	next     map[byte]int
-}
-
-// automaton is being built: trees of values, then the sets of nodes in which a
-// text can be at once, each of them a state.
-type automaton struct {
-	nodes  []textNode
-	states []kernelTextState
-	sets   [][]int
-	known  map[string]int
-	conf   kernelTextConf
-	class  [256]byte
-	bytes  []byte // one of each class
-	free   int    // tree of values that may begin anywhere
-}
-
 // build makes the states and the constants of the automaton.
 func (ts *textTests) build() ([]kernelTextState, kernelTextConf) {
-	a := &automaton{known: map[string]int{}, bytes: []byte{0}}
-	for b, ok := range ts.bytes {
-		if ok {
-			a.class[b] = byte(len(a.bytes))
-			a.bytes = append(a.bytes, byte(b))
-		}
-	}
-	a.conf.Class = a.class
-	a.free = a.node()
+	var conf kernelTextConf
+	var reps []byte
+	conf.Class, reps, _ = ts.classes()
 	var all uint64 // tests of any argument
-	args, env := a.node(), a.node()
-	values := make([]int, len(ts.vars))
-	for i, name := range ts.vars {
-		values[i] = a.node()
-		a.nodes[a.path(env, name+"=")].name = uint32(i + 1)
-	}
-	hasArgs := false
-	for bit, c := range ts.conds {
-		root := args
+	for i, c := range ts.conds {
+		bit := uint64(1) << i
 		switch {
 		case c.Field == event.FieldEnv:
-			i := slices.Index(ts.vars, c.Var)
-			root = values[i]
-			a.conf.Var[i].Mask |= 1 << bit
+			conf.Var[slices.Index(ts.vars, c.Var)].Mask |= bit
 		case c.At > 0:
-			a.conf.At[c.At-1] |= 1 << bit
-			hasArgs = true
+			conf.At[c.At-1] |= bit
 		default:
-			all |= 1 << bit
-			hasArgs = true
-		}
-		a.add(c, root, 1<<bit)
-	}
-	for i := range a.conf.At {
-		a.conf.At[i] |= all
-	}
-	a.state(nil) // number 0
-	if hasArgs {
-		a.conf.ArgState = uint32(a.state([]int{a.free, args}))
-	}
-	if len(ts.vars) > 0 {
-		a.conf.EnvState = uint32(a.state([]int{env})) // a name is matched from its beginning only
-	}
-	for i, v := range values {
-		a.conf.Var[i].State = uint32(a.state([]int{a.free, v}))
-	}
-	for i := 0; i < len(a.sets); i++ {
-		for class := range a.bytes {
-			a.states[i].Next[class] = uint16(a.step(a.sets[i], class))
+			all |= bit
 		}
 	}
-	return a.states, a.conf
+	for i := range conf.At {
+		conf.At[i] |= all
+	}
+	states := make([]kernelTextState, 1)
+	if ts.args != nil {
+		states, conf.ArgState = put(states, ts.args, reps)
+		if conf.ArgState == 0 { // none of the tests can be met, but whether all was seen has to be found out
+			conf.ArgState = uint32(len(states))
+			states = append(states, kernelTextState{})
+		}
+	}
+	if ts.names != nil {
+		from := len(states)
+		states, conf.EnvState = put(states, ts.names, reps)
+		for i := from; i < len(states); i++ {
+			if s := &states[i]; s.Now != 0 {
+				s.Var, s.Now = uint32(bits.TrailingZeros64(s.Now)+1), 0
+			}
+		}
+	}
+	for i, d := range ts.values {
+		states, conf.Var[i].State = put(states, d, reps)
+	}
+	return states, conf
 }
 
-func (a *automaton) node() int {
-	a.nodes = append(a.nodes, textNode{next: map[byte]int{}})
-	return len(a.nodes) - 1
-}
-
-// path returns the node that s leads to.
-func (a *automaton) path(root int, s string) int {
-	for i := range len(s) {
-		n, ok := a.nodes[root].next[s[i]]
-		if !ok {
-			n = a.node()
-			a.nodes[root].next[s[i]] = n
+// put appends the states of an automaton but the first, which all share, and
+// returns in which one it begins.
+func put(states []kernelTextState, d *automaton.DFA, reps []byte) ([]kernelTextState, uint32) {
+	number := func(s int) int {
+		if s == 0 {
+			return 0
 		}
-		root = n
+		return len(states) - 1 + s
 	}
-	return root
-}
-
-func (a *automaton) add(c *ir.Cond, root int, bit uint64) {
-	if c.Op == ir.OpSuffix || c.Op == ir.OpContains {
-		root = a.free
-	}
-	for _, s := range c.Strs {
-		n := &a.nodes[a.path(root, s)]
-		if c.Op == ir.OpIn || c.Op == ir.OpSuffix {
-			n.end |= bit
-		} else {
-			n.now |= bit
+	out := states
+	for s := 1; s < len(d.Now); s++ {
+		k := kernelTextState{Now: d.Now[s], End: d.End[s]}
+		for class, b := range reps {
+			k.Next[class] = uint16(number(d.To(s, b)))
 		}
+		out = append(out, k)
 	}
-}
-
-// state returns the number of a set of nodes. Where nothing begins in the middle
-// of a text the free tree is left out: a text that cannot meet any test is then
-// in no node at all.
-func (a *automaton) state(set []int) int {
-	if f := &a.nodes[a.free]; len(f.next) == 0 && f.now|f.end == 0 {
-		set = slices.DeleteFunc(set, func(n int) bool { return n == a.free })
-	}
-	slices.Sort(set)
-	var key []byte
-	var s kernelTextState
-	for _, n := range set {
-		key = binary.NativeEndian.AppendUint32(key, uint32(n))
-		s.Now |= a.nodes[n].now
-		s.End |= a.nodes[n].end
-		s.Var = max(s.Var, a.nodes[n].name)
-	}
-	id, ok := a.known[string(key)]
-	if !ok {
-		id = len(a.states)
-		a.known[string(key)] = id
-		a.states, a.sets = append(a.states, s), append(a.sets, set)
-	}
-	return id
-}
-
-// step: from a set of nodes by a byte of that class; 0 are the bytes in no value.
-func (a *automaton) step(set []int, class int) int {
-	var to []int
-	for _, n := range set {
-		if n == a.free {
-			to = append(to, n)
-		}
-		if next, ok := a.nodes[n].next[a.bytes[class]]; ok && class > 0 {
-			to = append(to, next)
-		}
-	}
-	return a.state(to)
+	return out, uint32(number(d.Start))
 }

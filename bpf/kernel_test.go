@@ -183,7 +183,10 @@ func randomProgram(r *rand.Rand) *ir.Program {
 // randomText is a condition on arguments or environment.
 func randomText(r *rand.Rand, pick func([]string) []string) ir.Cond {
 	parts := []string{"", "-", "--x", "a", "ab", "aba", "b", "x=y", "LD", "\xff\xfe"}
-	c := ir.Cond{Field: event.FieldArgs, Op: []ir.Op{ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains}[r.IntN(4)], Strs: pick(parts)}
+	c := ir.Cond{Field: event.FieldArgs, Op: []ir.Op{ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpRegex}[r.IntN(5)], Strs: pick(parts)}
+	if c.Op == ir.OpRegex {
+		c.Strs = pick([]string{"", "^a", "b$", "^(ab)+$", "a.b", "^.$", "[^a]{2}", `\bx`, "(?i)K", "-+x", "é", `^[^-]*$`, "\ufffd"})
+	}
 	switch r.IntN(6) {
 	case 0:
 		c.At = 1 + r.IntN(3)
@@ -283,7 +286,7 @@ func randomKey(r *rand.Rand, h event.Hook) *ir.Key {
 		if k.NoVerity = r.IntN(4) == 0; !k.NoVerity {
 			k.Str[event.FieldVerity] = []string{append(someVerities, "sha512:"+strings.Repeat("b", 128))[r.IntN(len(someVerities)+1)]}
 		}
-		texts := []string{"", "-", "--x", "a", "ab", "aba", "abab", "b", "x=y", "LD=a", "\xff\xfe", "-aab--x"}
+		texts := []string{"", "-", "--x", "a", "ab", "aba", "abab", "b", "x=y", "LD=a", "\xff\xfe", "-aab--x", "é", "aéb", "\u212a", "a\xc3b", "\n"}
 		for range r.IntN(20) % 6 {
 			k.Str[event.FieldArgs] = append(k.Str[event.FieldArgs], texts[r.IntN(len(texts))])
 		}

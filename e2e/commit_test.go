@@ -45,6 +45,21 @@ deny contains {"message": input.env.E2E_PRELOAD} if {
 }
 
 # METADATA
+# custom: {id: e2e-regex}
+deny contains {"message": "regex"} if {
+	input.file.path in data.e2e.programs
+	some a in input.args
+	regex.match("(?i)^(https?|ftp)://[^/]+/.*\\.sh$", a)
+}
+
+# METADATA
+# custom: {id: e2e-regex-env}
+deny contains {"message": "regex of a variable"} if {
+	input.file.path in data.e2e.programs
+	regex.match("(^|:)/tmp/[^:]{3}(:|$)", input.env.E2E_SEARCH)
+}
+
+# METADATA
 # custom: {id: e2e-contains}
 alert contains {"message": "contains"} if {
 	input.file.path in data.e2e.programs
@@ -83,6 +98,14 @@ func commitCases() []commitCase {
 		{name: "large environment", env: []string{"A=" + long, "E2E_PRELOAD=/tmp/x.so"}, rule: "e2e-env"},
 		{name: "twice in the environment", env: []string{"E2E_PRELOAD=/usr/x.so", "E2E_PRELOAD=/tmp/x.so"}, rule: "e2e-env", cut: true},
 
+		{name: "regular expression", args: []string{"-o", "HTTP://example.com/install.sh"}, rule: "e2e-regex"},
+		{name: "regular expression beyond the record", args: []string{long, "ftp://h/" + long + ".SH"}, rule: "e2e-regex"},
+		{name: "regular expression on no UTF-8", args: []string{"http://\xff\xe2\x82/\xc3.sh"}, rule: "e2e-regex"},
+		{name: "regular expression, first instruction", program: "trap", args: []string{"http://h/a.sh"}, rule: "e2e-regex"},
+		{name: "regular expression of a variable", env: []string{"E2E_SEARCH=/usr:/tmp/é\xffb:/x"}, rule: "e2e-regex-env"},
+
+		{name: "no match", args: []string{"http:///a.sh", "xhttp://h/a.sh", "http://h/a.sh ", "http://h.sh"}},
+		{name: "no match in a variable", env: []string{"E2E_SEARCH=/tmp/é:/tmp/abcd:x/tmp/abc"}},
 		{name: "another variable", env: []string{"XE2E_PRELOAD=/tmp/x.so", "E2E_PRELOADX=/tmp/x.so", "E2E_PRELOAD=x/tmp/", "A=E2E_PRELOAD=/tmp/"}},
 		{name: "none"},
 		{name: "other", args: []string{"-evil", "uninstall", "x--evil"}},

@@ -15,6 +15,8 @@ var (
 	soundDirs    = []string{"/usr/", "/usr/bin/", "/etc/", "/srv/", "/srv/deep/", "/tmp/"}
 	soundEnds    = []string{".so", "a", "adow", "/file", "/er/file"}
 	soundWords   = []string{"a", "b", "x.so", "shadow", "file", "--flag"}
+	soundRegexes = []string{"a", "^a$", "^.$", "b|file", `^--?\\w+$`, "(?i)FLAG", `^[^-]{2}`, `\\bso\\b`, `^\\S*$`, "", "é", "^[^é]*$", `so\\z`}
+	soundTexts   = append([]string{"é", "xé", "\xff", "\xc3", "a\xe2\x82", "K\u212a", "\n"}, soundWords...) // of arguments and variables
 	soundNums    = []uint64{0, 1, 2, 3, 999, 1000, 1001, 2048, 0o100755, 65535}
 	soundDigests = []string{strings.Repeat("a", 64), strings.Repeat("ab", 32), strings.Repeat("0", 63) + "f"}
 	soundSeals   = []string{"sha256:" + strings.Repeat("a", 64), "sha256:" + strings.Repeat("ab", 32), "sha512:" + strings.Repeat("ab", 64)}
@@ -159,7 +161,9 @@ func (s *soundness) every(in, v, not string) string {
 // may not be there.
 func (s *soundness) text(of string) string {
 	w := any1(s.r, soundWords)
-	switch n := s.r.IntN(8); {
+	switch n := s.r.IntN(11); {
+	case n >= 8:
+		return fmt.Sprintf("regex.match(\"%s\", %s)", any1(s.r, soundRegexes), of)
 	case n < 3:
 		return fmt.Sprintf("%s(%s, %q)", []string{"startswith", "endswith", "contains"}[n], of, any1(s.r, []string{"", "a", "fl", ".so", w}))
 	case n < 5:
@@ -311,12 +315,12 @@ func (s *soundness) value(f event.Field) any {
 	case event.KindPaths:
 		return some(soundPaths, 3)
 	case event.KindList:
-		return some(soundWords, 3)
+		return some(soundTexts, 3)
 	case event.KindMap:
 		m := map[string]any{}
 		for _, k := range []string{"A", "B"} {
 			if s.r.IntN(2) == 0 {
-				m[k] = any1(s.r, append([]string{""}, soundWords...))
+				m[k] = any1(s.r, append([]string{""}, soundTexts...))
 			}
 		}
 		return m

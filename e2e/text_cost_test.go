@@ -31,20 +31,28 @@ func TestNativeTexts(t *testing.T) {
 	defer stats.Close()
 	short := strings.Fields("run --name web --network host -v /srv/data:/data:ro -e LANG=C.UTF-8 --restart=always --memory 512m " +
 		"registry.example.com/team/image:1.2.3 --listen=0.0.0.0:8080 --verbose --log-level=info --config=/etc/app/config.yaml --x")
+	const (
+		begins   = `startswith(a, "--evil-%c")`
+		anywhere = `contains(a, "--evil-%c")`
+		matches  = `regex.match("(^|[^a-z])evil-%c[^ ]*[.](sh|py)", a)`
+	)
 	long := append(slices.Clone(short), strings.Repeat("some-text/with-words ", 3000))
 	for _, m := range []struct {
 		name, program, test string
 		args                []string
 	}{
-		{"20 rules on another program", "/usr/bin/nothing", "startswith", short},
-		{"20 tests of beginnings", "/usr/bin/true", "startswith", short},
-		{"20 tests anywhere", "/usr/bin/true", "contains", short},
-		{"20 tests of beginnings", "/usr/bin/true", "startswith", long},
-		{"20 tests anywhere", "/usr/bin/true", "contains", long},
+		{"20 rules on another program", "/usr/bin/nothing", begins, short},
+		{"20 tests of beginnings", "/usr/bin/true", begins, short},
+		{"20 tests anywhere", "/usr/bin/true", anywhere, short},
+		{"20 regular expressions", "/usr/bin/true", matches, short},
+		{"20 tests of beginnings", "/usr/bin/true", begins, long},
+		{"20 tests anywhere", "/usr/bin/true", anywhere, long},
+		{"20 regular expressions", "/usr/bin/true", matches, long},
 	} {
 		text := "package bailiff.exec\n"
 		for i := range 20 {
-			text += fmt.Sprintf("\n# METADATA\n# custom: {id: t%d}\nalert contains \"x\" if {\n\tinput.file.path == %q\n\tsome a in input.args\n\t%s(a, \"--evil-%c\")\n}\n", i, m.program, m.test, 'a'+i)
+			test := fmt.Sprintf(m.test, 'a'+i)
+			text += fmt.Sprintf("\n# METADATA\n# custom: {id: t%d}\nalert contains \"x\" if {\n\tinput.file.path == %q\n\tsome a in input.args\n\t%s\n}\n", i, m.program, test)
 		}
 		t.Logf("%-28s %6d bytes of arguments: track_exec takes %v", m.name, len(strings.Join(m.args, " "))+1, textCost(t, text, m.args))
 	}

@@ -162,9 +162,9 @@ func kernelTests(f event.Field, t lower.Target) string {
 	case f.Part == event.PartCommit && len(t.Ops[f.Kind]) == 0:
 		return "no"
 	case f.Kind == event.KindMap:
-		return "*commit*: `==` `in` startswith endswith contains of a variable, and whether it is there"
+		return "*commit*: `==` `in` startswith endswith contains regex.match of a variable, and whether it is there"
 	case f.Kind == event.KindList:
-		return "*commit*: membership, `==` `in` startswith endswith contains of any element or one by its index, count"
+		return "*commit*: membership, `==` `in` startswith endswith contains regex.match of any element or one by its index, count"
 	}
 	var out []string
 	for _, op := range t.Ops[f.Kind] {

@@ -144,7 +144,12 @@ func (g *author) textTest() string {
 	part := oneOf(g.r, "", "-", "--privileged", "a", "/tmp/", "x.so", "b", "=")
 	one := oneOf(g.r, "input.args[0]", "input.args[1]", "input.args[2]", "input.env.LD_PRELOAD", `input.env["A"]`, "input.env.B")
 	test := oneOf(g.r, "startswith", "endswith", "contains")
-	switch g.r.Intn(9) {
+	regex := oneOf(g.r, "a", "^/tmp/", "^.$", "so$|^b", "^-+[a-z]+$", "(?i)PRIV", "[^/]{3}", "^[^/]*$", "", "\\bx", "(a|b)*a(a|b){12}$", "é")
+	switch g.r.Intn(11) {
+	case 7:
+		return fmt.Sprintf("some %s in input.args; regex.match(`%s`, %s)", v, regex, v)
+	case 8:
+		return fmt.Sprintf("regex.match(`%s`, %s)", regex, one)
 	case 0:
 		return fmt.Sprintf("%s in input.args", g.str())
 	case 1:
@@ -159,7 +164,7 @@ func (g *author) textTest() string {
 		return fmt.Sprintf("%s in %s", one, g.set())
 	case 6:
 		return one
-	case 7:
+	case 9:
 		return fmt.Sprintf("strings.any_prefix_match(input.args, {%q, \"/bin\"})", part)
 	}
 	return fmt.Sprintf("object.get(input.env, \"A\", %q) %s %s", oneOf(g.r, "", "a"), oneOf(g.r, "==", "!="), g.str())

@@ -222,6 +222,15 @@ func (w *world) path() string {
 	return p
 }
 
+// bytes is a text that need not be UTF-8, as arguments need not be.
+func (w *world) bytes() string {
+	s := ""
+	for range w.r.Intn(5) {
+		s += oneOf(w.r, "a", "b", "é", "\xff", "\xe2\x82", "\xc3", "K", "\n", "/")
+	}
+	return s
+}
+
 func (w *world) name() string      { return w.names[w.r.Intn(len(w.names))] }
 func (w *world) num() uint64       { return w.nums[w.r.Intn(len(w.nums))] }
 func (w *world) id() uint32        { return uint32(w.num()) }
@@ -261,11 +270,11 @@ func (w *world) event(h event.Hook) *event.Event {
 		e.File, e.Exec = &f, &event.Exec{Script: w.path(), Cwd: w.path(), Env: map[string]string{}}
 		f.SHA256, f.Verity = w.sums[w.r.Intn(len(w.sums))], w.verities[w.r.Intn(len(w.verities))]
 		for range w.r.Intn(4) {
-			e.Exec.Args = append(e.Exec.Args, oneOf(w.r, w.name(), w.path(), "--privileged", "--dry-run"))
+			e.Exec.Args = append(e.Exec.Args, oneOf(w.r, w.name(), w.path(), "--privileged", "--dry-run", w.bytes()))
 		}
 		for _, name := range []string{"LD_PRELOAD", "A", "B"} {
 			if w.r.Intn(2) == 0 {
-				e.Exec.Env[name] = oneOf(w.r, w.path(), w.name(), "=")
+				e.Exec.Env[name] = oneOf(w.r, w.path(), w.name(), "=", w.bytes())
 			}
 		}
 	case event.HookFork:

@@ -109,12 +109,8 @@ func testPack(t *testing.T, name string, fsys fs.FS) int {
 	return len(report.Tests)
 }
 
-// prefiltered rules make tests of arguments that the kernel does not: regular
-// expressions. They only alert.
-var prefiltered = map[string]bool{"nc-exec-option": true}
-
 // atCommit are rules that the kernel decides when the new image is in place.
-var atCommit = map[string]bool{"preload-env": true}
+var atCommit = map[string]bool{"nc-exec-option": true, "preload-env": true}
 
 // denies are the rules that block in enforce mode. Each name here is a promise
 // that what a server does by itself does not set the rule off.
@@ -142,10 +138,7 @@ func TestLowered(t *testing.T) {
 	var deny []string
 	for _, e := range explained {
 		want := lower.ClassKernel
-		switch {
-		case prefiltered[e.Rule.ID]:
-			want = lower.ClassPrefiltered
-		case atCommit[e.Rule.ID]:
+		if atCommit[e.Rule.ID] {
 			want = lower.ClassCommit
 		}
 		if e.Class != want {

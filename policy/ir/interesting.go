@@ -91,6 +91,9 @@ func (c *Cond) values() []value {
 	var out []value
 	if c.IsText() {
 		for _, s := range sample(c.Strs) {
+			if c.Op == OpRegex {
+				s = matchOf(s)
+			}
 			out = append(out, str(s), str(s+"x"), str("x"+s), str("x"+s+"x"))
 		}
 		return append(out, value{none: true}, str(""))

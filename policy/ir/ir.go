@@ -89,6 +89,7 @@ const (
 	OpMaskAny            // number & Mask != 0
 	OpSame               // value == value of field Other
 	OpContains           // a text holds one of Strs somewhere
+	OpRegex              // a text holds a match of one of Strs, regular expressions of Go
 )
 
 // Cond is one test of one field. For FieldAncestors, OpIn and OpPrefix hold if
@@ -301,6 +302,8 @@ func (c *Cond) test(k *Key) bool {
 		return c.anyOf(k, strings.HasSuffix)
 	case OpContains:
 		return c.anyOf(k, strings.Contains)
+	case OpRegex:
+		return c.anyOf(k, matches)
 	case OpSame:
 		if len(k.Str[c.Field]) > 0 || len(k.Str[c.Other]) > 0 {
 			return anyName(k.Str[c.Field], func(s string) bool { return slices.Contains(k.Str[c.Other], s) })

@@ -282,7 +282,7 @@ func TestValidate(t *testing.T) {
 		outside(cond(event.FieldPath, OpIn, "/a")), outside(cond(event.FieldAncestors, OpIn, "/a"), "/b"), outside(cond(event.FieldAncestors, OpPrefix, "/a/"), "/b/"),
 		{Field: event.FieldAncestors, Op: OpIn, Strs: []string{"/a"}, Under: []string{"/b/"}}, outside(cond(event.FieldAncestors, OpIn), "/b/"),
 		{Field: event.FieldUID, Op: Op(99)}, cond(event.FieldVerity, OpIn, strings.Repeat("a", 64)), cond(event.FieldSHA256, OpIn, "sha256:"+strings.Repeat("a", 64)),
-		cond(event.FieldVerity, OpIn, "sha512:"+strings.Repeat("a", 64)), cond(event.FieldVerity, OpPrefix, "sha256:"), cond(event.FieldTraits, OpIn, 1), cond(event.FieldCloneFlags, OpIn, 1),
+		cond(event.FieldVerity, OpIn, "sha512:"+strings.Repeat("a", 64)), cond(event.FieldVerity, OpPrefix, "sha256:"), cond(event.FieldName, OpRegex, "a"), cond(event.FieldArgs, OpRegex, "("), cond(event.FieldArgs, OpRegex), cond(event.FieldTraits, OpIn, 1), cond(event.FieldCloneFlags, OpIn, 1),
 	} {
 		p := &Program{Rules: map[event.Hook][]Rule{event.HookExec: {{Clauses: []Clause{{When: []Cond{c}}}}}}}
 		if p.Validate() == nil {

@@ -156,6 +156,8 @@ func (c *Cond) text(name string) string {
 		return fmt.Sprintf("%s %s %s", name, pick(no, "not ending in", "ending in"), c.set())
 	case OpContains:
 		return fmt.Sprintf("%s %s %s", name, pick(no, "without", "with"), c.set())
+	case OpRegex:
+		return fmt.Sprintf("%s %s %s", name, pick(no, "not matching", "matching"), c.set())
 	}
 	return fmt.Sprintf("%s op(%d)", name, c.Op)
 }

@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -100,6 +101,12 @@ func notDir(s string) bool {
 func (c *Cond) validateText(bad func(string) error) error {
 	switch c.Op {
 	case OpIn, OpPrefix, OpSuffix, OpContains:
+	case OpRegex:
+		for _, s := range c.Strs {
+			if _, err := regexp.Compile(s); err != nil {
+				return bad(err.Error())
+			}
+		}
 	default:
 		return bad("is no test of text")
 	}

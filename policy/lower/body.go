@@ -18,7 +18,10 @@ type lowerer struct {
 	target Target
 	big    []*ast.Term     // data documents that are not unrolled
 	vars   map[string]bool // environment variables that rules name
-	zero   map[string]ast.Value
+	// What is wrong with the regular expressions that rules test texts with, nil if nothing.
+	patterns map[string]error
+	refused  int // of them
+	zero     map[string]ast.Value
 }
 
 // maxDepth bounds helpers that partial evaluation leaves and that are expanded

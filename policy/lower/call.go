@@ -183,12 +183,15 @@ func (t *translator) textTest(e *ast.Expr, name string, args []*ast.Term) formul
 	}
 	switch name {
 	case "glob.match", "regex.match":
-		if isText {
-			return t.unknown(CodeText, "the kernel has no form of "+name+" for arguments and variables", e, e.Location)
-		}
 		p, ok := args[pattern].Value.(ast.String)
 		if !ok {
 			return nil
+		}
+		if isText && name == "regex.match" {
+			return t.textMatches(e, x, string(p))
+		}
+		if isText {
+			return t.unknown(CodeText, "the kernel has no form of "+name+" for arguments and variables", e, e.Location)
 		}
 		if name == "glob.match" {
 			return t.glob(e, f, string(p), args[1].Value)

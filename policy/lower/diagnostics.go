@@ -72,7 +72,7 @@ var hints = map[Code]string{
 	CodeOnlyHeld:      "annotate a deny rule with custom: {undecided: hold}, and do not read args, env, cwd or script in it",
 	CodeDigest:        "write the 64 hex digits of sha256sum, in lower case (for input.file.verity sha256: or sha512: and the digits, as fsverity measure prints them), and compare with == or in",
 	CodeOnlySome:      "annotate a deny rule with custom: {undecided: hold}: where the kernel does not have the digest the exec waits for the agent to get it",
-	CodeText:          "compare with ==, in, startswith, endswith or contains; alternatives are a set",
+	CodeText:          "compare with ==, in, startswith, endswith, contains or a regular expression that counts less; alternatives are a set",
 	CodeNotHeld:       "split the rule: hold what rests on the file and the caller; what is left is judged when the new image is in place",
 	CodeComprehension: "write the condition with some ... in, or not",
 }

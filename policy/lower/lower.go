@@ -20,7 +20,7 @@ func Lower(ctx context.Context, src Source, rules []Rule, t Target) (*ir.Program
 		return nil, nil, err
 	}
 	t.Fields = withNames(t.Fields, src.Identities)
-	l := &lowerer{Source: src, target: t, big: big, vars: map[string]bool{}, zero: constants(t.Fields)}
+	l := &lowerer{Source: src, target: t, big: big, vars: map[string]bool{}, patterns: map[string]error{}, zero: constants(t.Fields)}
 	p := &ir.Program{Rules: map[event.Hook][]ir.Rule{}, Identities: src.Identities, Shells: src.Shells}
 	total := map[event.Hook]int{}
 	var all []Deferred

@@ -147,7 +147,7 @@ func widen(x, y *ir.Cond) bool {
 		return false // an element outside of both is another than one outside of each
 	}
 	switch x.Op {
-	case ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains:
+	case ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpRegex:
 		if (len(x.Nums) == 0) != (len(y.Nums) == 0) {
 			return false
 		}

@@ -40,8 +40,8 @@ func DefaultTarget() Target {
 			event.KindNames:  {ir.OpIn},
 			event.KindEnum:   {ir.OpIn},
 			event.KindDigest: {ir.OpIn},
-			event.KindList:   {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpLess},
-			event.KindMap:    {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains},
+			event.KindList:   {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpRegex, ir.OpLess},
+			event.KindMap:    {ir.OpIn, ir.OpPrefix, ir.OpSuffix, ir.OpContains, ir.OpRegex},
 		},
 		Limits: Limits{ClausesPerRule: 64, ClausesPerHook: 4096, SuffixBytes: 24, TextBytes: 2048, ArgIndex: 15, Residuals: 256, BigData: 256},
 	}

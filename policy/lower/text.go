@@ -8,6 +8,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/policy/automaton"
 	"example.com/bailiff/policy/ir"
 )
 
@@ -77,6 +78,40 @@ func (t *translator) textIs(e *ast.Expr, op ir.Op, x textRef, vals ...string) fo
 		t.vars[x.name] = true
 	}
 	return &atom{ir.Cond{Field: x.field.ID, Op: op, Strs: vals, At: x.at, Var: x.name}}
+}
+
+// textMatches: the text, or one of the arguments, holds a match of a regular
+// expression.
+func (t *translator) textMatches(e *ast.Expr, x textRef, pattern string) formula {
+	if err := t.triedPattern(pattern); err != nil {
+		return t.unknown(CodeText, "the regular expression has no kernel form: "+err.Error(), e, e.Location)
+	}
+	return t.textIs(e, ir.OpRegex, x, pattern)
+}
+
+// Bounds of the regular expressions of a bundle that are tried. To find out that
+// one is too much takes up to a tenth of a second; a kernel makes 60 tests.
+const (
+	maxPatterns = 256
+	maxRefused  = 16
+)
+
+// triedPattern says why a regular expression has no automaton, nil if it has one.
+func (l *lowerer) triedPattern(pattern string) error {
+	err, known := l.patterns[pattern]
+	switch {
+	case known:
+		return err
+	case len(l.patterns) >= maxPatterns:
+		return fmt.Errorf("the bundle has more than %d of them", maxPatterns)
+	case l.refused >= maxRefused:
+		return fmt.Errorf("%d before it in the bundle were too much: no more are tried", maxRefused)
+	}
+	if _, err = automaton.Regex([]string{pattern}, 1); err != nil {
+		l.refused++
+	}
+	l.patterns[pattern] = err
+	return err
 }
 
 // there: the text exists.

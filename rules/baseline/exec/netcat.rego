@@ -4,9 +4,9 @@ package bailiff.exec
 # title: Netcat told to run a program
 # description: |
 #   nc, ncat or socat is started with an option that gives the connection to a
-#   program. The kernel looks for the tools by name; the arguments are read by
-#   OPA after the start, so this never blocks. A copy under another name, and a
-#   shell that is connected by a pipe, are not seen.
+#   program. The kernel looks for the tools by name, and reads the arguments
+#   before the first instruction. A copy under another name, and a shell that is
+#   connected by a pipe, are not seen.
 # custom: {id: nc-exec-option, severity: high, attack: [T1059.004]}
 alert contains {"message": message} if {
 	input.file.name in data.netcats
