@@ -124,7 +124,7 @@ func bombCases() []Case {
 		f("digits-manifest", good().With(".manifest", `{"revision": "r", "metadata": {"n": 1`+strings.Repeat("0", 1000)+"}}")),
 		f("nested-manifest", good().With(".manifest", `{"revision": "r", "metadata": {"n": `+nest("[", "", "]", 1000)+"}}")),
 		{Name: "bomb/operators", Code: "P018", Archive: rules("input.process.pid == 1" + strings.Repeat(" + 1", 60_000)).Pack()},
-		{Name: "bomb/slow", Code: "P018", Archive: rules("input.process.pid == 1" + strings.Repeat(" + 1", 20_000)).Pack()},
+		{Name: "bomb/slow", Code: "P018", Archive: rules("input.process.pid == 1" + strings.Repeat(" + 1", 40_000)).Pack()},
 		{Name: "bomb/doubling", Code: "P018", Archive: rules(doubling(60)).Pack()},
 	}
 }

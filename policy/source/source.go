@@ -245,6 +245,9 @@ func (s *Source) candidate(ctx context.Context, a *policy.Archive, archives [][]
 	} else {
 		c.Policy, c.Report, err = a.Compile(ctx)
 	}
+	if err == nil {
+		err = ctx.Err() // not each step notices that its time is up
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, policy.Errors{{Code: policy.CodeUnbounded, Why: fmt.Sprintf("the bundle is not loaded after %v", s.o.CompileTime),
 			Hint: "simplify the rules (`bailiff check` shows how long each step takes), or allow more time: policy.limits.compile_time"}}

@@ -350,3 +350,33 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 }
+
+// late is another process that has done everything, but not in time.
+type late struct{ lowered *policy.Lowered }
+
+func (l late) Did(ctx context.Context, s policy.Step) (bool, error) {
+	if s == policy.StepLower {
+		<-ctx.Done()
+	}
+	return true, nil
+}
+func (l late) Lowered() *policy.Lowered { return l.lowered }
+
+// TestLate: a bundle that takes longer than it may is not put in force, though
+// nobody noticed on the way.
+func TestLate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "b.tar.gz")
+	if err := os.WriteFile(file, hostile.Good("r1", 1).Pack(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := open(t, source.Options{Address: file}).Fetch(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := source.Options{Address: file, CompileTime: time.Second, Try: func(context.Context, [][]byte) (policy.Ahead, func()) {
+		return late{c.Policy.Lowered()}, func() {}
+	}}
+	if _, err := open(t, o).Fetch(t.Context(), false); !refused(policy.CodeUnbounded)(news{err: err}) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}
