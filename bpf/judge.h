@@ -228,8 +228,11 @@ __noinline __u64 refresh(struct proc *p, __u32 generation, __u32 index, __u32 h)
 	}
 	if (!out->sum)
 		ref = VEC_NONE;
+	*(volatile __u64 *)&own->cred = (__u64)cred;
+	c = *(volatile __u64 *)&own->cred;
 	give_vec(own, ref > VEC_NONE ? ref : 0);
 	*(volatile __u64 *)&p->ref[row_of(h, NUM_JUDGED)] = ref;
+	*(volatile __u64 *)&p->tie[row_of(h, NUM_JUDGED)] = ref ^ c;
 	/* Where a thread with other credentials came in between whoever asks next makes
 	 * it anew. */
 	if (p->cred == (__u64)cred)
@@ -340,19 +343,21 @@ __noinline int look_up(__u64 ref, struct object_ref *o, __u32 index, __u32 h, st
 	return ref != VEC_ALL && !is_vec(ref);
 }
 
-/* Are the subject's vectors those of this generation and these credentials? A
- * thread that makes them anew writes generation 0, credentials, reference and
- * generation, in this order: who reads the reference before this and finds it the
- * same afterwards has the right one. */
-static __always_inline bool current_vectors(const struct proc *p, struct task_struct *t,
-					    __u32 generation, __u32 h)
+/* Is the vector at ref, which was read before this, that of this generation and these
+ * credentials? A thread that makes one anew writes generation 0, credentials,
+ * reference, tie and generation, in this order. Threads that do so at once may mix
+ * what they write: no reference is tied to credentials that it was not made for. */
+static __always_inline bool current_vector(const struct proc *p, struct task_struct *t,
+					   __u32 generation, __u32 h, __u64 ref)
 {
+	__u64 cred = *(volatile const __u64 *)&p->cred;
 	__u32 live = settings.live & ((1u << LIVE_CREDS | 1) << (h & (LIVE_CREDS - 1)));
 	const struct cred *c = t->cred;
 
-	return p->cred == (__u64)c && p->euid == c->euid.val && p->uid == c->uid.val &&
+	return cred == (__u64)c && p->euid == c->euid.val && p->uid == c->uid.val &&
 	       (!live || (!(live & ((1u << LIVE_CREDS) - 1)) && same_creds(p, c))) &&
-	       *(volatile const __u32 *)&p->gen[h] == generation;
+	       *(volatile const __u32 *)&p->gen[h] == generation &&
+	       *(volatile const __u64 *)&p->tie[h] == (ref ^ cred);
 }
 
 /* One round: refresh the subject, walk to the object, look up. Returns the
@@ -376,7 +381,7 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 	if (!s)
 		return 0;
 	ref = ref_of(p, h);
-	if (!current_vectors(p, t, generation, h) || ref != ref_of(p, h)) {
+	if (!current_vector(p, t, generation, h, ref)) {
 		ref = refresh(p, generation, index, h);
 		if (!ref)
 			return 0;

@@ -284,6 +284,7 @@ type kernelProc struct {
 	Caps         uint64
 	Cred         uint64
 	Ref          [3]uint64
+	Tie          [3]uint64
 	Kept         struct {
 		_       structs.HostLayout
 		Place   uint64
@@ -406,6 +407,7 @@ type kernelSlot struct {
 type kernelSubjectVec struct {
 	_     structs.HostLayout
 	Owner uint64
+	Cred  uint64
 	Vec   kernelVec
 }
 

@@ -64,8 +64,7 @@ static __always_inline bool open_concerns(struct task_struct *t, struct proc *p)
 	if (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE)
 		return false;
 	return ref_of(p, HOOK_OPEN - 1) != VEC_NONE || settings.all_opens ||
-	       !current_vectors(p, t, settings.generation, HOOK_OPEN - 1) ||
-	       ref_of(p, HOOK_OPEN - 1) != VEC_NONE;
+	       !current_vector(p, t, settings.generation, HOOK_OPEN - 1, VEC_NONE);
 }
 
 /* The process, if somebody wants to know; else it may get a free pass. */

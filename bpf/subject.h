@@ -47,6 +47,7 @@ struct proc {
 	__u64 caps;
 	__u64 cred;	       /* address, to compare; others may come to lie there */
 	__u64 ref[NUM_JUDGED]; /* to the vectors */
+	__u64 tie[NUM_JUDGED]; /* each of them ^ cred: whose credentials it was made for */
 	struct kept kept;
 	/* Addresses, to compare: of the memory that an exec prepares and of the file
 	 * that is judged for it; see mmap.h. */

@@ -19,6 +19,8 @@
 
 struct subject_vec {
 	__u64 owner; /* the reference by which it is known; 0: nobody's */
+	__u64 cred;  /* for whose credentials it was made, as a number: only what comes out
+			of a map is one to the verifier */
 	struct vec vec;
 };
 
