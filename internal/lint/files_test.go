@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,16 @@ func TestFileLength(t *testing.T) {
 	for _, s := range sources(t, ".md") {
 		if n := s.lines(); s.path == "README.md" && n > maxReadme {
 			t.Errorf("%s: %d lines, more than %d", s.path, n, maxReadme)
+		}
+	}
+}
+
+// TestTopLevel: what is written by somebody lies in one of these directories.
+func TestTopLevel(t *testing.T) {
+	top := []string{"cmd", "bpf", "policy", "enforcer", "proto", "rules", "e2e", "docs", "internal"}
+	for _, s := range sources(t, ".go", ".c", ".h", ".rego", ".sh", ".proto", ".md") {
+		if dir, _, _ := strings.Cut(s.path, "/"); !slices.Contains(top, dir) && s.path != "README.md" && !strings.HasPrefix(s.path, ".") {
+			t.Errorf("%s: it is in none of %v", s.path, top)
 		}
 	}
 }
