@@ -1,7 +1,7 @@
-// Package gate holds execs until somebody has judged them: a fanotify group
-// with permission events for opens that are meant for execution, and nothing
-// else (no other open is touched). It knows how to hold and to let go; what the
-// answer is, a Judge says.
+// Package gate holds execs until somebody has judged them: fanotify groups, one for
+// local and one for network filesystems, with permission events for opens that are
+// meant for execution, and nothing else (no other open is touched). It knows how to
+// hold and to let go; what the answer is, a Judge says.
 //
 // A gate must never hang a machine. So:
 //

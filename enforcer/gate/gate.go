@@ -36,11 +36,12 @@ const (
 	spares  = 6
 )
 
-// Gate is an open fanotify group. It holds nothing until Hold says so.
+// Gate is an open gate. It holds nothing until Hold says so.
 type Gate struct {
 	Options
 	log   hclog.Logger
-	fd    int
+	near  *group
+	far   *group // of network filesystems
 	stop  *event // ends readers and the watch on mounts
 	pid   int
 	marks marks
@@ -48,10 +49,17 @@ type Gate struct {
 	state breaker
 	load  loaders
 
-	mu      sync.Mutex // against Close while a late timer answers
-	closed  bool
+	mu     sync.Mutex // against Close while a late timer answers
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// group is a fanotify group with workers of its own. To read a question the kernel
+// opens the file for us, before any deadline can run: a server that does not answer
+// holds up the workers of its group, and nobody else's.
+type group struct {
+	fd      int
 	workers atomic.Int32
-	wg      sync.WaitGroup
 }
 
 // Open makes the group. It needs CAP_SYS_ADMIN and a kernel with
@@ -72,28 +80,43 @@ func Open(o Options) (*Gate, error) {
 	if o.Rest <= 0 {
 		o.Rest = 10 * time.Second
 	}
+	near, err := newGroup()
+	if err != nil {
+		return nil, fmt.Errorf("open gate: %w", err)
+	}
+	far, err := newGroup()
+	if err != nil {
+		unix.Close(near.fd)
+		return nil, fmt.Errorf("open gate: %w", err)
+	}
+	stop, err := newEvent()
+	if err != nil {
+		unix.Close(near.fd)
+		unix.Close(far.fd)
+		return nil, fmt.Errorf("open gate: %w", err)
+	}
+	g := &Gate{Options: o, log: o.Log, near: near, far: far, stop: stop, pid: unix.Getpid()}
+	g.state = breaker{limit: o.Misses, rest: o.Rest, tell: o.Breaker, count: func() { g.count.add(cntOpened) }}
+	g.marks = marks{near: near.fd, far: far.fd, isFar: isRemote, isNever: isServed, only: o.Mounts, tell: o.Uncovered, log: g.log}
+	g.load = loaders{max: maxLoaders, away: make(aside.Group, maxAway)}
+	for range readers {
+		g.start(near)
+		g.start(far)
+	}
+	g.wg.Go(func() { g.marks.follow(stop) })
+	return g, nil
+}
+
+func newGroup() (*group, error) {
 	// The queue is unlimited: when a limited one is full the kernel lets execs
 	// pass without a word. What waits in it is one thread each, all of them
 	// blocked, so it cannot grow beyond the number of threads.
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|
 		unix.FAN_UNLIMITED_QUEUE|unix.FAN_UNLIMITED_MARKS|unix.FAN_REPORT_TID, unix.O_RDONLY|unix.O_LARGEFILE|unix.O_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("open gate: %w", err)
+		return nil, err
 	}
-	stop, err := newEvent()
-	if err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("open gate: %w", err)
-	}
-	g := &Gate{Options: o, log: o.Log, fd: fd, stop: stop, pid: unix.Getpid()}
-	g.state = breaker{limit: o.Misses, rest: o.Rest, tell: o.Breaker, count: func() { g.count.add(cntOpened) }}
-	g.marks = marks{fd: fd, only: o.Mounts, tell: o.Uncovered, log: g.log}
-	g.load = loaders{max: maxLoaders, away: make(aside.Group, maxAway)}
-	for range readers {
-		g.start()
-	}
-	g.wg.Go(func() { g.marks.follow(stop) })
-	return g, nil
+	return &group{fd: fd}, nil
 }
 
 // Hold places the marks, or takes them away: no exec is held without any.
@@ -109,7 +132,7 @@ func (g *Gate) Close() error {
 	}
 	g.stop.set()
 	g.closed = true
-	err := unix.Close(g.fd) // from here on nothing is held
+	err := errors.Join(unix.Close(g.near.fd), unix.Close(g.far.fd)) // from here on nothing is held
 	g.mu.Unlock()
 	ended := make(chan struct{})
 	go func() { g.wg.Wait(); close(ended) }()
@@ -122,20 +145,20 @@ func (g *Gate) Close() error {
 	return err
 }
 
-func (g *Gate) start() {
-	g.workers.Add(1)
+func (g *Gate) start(gr *group) {
+	gr.workers.Add(1)
 	g.wg.Go(func() {
-		defer g.workers.Add(-1)
+		defer gr.workers.Add(-1)
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		g.work()
+		g.work(gr)
 	})
 }
 
 // work reads and answers one question after the other, until the gate is closed
 // or somebody else has taken this worker's place.
-func (g *Gate) work() {
-	w, err := g.waiter()
+func (g *Gate) work(gr *group) {
+	w, err := g.waiter(gr)
 	if err != nil {
 		g.log.Error("gate cannot wait for questions", "error", err)
 		return
@@ -156,7 +179,7 @@ func (g *Gate) work() {
 		if n <= 0 {
 			continue
 		}
-		q, err := g.read()
+		q, err := g.read(gr)
 		switch {
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR): // another worker has it
 		case err != nil:
@@ -171,12 +194,12 @@ func (g *Gate) work() {
 
 // waiter makes what one worker waits with: of those who wait a question wakes
 // one only. A worker that is busy is passed over.
-func (g *Gate) waiter() (int, error) {
+func (g *Gate) waiter(gr *group) (int, error) {
 	w, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return -1, err
 	}
-	for fd, events := range map[int]uint32{g.fd: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, g.stop.fd: unix.EPOLLIN} {
+	for fd, events := range map[int]uint32{gr.fd: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, g.stop.fd: unix.EPOLLIN} {
 		if err := unix.EpollCtl(w, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}); err != nil {
 			unix.Close(w)
 			return -1, err
@@ -220,9 +243,9 @@ func (g *Gate) judge(q *question) bool {
 			g.state.missed()
 		}
 		// This worker may never come back.
-		if g.workers.Load() < readers+spares {
+		if q.group.workers.Load() < readers+spares {
 			q.replaced.Store(true)
-			g.start()
+			g.start(q.group)
 		}
 	})
 	a := q.c.Judge(ctx)

@@ -217,7 +217,7 @@ func TestCandidates(t *testing.T) {
 		t.Skip(err)
 	}
 	defer f.Close()
-	list, err := candidates(f, nil)
+	list, err := candidates(f, nil, isServed)
 	if err != nil || len(list) == 0 {
 		t.Fatal(list, err)
 	}

@@ -18,10 +18,12 @@ import (
 // marks are on filesystems, not on mounts: a bind mount, another mount
 // namespace or a detached mount of a marked filesystem is no way around.
 type marks struct {
-	fd   int
-	only []string
-	tell func(why string)
-	log  hclog.Logger
+	near, far int                  // fanotify groups
+	isFar     func(fs string) bool // where the far one is asked for
+	isNever   func(fs string) bool // and where none is
+	only      []string
+	tell      func(why string)
+	log       hclog.Logger
 
 	mu   sync.Mutex
 	on   bool
@@ -42,6 +44,11 @@ func isServed(fs string) bool {
 	return fs == "fuse" || fs == "fuseblk" || strings.HasPrefix(fs, "fuse.")
 }
 
+// remote are filesystems of which another machine has the files, and may not answer.
+var remote = []string{"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "coda", "lustre", "gfs2", "ocfs2", "virtiofs"}
+
+func isRemote(fs string) bool { return slices.Contains(remote, fs) }
+
 const execPerm = unix.FAN_OPEN_EXEC_PERM
 
 func (m *marks) hold(on bool) error {
@@ -52,8 +59,10 @@ func (m *marks) hold(on bool) error {
 	}
 	if !on {
 		m.on, m.have = false, nil
-		if err := unix.FanotifyMark(m.fd, unix.FAN_MARK_FLUSH|unix.FAN_MARK_FILESYSTEM, 0, unix.AT_FDCWD, ""); err != nil {
-			return fmt.Errorf("take marks away: %w", err)
+		for _, fd := range []int{m.near, m.far} {
+			if err := unix.FanotifyMark(fd, unix.FAN_MARK_FLUSH|unix.FAN_MARK_FILESYSTEM, 0, unix.AT_FDCWD, ""); err != nil {
+				return fmt.Errorf("take marks away: %w", err)
+			}
 		}
 		return nil
 	}
@@ -68,7 +77,7 @@ func (m *marks) look() error {
 		return fmt.Errorf("read mounts: %w", err)
 	}
 	defer f.Close()
-	mounts, err := candidates(f, m.only)
+	mounts, err := candidates(f, m.only, m.isNever)
 	if err != nil {
 		return fmt.Errorf("read mounts: %w", err)
 	}
@@ -79,7 +88,11 @@ func (m *marks) look() error {
 			have[c.dev] = true
 			continue
 		}
-		err := unix.FanotifyMark(m.fd, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, execPerm, unix.AT_FDCWD, c.at)
+		fd := m.near
+		if m.isFar(c.fs) {
+			fd = m.far
+		}
+		err := unix.FanotifyMark(fd, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, execPerm, unix.AT_FDCWD, c.at)
 		if err != nil {
 			failed = append(failed, fmt.Sprintf("%s (%s): %v", c.at, c.fs, err))
 			continue
@@ -99,7 +112,7 @@ func (m *marks) look() error {
 type candidate struct{ dev, at, fs string }
 
 // candidates reads mountinfo; with only, nothing but those mount points.
-func candidates(r io.Reader, only []string) ([]candidate, error) {
+func candidates(r io.Reader, only []string, never func(fs string) bool) ([]candidate, error) {
 	var out []candidate
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 1<<16), 1<<20)
@@ -111,7 +124,7 @@ func candidates(r io.Reader, only []string) ([]candidate, error) {
 			continue
 		}
 		c := candidate{dev: f[2], at: unescape(f[4]), fs: fs}
-		if slices.Contains(noPrograms, fs) || isServed(fs) || len(only) > 0 && !slices.Contains(only, c.at) {
+		if slices.Contains(noPrograms, fs) || never(fs) || len(only) > 0 && !slices.Contains(only, c.at) {
 			continue
 		}
 		out = append(out, c)

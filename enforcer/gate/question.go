@@ -10,10 +10,11 @@ import (
 
 // question is one exec that waits.
 type question struct {
-	g   *Gate
-	fd  int
-	tid int32
-	c   Case
+	g     *Gate
+	group *group
+	fd    int
+	tid   int32
+	c     Case
 
 	answered atomic.Bool
 	replaced atomic.Bool
@@ -22,10 +23,10 @@ type question struct {
 
 // read takes one question out of the queue: the buffer has room for no more, so
 // that each worker has one at a time.
-func (g *Gate) read() (*question, error) {
+func (g *Gate) read(gr *group) (*question, error) {
 	var m unix.FanotifyEventMetadata
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&m)), unsafe.Sizeof(m))
-	n, err := unix.Read(g.fd, b)
+	n, err := unix.Read(gr.fd, b)
 	if err != nil {
 		return nil, fmt.Errorf("read question: %w", err)
 	}
@@ -35,7 +36,7 @@ func (g *Gate) read() (*question, error) {
 	if m.Mask&unix.FAN_OPEN_EXEC_PERM == 0 || m.Fd < 0 {
 		return nil, fmt.Errorf("read question: mask %#x, descriptor %d", m.Mask, m.Fd)
 	}
-	return &question{g: g, fd: int(m.Fd), tid: m.Pid, done: make(chan struct{})}, nil
+	return &question{g: g, group: gr, fd: int(m.Fd), tid: m.Pid, done: make(chan struct{})}, nil
 }
 
 // answer tells the kernel, once; false if that was done before.
@@ -52,7 +53,7 @@ func (q *question) answer(allow bool) bool {
 	if q.g.closed {
 		return true // the kernel has let it go
 	}
-	if _, err := unix.Write(q.g.fd, unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r))); err != nil {
+	if _, err := unix.Write(q.group.fd, unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r))); err != nil {
 		// The thread was killed while it waited.
 		q.g.count.add(cntGone)
 	}

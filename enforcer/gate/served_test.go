@@ -99,13 +99,23 @@ func serveFUSE(t *testing.T, release chan struct{}) (dir string, opened chan str
 
 // TestServed: whoever serves a filesystem himself, and does not answer, holds up
 // nobody but who executes what is on it.
-func TestServed(t *testing.T) {
+func TestServed(t *testing.T) { heldUp(t, isServed, isRemote) }
+
+// TestFar: nor does the server of a network filesystem, of whose files the far group
+// is asked: FUSE stands for one.
+func TestFar(t *testing.T) {
+	heldUp(t, func(string) bool { return false }, func(fs string) bool { return fs == "fuse" })
+}
+
+func heldUp(t *testing.T, never, far func(fs string) bool) {
+	t.Helper()
 	j := &judge{def: true, answer: always(Answer{Known: true, Allow: true})}
 	g, program := newGate(t, j, Options{})
 	release := make(chan struct{})
 	dir, opened := serveFUSE(t, release)
 	g.marks.mu.Lock()
 	g.marks.only = append(g.marks.only, dir) // as if it had been asked for
+	g.marks.isNever, g.marks.isFar = never, far
 	err := g.marks.look()
 	g.marks.mu.Unlock()
 	if err != nil {
@@ -118,7 +128,7 @@ func TestServed(t *testing.T) {
 			ended <- exec.Command("/bin/sh", "-c", `exec "$0"`, filepath.Join(dir, fmt.Sprint("program", i))).Run()
 		}()
 	}
-	for range readers + spares {
+	for range readers {
 		<-opened // by whoever executes it, or by a reader of questions
 	}
 	if refused(t, program) {
