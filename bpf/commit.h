@@ -53,8 +53,10 @@ __noinline int commit_note(const struct proc *p, struct object_ref *o, __u32 exe
 	map = bpf_map_lookup_elem(&vecs, &index);
 	all = s->hook[HOOK_EXEC - 1].all_vec;
 	met = map ? bpf_map_lookup_elem(map, &all) : NULL;
-	if (!own || !met)
-		return 0; /* not without tables */
+	if (!own || !met) {
+		count(COUNT_FAIL_OPEN_TABLES);
+		return 0;
+	}
 	room = begin_note(&own->vec, s);
 	if (room && !is_vec(o->vec))
 		room = begin_note(met, s); /* it is lost: what it says counts as met */

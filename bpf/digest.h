@@ -109,6 +109,13 @@ static __always_inline bool digest_tried(struct task_struct *t, struct inode *in
 	       inode->i_sb->s_flags & SB_KERNMOUNT;
 }
 
+/* May rules concern what this process executes? Its digests are asked for then, and
+ * where the agent tries out whether that works. */
+static __always_inline bool digest_concerns(const struct proc *p, bool test)
+{
+	return test || (p && p->flags & PROC_SCOPE && !(p->flags & PROC_RESCUE));
+}
+
 /* What the table says of an fs-verity digest. A long one is looked for in two steps. */
 static __always_inline __u32 *verity_listed(void *map, const struct verity *v)
 {

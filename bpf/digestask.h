@@ -28,7 +28,7 @@ static __always_inline int digest_ask(struct linux_binprm *bprm)
 	d = bprm->file->f_path.dentry;
 	inode = bprm->file->f_inode;
 	test = digest_tried(t, inode);
-	if (!test && (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE))
+	if (!digest_concerns(p, test))
 		return 0;
 	room = digest_room_for(bprm);
 	if (!room)

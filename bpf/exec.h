@@ -331,10 +331,11 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 		p->flags |= PROC_SCOPE;
 	id = new_exec_id();
 	exe = known_exe(t, p, inode);
-	if (!exe) {
-		exe = intern_exe(d, inode);
+	/* Paths may have been bound anew since the hook: what class it has is asked again. */
+	if (!exe || p->pending.bindings & 1 || p->pending.bindings != settings.bindings)
 		p->pending.class_gen = 0;
-	}
+	if (!exe)
+		exe = intern_exe(d, inode);
 	if (p->flags & PROC_SCOPE) {
 		j = &p->pending.j; /* the stack is full below here */
 		if (!p->pending.valid) {

@@ -39,7 +39,7 @@ static __always_inline int verity_note(struct linux_binprm *bprm)
 		return 0;
 	p = current_proc(t);
 	test = digest_tried(t, bprm->file->f_inode);
-	if (!test && (!p || !(p->flags & PROC_SCOPE) || p->flags & PROC_RESCUE))
+	if (!digest_concerns(p, test))
 		return 0;
 	room = digest_room_for(bprm);
 	if (!room)
