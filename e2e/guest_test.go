@@ -52,8 +52,9 @@ type part struct {
 }
 
 // notInGuest are tests that need programs which the guest, all of whose programs
-// are one, does not have; and the one that boots guests.
-const notInGuest = "^TestGuest|^TestKill$|^TestOpenReported$"
+// are one, does not have; the one that boots guests; and one that needs no kernel, and
+// long where it is emulated.
+const notInGuest = "^TestGuest|^TestKill$|^TestOpenReported$|^TestTextsFit$"
 
 // partMark precedes the name of the part that begins.
 const partMark = "guest-part "
