@@ -23,8 +23,8 @@ type binding struct {
 	shells  map[boundName]bool     // names of shells
 
 	filePaths map[kernelFileId][]string // inode -> the policy's names for it
-	last      map[string]kernelFileId   // path of an identity -> the file that was there last
-	moved     map[kernelFileId][]string // files that are no longer at these paths, where nothing is now
+	links     map[string]bool           // paths of the policy that are symlinks
+	dirs      map[string]dirHandle      // directories of the policy
 	dirAlias  []alias                   // where a policy's directory is a symlink
 	linkAlias map[string][]string       // resolved path -> the policy's names for it
 	missing   int                       // paths whose directory does not exist: not bound yet
@@ -52,22 +52,21 @@ const (
 	objectFile   = 1
 	objectPrefix = 2
 	objectNames  = 4
-	objectMoved  = 8
 )
 
 // identifier asks the kernel what a descriptor refers to.
 type identifier func(fd int) (kernelIdentity, error)
 
-// bind resolves every path of the tests in the agent's mount namespace. A file
-// with an identity that was moved away since before keeps it; before may be nil.
+// bind resolves every path of the tests in the agent's mount namespace. What was
+// moved away since before keeps its name; before may be nil.
 func bind(ts *tests, id identifier, before *binding) (*binding, error) {
 	mounts, err := readMounts()
 	if err != nil {
 		return nil, err
 	}
 	b := &binding{objects: map[kernelFileId]*boundObject{}, named: map[boundName]truth{}, namedBy: map[boundName][]string{}, shells: map[boundName]bool{},
-		filePaths: map[kernelFileId][]string{}, last: map[string]kernelFileId{}, moved: map[kernelFileId][]string{}, linkAlias: map[string][]string{}, watch: map[string]bool{}, mtimes: map[string]unix.Timespec{}, mounts: mounts}
-	dirs, err := b.bindDirs(ts, mounts, id)
+		filePaths: map[kernelFileId][]string{}, links: map[string]bool{}, dirs: map[string]dirHandle{}, linkAlias: map[string][]string{}, watch: map[string]bool{}, mtimes: map[string]unix.Timespec{}, mounts: mounts}
+	dirs, err := b.bindDirs(ts, mounts, id, before)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +74,9 @@ func bind(ts *tests, id identifier, before *binding) (*binding, error) {
 		return nil, err
 	}
 	b.bindMoved(ts, before)
+	for _, names := range b.filePaths {
+		slices.Sort(names)
+	}
 	return b, nil
 }
 
@@ -93,28 +95,33 @@ func (d *dirTruths) below(chain []kernelFileId) truth {
 	return union(met...)
 }
 
-func (b *binding) bindDirs(ts *tests, mounts *mountTable, id identifier) (*dirTruths, error) {
+func (b *binding) bindDirs(ts *tests, mounts *mountTable, id identifier, before *binding) (*dirTruths, error) {
 	d := &dirTruths{own: map[kernelFileId]truth{}, roots: map[uint32]truth{}}
 	chains := map[kernelFileId][]kernelFileId{}
 	real := map[string]truth{} // resolved directory, with "/" -> own tests
 	for dir, met := range ts.under {
 		b.watchDir(path.Dir(strings.TrimSuffix(dir, "/"))) // first: what changes meanwhile is noticed later
-		ident, err := b.identifyDir(dir, id)
+		ident, at, err := b.findDir(dir, id, before)
 		if err != nil {
 			return nil, fmt.Errorf("bind directory %s: %w", dir, err)
 		}
 		if ident == nil {
-			b.missing++
 			continue
 		}
-		d.own[ident.Id] = union(d.own[ident.Id], truth{met})
+		met := truth{met}
+		if at != dir {
+			met = union(met, ts.below(dir)) // of what is above the place that it had
+		}
+		d.own[ident.Id] = union(d.own[ident.Id], met)
 		chains[ident.Id] = slices.Clone(ident.Chain[:ident.Depth])
-		r, err := filepath.EvalSymlinks(dir)
-		if err != nil {
-			return nil, fmt.Errorf("resolve directory %s: %w", dir, err)
+		r := at // it is resolved already if it is another
+		if at == dir {
+			if r, err = filepath.EvalSymlinks(dir); err != nil {
+				return nil, fmt.Errorf("resolve directory %s: %w", dir, err)
+			}
 		}
 		r = strings.TrimSuffix(r, "/") + "/"
-		real[r] = union(real[r], truth{met})
+		real[r] = union(real[r], met)
 		if r != dir {
 			b.dirAlias = append(b.dirAlias, alias{real: r, name: dir})
 		}
@@ -185,9 +192,6 @@ func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 		if err != nil {
 			continue // not there now: its name is bound
 		}
-		if ts.idents[p] != 0 {
-			b.last[p] = ident.Id
-		}
 		o := b.object(ident.Id)
 		o.flags |= objectFile
 		o.shell = o.shell || shells[p]
@@ -200,13 +204,11 @@ func (b *binding) bindFiles(ts *tests, d *dirTruths, id identifier) error {
 		b.filePaths[ident.Id] = append(b.filePaths[ident.Id], p)
 		if r, err := filepath.EvalSymlinks(p); err == nil && r != p {
 			b.linkAlias[r] = append(b.linkAlias[r], p)
+			b.links[p] = isLink(p)
 			if _, err := b.bindName(p, path.Dir(r), path.Base(r), truth{met}, d, id, parents); err != nil {
 				return err
 			}
 		}
-	}
-	for _, names := range b.filePaths {
-		slices.Sort(names)
 	}
 	return nil
 }
@@ -236,29 +238,13 @@ func (b *binding) isShell(id, dir kernelFileId, name string) bool {
 	return b.shells[boundName{dir, name}]
 }
 
-// bindMoved lets files keep their identities when nothing is at their paths any
-// more. Whatever comes there takes them over.
-func (b *binding) bindMoved(ts *tests, before *binding) {
-	if before == nil {
-		return
-	}
-	for p, id := range before.last {
-		if _, there := b.last[p]; there || ts.idents[p] == 0 {
-			continue
-		}
-		b.last[p] = id
-		b.moved[id] = append(b.moved[id], p)
-		b.object(id).flags |= objectMoved
-	}
-}
-
 // identities returns the bits of a file's identities, as the kernel finds them.
 func (b *binding) identities(ts *tests, id, dir kernelFileId, name string) uint64 {
 	paths := b.filePaths[id]
 	if len(paths) == 0 {
 		paths = b.namedBy[boundName{dir, name}]
 	}
-	return ts.identsOf(paths) | ts.identsOf(b.moved[id])
+	return ts.identsOf(paths)
 }
 
 // bindName binds a name in a directory; false if there is no such directory.
@@ -359,7 +345,7 @@ func (b *binding) names(id kernelFileId, placed string) []string {
 	}
 	out := []string{placed}
 	for _, a := range b.dirAlias {
-		if rest, ok := strings.CutPrefix(placed, a.real); ok {
+		if rest, ok := strings.CutPrefix(placed, a.real); ok && !slices.Contains(out, a.name+rest) {
 			out = append(out, a.name+rest)
 		}
 	}

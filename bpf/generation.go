@@ -158,11 +158,6 @@ func (t *tables) entriesOf(b *binding) entries {
 		k := kernelObject{Flags: o.flags}
 		if o.flags&objectFile != 0 {
 			k.Class = t.wholeClass(o.met, o.paths, o.shell)
-		}
-		if o.flags&objectMoved != 0 {
-			k.Idents = t.tests.identsOf(b.moved[id])
-		}
-		if o.flags&(objectFile|objectMoved) != 0 {
 			bit := hashIno(id) >> 44
 			e.files[bit>>6] |= 1 << (bit & 63)
 		}

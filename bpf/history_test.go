@@ -67,11 +67,12 @@ func testDecidedBefore(t *testing.T, w *world) {
 	if !g.still(0) {
 		t.Error("bound anew though nothing that a rule names has changed")
 	}
-	// Decided while it is bound by its inode, read when it no longer is. The
+	// Decided while it is bound by its inode, read when another file is. The
 	// kernel does not look at the directory in between: the agent's poll is held.
 	w.k.mu.Lock()
 	w.must(os.Rename(prog, moved))
 	w.wantKilled(moved)
+	exitProgram(t, prog)
 	w.k.mu.Unlock()
 	w.rebound(func() {}, func(*binding) bool { return !g.still(0) })
 	w.must(func() error { _, err := w.run(moved); return err }())

@@ -6,35 +6,13 @@
 #ifndef BAILIFF_JUDGE_H
 #define BAILIFF_JUDGE_H
 
-/* Identities of a file: by its class, which says what the policy calls it, and
- * by its inode if it was moved away from where the policy found it. */
-__noinline __u64 idents_of(const struct object_ref *ref, __u32 index)
+/* Identities of a file: its class says what the policy calls it. */
+static __always_inline __u64 idents_of(__u32 class, __u32 index)
 {
-	struct slot *s = bpf_map_lookup_elem(&slots, &index);
-	struct inode *inode;
-	struct class *c;
-	struct file_id id;
-	struct object *o;
-	__u64 idents = 0;
-	__u32 class;
-	void *map;
+	void *map = bpf_map_lookup_elem(&classes, &index);
+	struct class *c = map ? bpf_map_lookup_elem(map, &class) : NULL;
 
-	if (!ref)
-		return 0;
-	class = ref->place.path;
-	inode = (void *)ref->inode;
-	map = bpf_map_lookup_elem(&classes, &index);
-	c = map ? bpf_map_lookup_elem(map, &class) : NULL;
-	if (c)
-		idents = c->idents;
-	id.ino = BPF_CORE_READ(inode, i_ino);
-	if (!s || !maybe_file(s, id.ino))
-		return idents;
-	map = bpf_map_lookup_elem(&objects, &index);
-	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	id.gen = BPF_CORE_READ(inode, i_generation);
-	o = map ? bpf_map_lookup_elem(map, &id) : NULL;
-	return o && o->flags & OBJECT_MOVED ? idents | o->idents : idents;
+	return c ? c->idents : 0;
 }
 
 /* Classes of a program in the generation at index, path in the low half. */
@@ -393,10 +371,10 @@ static __always_inline __u32 ask(struct answer *a, struct proc *p, struct object
 			o->place.path =
 				d ? path_class(d, inode, s, index) : path_class_far(o, index);
 		o->place_of = 0; /* another round looks again */
-		o->idents = s->hook[h].uses_idents ? idents_of(o, index) : 0;
 		/* The common case of a process that some rule concerns. */
-		if (o->place.path == CLASS_OTHER && s->hook[h].other_empty && !o->idents)
+		if (o->place.path == CLASS_OTHER && s->hook[h].other_empty)
 			return generation;
+		o->idents = s->hook[h].uses_idents ? idents_of(o->place.path, index) : 0;
 		o->place.name = s->uses_names ? place_name(o->place.path, (void *)o->dentry, index)
 					      : CLASS_WHOLE;
 	}

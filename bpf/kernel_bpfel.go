@@ -250,12 +250,10 @@ type kernelNameKey struct {
 }
 
 type kernelObject struct {
-	_      structs.HostLayout
-	Class  uint32
-	Below  uint32
-	Flags  uint32
-	Pad    uint32
-	Idents uint64
+	_     structs.HostLayout
+	Class uint32
+	Below uint32
+	Flags uint32
 }
 
 type kernelProc struct {

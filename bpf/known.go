@@ -194,6 +194,9 @@ func (d *decoder) file(w *kernelWireFile, rawPath []byte, g *generation) *event.
 	placed := strings.HasPrefix(f.Path, "/")
 	if g != nil {
 		f.Names = d.bound.names(w.Id, f.Path)
+		if f.Path != f.Names[0] && !slices.Contains(f.Names, f.Path) {
+			f.At = f.Path
+		}
 		f.Path = f.Names[0]
 	} else {
 		f.Names = []string{f.Path}

@@ -18,7 +18,7 @@ import (
 func TestRebind(t *testing.T) {
 	w := newWorld(t, Options{})
 	for name, test := range map[string]func(*testing.T, *world){
-		"later": testBoundLater, "identity": testIdentity, "decided before": testDecidedBefore, "stale verdict": testStaleVerdict,
+		"later": testBoundLater, "identity": testIdentity, "moved": testMoved, "decided before": testDecidedBefore, "stale verdict": testStaleVerdict,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w.in(t)) })
 	}
@@ -91,6 +91,11 @@ func (w *world) rebound(act func(), noticed func(*binding) bool) {
 func (w *world) wantKilled(path string) {
 	w.t.Helper()
 	st, err := w.run(path)
+	w.killed(path, st, err)
+}
+
+func (w *world) killed(path string, st *os.ProcessState, err error) {
+	w.t.Helper()
 	if st == nil || st.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		w.t.Errorf("%s: %v, want killed", path, err)
 	}

@@ -16,7 +16,7 @@ func staleAfter(old, now entries) *stale {
 	object := func(id kernelFileId, was, is kernelObject) {
 		s.any = true
 		s.all = s.all || was.Below != is.Below || (was.Flags^is.Flags)&objectPrefix != 0
-		if was.Class != is.Class || was.Idents != is.Idents || (was.Flags^is.Flags)&(objectFile|objectMoved) != 0 {
+		if was.Class != is.Class || (was.Flags^is.Flags)&objectFile != 0 {
 			s.objects[id] = true
 		}
 	}

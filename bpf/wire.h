@@ -86,14 +86,11 @@ struct suffix_key {
 #define OBJECT_FILE   1 /* judged by class, wherever its name is */
 #define OBJECT_PREFIX 2 /* files below are judged by class */
 #define OBJECT_NAMES  4 /* names in it are in the names map */
-#define OBJECT_MOVED  8 /* had identities when it was moved away from their paths */
 
 struct object {
 	__u32 class; /* of the file itself, if OBJECT_FILE */
 	__u32 below; /* of what is below it, if OBJECT_PREFIX */
 	__u32 flags;
-	__u32 pad;
-	__u64 idents; /* if OBJECT_MOVED: bits of ir.Program.Identities */
 };
 
 /*

@@ -93,6 +93,9 @@ func launches() []launch {
 	copyOf := func(name, to string) func(w *world, d string) {
 		return func(w *world, d string) { w.must(copyFile(in(d, name), in(d, to))) }
 	}
+	moved := func(name, to string) func(w *world, d string) {
+		return func(w *world, d string) { w.renamed(in(d, name), in(d, to)) }
+	}
 	return []launch{
 		{name: "direct", rule: "e2e-program", steps: exec("prog")},
 		{name: "from a thread", rule: "e2e-program", steps: func(d string) [][]string { return steps([]string{"thread", "exec", in(d, "prog")}) }},
@@ -107,6 +110,7 @@ func launches() []launch {
 		{name: "renamed", rule: "e2e-program", steps: func(d string) [][]string {
 			return steps([]string{"rename", in(d, "prog"), in(d, "moved")}, []string{"exec", in(d, "moved")})
 		}},
+		{name: "renamed and looked for", rule: "e2e-program", late: moved("prog", "moved"), steps: exec("moved")},
 		{name: "bind mount", rule: "e2e-program", steps: func(d string) [][]string {
 			return steps([]string{"unshare"}, []string{"bind", in(d, "prog"), in(d, "plain")}, []string{"exec", in(d, "plain")})
 		}},
@@ -124,6 +128,8 @@ func launches() []launch {
 			prep: copyOf("plain", "nobin/a"), steps: exec("nobin/a")},
 		{name: "late below a directory", rule: "e2e-directory",
 			late: copyOf("plain", "nobin/late"), steps: exec("nobin/late")},
+		{name: "directory renamed and looked for", rule: "e2e-directory",
+			prep: copyOf("plain", "nobin/a"), late: moved("nobin", "bin"), steps: exec("bin/a")},
 		{name: "from memory", rule: "e2e-memory", steps: func(d string) [][]string { return steps([]string{"memfd", in(d, "plain")}) }},
 		{name: "script", rule: "e2e-program", early: true,
 			prep: func(w *world, d string) {

@@ -113,6 +113,12 @@ func routes() []route {
 		{name: "parent renamed", rule: "e2e-secret", steps: func(d string) [][]string {
 			return steps([]string{"rename", d, d + "-moved"}, []string{"open", d + "-moved/secret"})
 		}},
+		{name: "renamed and looked for", rule: "e2e-secret",
+			late:  func(w *world, d string) { w.renamed(secret(d), in(d, "moved")) },
+			steps: func(d string) [][]string { return steps([]string{"open", in(d, "moved")}) }},
+		{name: "parent renamed and looked for", rule: "e2e-secret",
+			late:  func(w *world, d string) { w.renamed(d, d+"-moved") },
+			steps: func(d string) [][]string { return steps([]string{"open", d + "-moved/secret"}) }},
 		{name: "bind mount over an innocent file", rule: "e2e-secret", steps: func(d string) [][]string {
 			return steps([]string{"unshare"}, []string{"bind", secret(d), in(d, "plain")}, []string{"open", in(d, "plain")})
 		}},
@@ -141,6 +147,9 @@ func routes() []route {
 			steps: func(d string) [][]string { return steps([]string{"open", secret(d)}) }},
 
 		{name: "below a directory", rule: "e2e-vault", steps: func(d string) [][]string { return steps([]string{"open", in(d, "vault/file")}) }},
+		{name: "below a directory that was renamed and looked for", rule: "e2e-vault",
+			late:  func(w *world, d string) { w.renamed(in(d, "vault"), in(d, "x")) },
+			steps: func(d string) [][]string { return steps([]string{"open", in(d, "x/a/b/c/file")}) }},
 		{name: "deep below a directory", rule: "e2e-vault", steps: func(d string) [][]string { return steps([]string{"open", in(d, "vault/a/b/c/file")}) }},
 		{name: "path longer than PATH_MAX", rule: "e2e-vault",
 			prep:  func(w *world, d string) { w.must(makeDeep(in(d, "vault"), longPath())) },

@@ -200,6 +200,19 @@ func (w *world) rebound(change func()) {
 	}
 }
 
+// renamed moves a file or directory and waits until the agent has looked for it.
+func (w *world) renamed(from, to string) {
+	w.t.Helper()
+	var fs syscall.Statfs_t
+	w.must(syscall.Statfs(from, &fs))
+	if fs.Type == overlayMagic {
+		w.t.Skip("what is moved is not followed: inodes have no generation on an overlay")
+	}
+	w.rebound(func() { w.must(os.Rename(from, to)) })
+}
+
+const overlayMagic = 0x794c7630 // linux/magic.h
+
 // start runs the agent and subscribes to its events.
 func (w *world) start(mode event.Mode, args ...string) {
 	w.t.Helper()

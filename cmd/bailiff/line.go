@@ -125,6 +125,9 @@ func details(e *event.Event) string {
 	if e.File != nil && e.File.Unresolved {
 		out = append(out, "(path not known whole)")
 	}
+	if e.File != nil && e.File.At != "" {
+		out = append(out, "at "+word(e.File.At))
+	}
 	if e.Exec != nil && e.Exec.Script != "" {
 		out = append(out, "script "+word(e.Exec.Script))
 	}

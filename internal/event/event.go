@@ -47,6 +47,10 @@ type File struct {
 	Path string `json:"path"`
 	// Names lists every canonical name, Path first. Usually there is one.
 	Names []string `json:"names,omitempty"`
+	// At is where the file was found, placed as Path is, if that is none of its
+	// names: another hard link of a file that the policy names, or where it was
+	// moved to.
+	At string `json:"at,omitempty"`
 	// Unresolved says that the path was too deep or too long; Path is then
 	// the part that is known and no rule may trust it.
 	Unresolved bool `json:"unresolved,omitempty"`

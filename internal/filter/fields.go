@@ -39,7 +39,7 @@ func fields() (out []field) {
 	list := cel.ListType(cel.StringType)
 	return append(out, []field{
 		{"seq", cel.IntType}, {"process.ppid", cel.IntType}, {"process.exec_id", cel.StringType}, {"process.parent_exec_id", cel.StringType},
-		{"file.names", list}, {"fork.pid", cel.IntType}, {"exit.code", cel.IntType}, {"exit.signal", cel.IntType},
+		{"file.names", list}, {"file.at", cel.StringType}, {"fork.pid", cel.IntType}, {"exit.code", cel.IntType}, {"exit.signal", cel.IntType},
 		{"verdict", cel.StringType}, {"effect", cel.StringType}, {"source", cel.StringType}, {"mode", cel.StringType},
 		{"rule.id", cel.StringType}, {"rule.severity", cel.StringType}, {"rule.attack", list}, {"rules", list}, {"message", cel.StringType},
 		{"late", cel.BoolType}, {"undecided", cel.BoolType}, {"divergence", cel.BoolType}, {"commit", cel.BoolType}, {"fail_open", cel.StringType},

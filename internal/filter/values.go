@@ -91,6 +91,7 @@ func fileValues() map[string]value {
 		"file.dir.mode":   of(func(f *event.File) any { return int64(f.DirMode) }),
 		"file.dir.uid":    of(func(f *event.File) any { return int64(f.DirUID) }),
 		"file.sha256":     of(func(f *event.File) any { return f.SHA256 }),
+		"file.at":         of(func(f *event.File) any { return f.At }),
 		"file.verity":     of(func(f *event.File) any { return f.Verity }),
 	}
 }

@@ -104,6 +104,7 @@ func (d decoder) file(field string, f *bailiffv1.File) event.File {
 		Identities: d.list(field+".identities", f.GetIdentities()),
 		SHA256:     d.text(field+".sha256", f.GetSha256()),
 		Verity:     d.text(field+".verity", f.GetVerity()),
+		At:         d.text(field+".at", f.GetAt()),
 	}
 }
 

@@ -135,12 +135,12 @@ func (w *wire) process(p *event.Process) {
 
 // fileFields are the names of a file's fields in Event.escaped: a file stands
 // in three places, and names must not be put together for each event.
-type fileFields struct{ path, names, fsType, traits, identities, sha256, verity string }
+type fileFields struct{ path, names, fsType, traits, identities, sha256, verity, at string }
 
 var (
-	inFile   = fileFields{"file.path", "file.names", "file.fs_type", "file.traits", "file.identities", "file.sha256", "file.verity"}
-	inExe    = fileFields{"process.exe.path", "process.exe.names", "process.exe.fs_type", "process.exe.traits", "process.exe.identities", "process.exe.sha256", "process.exe.verity"}
-	inParent = fileFields{"process.parent_exe.path", "process.parent_exe.names", "process.parent_exe.fs_type", "process.parent_exe.traits", "process.parent_exe.identities", "process.parent_exe.sha256", "process.parent_exe.verity"}
+	inFile   = fileFields{"file.path", "file.names", "file.fs_type", "file.traits", "file.identities", "file.sha256", "file.verity", "file.at"}
+	inExe    = fileFields{"process.exe.path", "process.exe.names", "process.exe.fs_type", "process.exe.traits", "process.exe.identities", "process.exe.sha256", "process.exe.verity", "process.exe.at"}
+	inParent = fileFields{"process.parent_exe.path", "process.parent_exe.names", "process.parent_exe.fs_type", "process.parent_exe.traits", "process.parent_exe.identities", "process.parent_exe.sha256", "process.parent_exe.verity", "process.parent_exe.at"}
 )
 
 func (w *wire) file(in fileFields, f *event.File) {
@@ -166,6 +166,7 @@ func (w *wire) file(in fileFields, f *event.File) {
 	w.list(14, in.identities, f.Identities)
 	w.text(20, in.sha256, f.SHA256)
 	w.text(21, in.verity, f.Verity)
+	w.text(22, in.at, f.At)
 }
 
 func (w *wire) decision(d *event.Decision) {

@@ -110,7 +110,7 @@ func (f *Filter) path(e *event.Event) bool {
 }
 
 func fileBelow(f *event.File, prefixes []string) bool {
-	return hasPrefix(f.Path, prefixes) || slices.ContainsFunc(f.Names, func(n string) bool { return hasPrefix(n, prefixes) })
+	return hasPrefix(f.Path, prefixes) || f.At != "" && hasPrefix(f.At, prefixes) || slices.ContainsFunc(f.Names, func(n string) bool { return hasPrefix(n, prefixes) })
 }
 
 func hasPrefix(s string, prefixes []string) bool {

@@ -216,7 +216,7 @@ func sample(seq uint64) *event.Event {
 			UID: 1, EUID: 2, GID: 3, EGID: 4, LoginUID: 5, CapEff: 6, CgroupID: 42, Cgroup: "/a/b", MntNS: 7, PidNS: 8, UserNS: 9, TTY: 10, Start: 11,
 			Traits: []string{"container"}, Stdio: []string{"stdin_socket"},
 		},
-		File: &event.File{Path: "/tmp/ev\\il\xff", Unresolved: true, UID: 1, GID: 2, Nlink: 3, FsMagic: 4, DirMode: 5, DirUID: 6, Traits: []string{"setuid"}, Identities: []string{"shadow"}, SHA256: "ab12"},
+		File: &event.File{Path: "/tmp/ev\\il\xff", Unresolved: true, UID: 1, GID: 2, Nlink: 3, FsMagic: 4, DirMode: 5, DirUID: 6, Traits: []string{"setuid"}, Identities: []string{"shadow"}, SHA256: "ab12", At: "/mo\xffved"},
 		Exec: &event.Exec{ExecID: 12, Args: []string{`a\x41`, "\x80"}, ArgsTotal: 9, ArgsCut: true, Env: map[string]string{"K": "v\xff", `\x4b`: ""},
 			EnvCut: true, Cwd: "/", OpenedAs: "./evil", Script: "/s", Comm: "evil"},
 		CgroupProcs: 13, CgroupRate: 14, FileAge: 15,

@@ -44,6 +44,7 @@ func (r *record) own() {
 		r.Strs("identities", e.File.Identities)
 		r.Opt("sha256", e.File.SHA256)
 		r.Opt("verity", e.File.Verity)
+		r.Opt("at", e.File.At)
 		r.Flag("path_unresolved", e.File.Unresolved)
 	}
 	if x := e.Exec; x != nil {

@@ -195,6 +195,7 @@ func (r *record) unmapped() {
 		r.Strs("identities", e.File.Identities)
 		r.Opt("sha256", e.File.SHA256)
 		r.Opt("verity", e.File.Verity)
+		r.Opt("at", e.File.At)
 		if len(e.File.Names) > 1 {
 			r.Strs("names", e.File.Names)
 		}

@@ -65,7 +65,9 @@ func Events() []Named {
 	add("exec-killed-late", &event.Event{Hook: event.HookExec, File: file("/dev/shm/evil"), Exec: exec(), Decision: late})
 	add("open-would-deny", &event.Event{Hook: event.HookOpen, File: file("/etc/shadow"), Open: []string{"read"},
 		Decision: by(event.VerdictDeny, event.EffectNone, event.ModeAudit, plain)})
-	add("open-refused", &event.Event{Hook: event.HookOpen, File: file("/etc/shadow"), Open: []string{"read", "write"},
+	moved := file("/etc/shadow")
+	moved.At = "/tmp/moved"
+	add("open-refused", &event.Event{Hook: event.HookOpen, File: moved, Open: []string{"read", "write"},
 		Decision: by(event.VerdictDeny, event.EffectRefused, event.ModeEnforce, plain)})
 	alert := by(event.VerdictAlert, 0, event.ModeEnforce, rule)
 	alert.Others, alert.Message = []event.RuleRef{*plain}, ""

@@ -469,6 +469,7 @@ type File struct {
 	Traits        []string               `protobuf:"bytes,13,rep,name=traits,proto3" json:"traits,omitempty"`
 	Identities    []string               `protobuf:"bytes,14,rep,name=identities,proto3" json:"identities,omitempty"` // names that the policy gives this file, sorted
 	Sha256        string                 `protobuf:"bytes,20,opt,name=sha256,proto3" json:"sha256,omitempty"`         // of the content, lower-case hex, as the kernel or the gate judged it; empty if no rule asked
+	At            string                 `protobuf:"bytes,22,opt,name=at,proto3" json:"at,omitempty"`                 // where it was found, if that is none of its names: another hard link, or moved there
 	Verity        string                 `protobuf:"bytes,21,opt,name=verity,proto3" json:"verity,omitempty"`         // fs-verity digest as `fsverity measure` prints it, "none" of a file that has none; empty if no rule asked or nobody could say
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -605,6 +606,13 @@ func (x *File) GetIdentities() []string {
 func (x *File) GetSha256() string {
 	if x != nil {
 		return x.Sha256
+	}
+	return ""
+}
+
+func (x *File) GetAt() string {
+	if x != nil {
+		return x.At
 	}
 	return ""
 }
@@ -1806,7 +1814,7 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\x06FileID\x12\x10\n" +
 	"\x03dev\x18\x01 \x01(\rR\x03dev\x12\x10\n" +
 	"\x03gen\x18\x02 \x01(\rR\x03gen\x12\x10\n" +
-	"\x03ino\x18\x03 \x01(\x04R\x03ino\"\x92\x03\n" +
+	"\x03ino\x18\x03 \x01(\x04R\x03ino\"\xa2\x03\n" +
 	"\x04File\x12\"\n" +
 	"\x02id\x18\x01 \x01(\v2\x12.bailiff.v1.FileIDR\x02id\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
@@ -1827,7 +1835,8 @@ const file_bailiff_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"identities\x18\x0e \x03(\tR\n" +
 	"identities\x12\x16\n" +
-	"\x06sha256\x18\x14 \x01(\tR\x06sha256\x12\x16\n" +
+	"\x06sha256\x18\x14 \x01(\tR\x06sha256\x12\x0e\n" +
+	"\x02at\x18\x16 \x01(\tR\x02at\x12\x16\n" +
 	"\x06verity\x18\x15 \x01(\tR\x06verity\"\xf0\x05\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x10\n" +
