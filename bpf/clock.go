@@ -13,11 +13,14 @@ const clockSlack = 50 * time.Millisecond
 // wallOffset is the wall clock minus the time since boot. It changes when
 // somebody sets the clock.
 func wallOffset() time.Duration {
+	return time.Duration(time.Now().UnixNano()) - time.Duration(sinceBoot())
+}
+
+// sinceBoot is the kernel's clock of records: nanoseconds after boot.
+func sinceBoot() uint64 {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return 0 // there is no Linux where it fails
-	}
-	return time.Duration(time.Now().UnixNano() - ts.Nano())
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // there is no Linux where it fails
+	return uint64(ts.Nano())
 }
 
 // followClock tells the kernel side when the wall clock was set.

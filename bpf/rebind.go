@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type rebinder struct {
 	k    *Kernel
 	stop *os.File // closed to end the poll
 	wg   sync.WaitGroup
+	looks
 }
 
 func startRebinder(k *Kernel) (*rebinder, error) {
@@ -39,7 +41,7 @@ func startRebinder(k *Kernel) (*rebinder, error) {
 		mounts.Close()
 		return nil, fmt.Errorf("watch mounts: %w", err)
 	}
-	b := &rebinder{k: k, stop: stop}
+	b := &rebinder{k: k, stop: stop, looks: newLooks()}
 	b.wg.Add(1)
 	go b.run(mounts, r)
 	return b, nil
@@ -57,6 +59,7 @@ func (b *rebinder) run(mounts, stop *os.File) {
 	defer b.wg.Done()
 	defer mounts.Close()
 	defer stop.Close()
+	defer b.end()
 	fds := []unix.PollFd{{Fd: int32(mounts.Fd()), Events: unix.POLLPRI}, {Fd: int32(stop.Fd()), Events: unix.POLLIN}}
 	seen := map[string]unix.Timespec{}
 	wait := pollDirs
@@ -72,17 +75,20 @@ func (b *rebinder) run(mounts, stop *os.File) {
 		if err := b.k.followClock(); err != nil {
 			b.k.log.Warn("the kernel side does not know that the clock was set", "error", err)
 		}
+		start, boot := time.Now(), sinceBoot()
 		if !b.changed(seen) && !mounted {
+			b.looked(boot, false)
 			continue
 		}
-		start := time.Now()
 		if mounted {
 			b.k.forgetPaths()
 		}
-		if err := b.k.rebind(); err != nil {
+		other, err := b.k.rebind()
+		if err != nil {
 			b.k.unbound.Add(1)
 			b.k.log.Warn("paths of the policy could not all be bound again", "error", err)
 		}
+		b.looked(boot, other || err != nil)
 		// A large policy in a busy directory must not keep a core busy, and a
 		// slow machine must not be blind for long.
 		wait = min(max(pollDirs, 20*time.Since(start)), pollLatest)
@@ -120,22 +126,22 @@ func (b *rebinder) changed(seen map[string]unix.Timespec) bool {
 }
 
 // rebind ties the active generation's paths to what they are now: first what
-// is new, then what is gone.
-func (k *Kernel) rebind() error {
+// is new, then what is gone. It reports whether something is another than it was.
+func (k *Kernel) rebind() (other bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	g := k.active.Load()
 	if g == nil || k.closed.Load() {
-		return nil
+		return false, nil
 	}
 	b, err := bind(&g.tables.tests, k.identify, g.bound())
 	if err != nil {
-		return err
+		return false, err
 	}
 	before := len(g.tables.classes)
 	now, old := g.tables.entriesOf(b), g.entries
 	if err := k.growClasses(g, before); err != nil {
-		return err
+		return false, err
 	}
 	for i := range now.filter {
 		now.filter[i] |= old.filter[i]
@@ -147,13 +153,14 @@ func (k *Kernel) rebind() error {
 	g.entries = now
 	gone := staleAfter(old, now)
 	if !gone.any {
+		other = !slices.Equal(g.bound().dirAlias, b.dirAlias)
 		g.bindSame(b)
-		return nil
+		return other, nil
 	}
 	// What is decided from here on until all is written may be of either.
 	k.config.Bindings++
 	if err := k.writeConfig(); err != nil {
-		return err
+		return false, err
 	}
 	g.bind(b, k.config.Bindings+1)
 	err = errors.Join(
@@ -166,7 +173,7 @@ func (k *Kernel) rebind() error {
 		dropGone(g.inner["long_names"], old.long, now.long))
 	k.config.Bindings++ // what was found by the old ones is forgotten
 	err = errors.Join(err, k.writeConfig())
-	return errors.Join(err, k.forgetStale(gone))
+	return true, errors.Join(err, k.forgetStale(gone))
 }
 
 func changed[K comparable, V comparable](old, now map[K]V) map[K]V {

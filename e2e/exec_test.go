@@ -298,7 +298,7 @@ func (w *world) checkLaunch(rule string, mode event.Mode, o *harness.Outcome, ev
 	if len(found) == 0 {
 		w.t.Fatalf("no event of the denial among %d", len(events))
 	}
-	if d := found[len(found)-1].Decision; d.Effect != effect || d.Mode != mode || d.Revision == "" {
+	if d := found[len(found)-1].Decision; d.Effect != effect || d.Mode != mode || d.Revision == "" || d.Divergence {
 		w.t.Errorf("decision is %+v, want effect %v in mode %v", d, effect, mode)
 	}
 }

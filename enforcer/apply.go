@@ -162,13 +162,21 @@ func (in *installed) fires(ev *event.Event, whole *event.Decision, clause func(*
 	})
 }
 
+// unsettled reports whether the kernel has denied what the policy does not while the
+// files that the policy names were becoming others: of a directory that has just been
+// moved the kernel knows which it is, and the record only where it is.
+func (e *Enforcer) unsettled(ev *event.Event, whole *event.Decision) bool {
+	s, ok := e.Kernel.(Settler)
+	return ok && whole.Verdict < ev.Decision.Verdict && !s.Settled(ev.Boot)
+}
+
 func (e *Enforcer) checkDivergence(ev *event.Event, in *installed, whole *event.Decision) {
 	why := in.diverges(ev, whole)
 	if why == "" {
 		return
 	}
-	if ev.Rebound || ev.File != nil && ev.File.Unresolved || in.cutShort(ev, whole) || in.tooFar(ev, whole) {
-		// The names are not those that the kernel went by. Or: the path is too long for the record: the kernel judged the file by
+	if ev.Rebound || ev.File != nil && ev.File.Unresolved || in.cutShort(ev, whole) || in.tooFar(ev, whole) || e.unsettled(ev, whole) {
+		// The names are not those that the kernel went by, or may not be. Or: the path is too long for the record: the kernel judged the file by
 		// its identity, the policy can only count conditions on it as met. Or: the
 		// kernel has looked at more of the arguments, or of the ancestors, than the
 		// record holds.

@@ -59,6 +59,13 @@ type Weakener interface {
 	Weakened(Generation) map[event.Hook][]int
 }
 
+// Settler is a Kernel that follows the files which the policy names.
+type Settler interface {
+	// Settled reports whether no name of the policy came to mean another file at
+	// about a time, in nanoseconds after boot. It may wait for a moment.
+	Settled(boot uint64) bool
+}
+
 // Policy is one compiled bundle revision. It is immutable and safe for
 // concurrent use. *policy.Policy is the real one.
 type Policy interface {
