@@ -31,6 +31,7 @@
 #include "cgroup.h"
 #include "verdict.h"
 #include "text.h"
+#include "given.h"
 #include "kept.h"
 #include "digest.h"
 #include "farpath.h"

@@ -45,5 +45,17 @@ func (t *tables) textDims(hb *hookBits) []numberDim {
 	return out
 }
 
-// commits is 1 if some clause waits for arguments and environment.
-func (t *tables) commits() uint32 { return min(t.conf[rowCommit].Clauses, 1) }
+// commits says what is to be done when an exec has succeeded.
+func (t *tables) commits() uint32 {
+	bits := min(t.conf[rowCommit].Clauses, commitLate)
+	if t.conf[event.HookExec-1].HeldKey&(keyArgs|keyEnv) != 0 {
+		bits |= commitGiven
+	}
+	return bits
+}
+
+// The bits of config.Commit, as in wire.h.
+const (
+	commitLate  = 1
+	commitGiven = 2
+)

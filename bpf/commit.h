@@ -135,6 +135,26 @@ __noinline int commit_find(__u64 argc, __u64 met)
 	return a->first != NO_CLAUSE || a->maybe != NO_CLAUSE;
 }
 
+/* What was decided last takes the place of what was decided before, if it is worse. */
+static __always_inline int commit_take(struct proc *p, struct commit_room *room)
+{
+	if (room->late.verdict <= p->pending.j.verdict && !room->late.blocks) {
+		p->pending.j.flags |= room->late.flags & RECORD_UNDECIDED;
+		return 0;
+	}
+	room->late.flags |= p->pending.j.flags & RECORD_UNDECIDED;
+	bpf_probe_read_kernel(&p->pending.j, sizeof(p->pending.j), &room->late);
+	p->pending.valid = room->of;
+	if (room->of) {
+		p->pending.judged_exe = room->script_exe;
+		bpf_probe_read_kernel(&p->pending.file, sizeof(p->pending.file),
+				      &room->script_file);
+		bpf_probe_read_kernel(&p->pending.digest, sizeof(p->pending.digest),
+				      &room->script_digest);
+	}
+	return 0;
+}
+
 /* Decides by what commit_find has found. What was decided before, in p->pending
  * with the file that it is about, stays or is replaced by what is worse. */
 __noinline int commit_check(struct proc *p)
@@ -155,21 +175,33 @@ __noinline int commit_check(struct proc *p)
 		room->late.flags |= RECORD_UNDECIDED;
 		room->late.source = SOURCE_DEFAULT;
 	}
-	if (room->late.verdict <= p->pending.j.verdict && !room->late.blocks) {
-		p->pending.j.flags |= room->late.flags & RECORD_UNDECIDED;
+	return commit_take(p, room);
+}
+
+/* The exec is given something else than what the gate has allowed it for: as if it had
+ * not answered. */
+__noinline int commit_given(struct proc *p)
+{
+	struct commit_room *room = commit_room(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct key_room *judged = key_room();
+
+	if (!p || !room || !judged) {
+		count(COUNT_FAIL_OPEN_CONTEXT);
 		return 0;
 	}
-	room->late.flags |= p->pending.j.flags & RECORD_UNDECIDED;
-	bpf_probe_read_kernel(&p->pending.j, sizeof(p->pending.j), &room->late);
-	p->pending.valid = room->of;
-	if (room->of) {
-		p->pending.judged_exe = room->script_exe;
-		bpf_probe_read_kernel(&p->pending.file, sizeof(p->pending.file),
-				      &room->script_file);
-		bpf_probe_read_kernel(&p->pending.digest, sizeof(p->pending.digest),
-				      &room->script_digest);
+	count(COUNT_HELD_GIVEN);
+	__builtin_memset(&room->late, 0, sizeof(room->late));
+	room->late.generation = judged->given.generation;
+	room->late.bindings = p->pending.j.bindings;
+	room->of_file.first = room->of_file.maybe = NO_CLAUSE;
+	room->of_file.held = judged->given.clause;
+	if (!conclude(&room->late, p, &room->none, &room->of_file, HOOK_EXEC)) {
+		count(COUNT_FAIL_OPEN_TABLES);
+		return 0;
 	}
-	return 0;
+	room->of = 0;
+	room->late.flags |= RECORD_COMMIT;
+	return commit_take(p, room);
 }
 
 #endif

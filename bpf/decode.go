@@ -278,7 +278,16 @@ func (d *decoder) exec(r *kernelRecord, data []byte, g *generation) *event.Exec 
 		x.Creds = &event.Creds{EUID: r.Child, EGID: r.ExitCode, CapEff: r.ForkFlags}
 	}
 	x.Args = splitStrings(cut(data, r.ArgsOff, r.ArgsLen), x.ArgsCut)
-	for _, kv := range splitStrings(cut(data, r.EnvOff, r.EnvLen), x.EnvCut) {
+	d.environment(x, cut(data, r.EnvOff, r.EnvLen), g)
+	if r.ScriptExe != 0 {
+		x.Script = d.exe(r.ScriptExe, g).Path
+	}
+	return x
+}
+
+// environment adds the variables that somebody asks for.
+func (d *decoder) environment(x *event.Exec, env []byte, g *generation) {
+	for _, kv := range splitStrings(env, x.EnvCut) {
 		// Only the names that the operator or a rule asks for leave this function: environments hold secrets.
 		name, value, ok := strings.Cut(kv, "=")
 		if !ok || !d.env[name] && (g == nil || !slices.Contains(g.tables.prog.Env, name)) {
@@ -293,10 +302,6 @@ func (d *decoder) exec(r *kernelRecord, data []byte, g *generation) *event.Exec 
 		}
 		x.Env[name] = value
 	}
-	if r.ScriptExe != 0 {
-		x.Script = d.exe(r.ScriptExe, g).Path
-	}
-	return x
 }
 
 // splitStrings splits a block of NUL-terminated strings.

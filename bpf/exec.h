@@ -50,8 +50,10 @@ static __always_inline int exec_check(struct linux_binprm *bprm)
 	p->pending.caps = effective_caps(t->cred);
 	p->pending.euid = t->cred->euid.val;
 	p->pending.egid = t->cred->egid.val;
-	if (settings.commit)
+	if (settings.commit & COMMIT_LATE)
 		commit_round(bprm->interp == bprm->filename);
+	if (settings.commit & COMMIT_GIVEN && bprm->interp == bprm->filename)
+		given_round();
 	if (bprm->interp == bprm->filename) {
 		p->pending.valid = 0;
 		p->pending.rate = cgroup_rate(p->cgroup, HOOK_EXEC - 1);
@@ -346,13 +348,18 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 			j->bindings = p->pending.bindings;
 		} else {
 			p->pending.rate = o.rate = cgroup_rate(p->cgroup, HOOK_EXEC - 1);
+			if (settings.commit & COMMIT_GIVEN)
+				given_round();
 			if (judge(j, t, p, &o, d, inode, HOOK_EXEC))
 				j->flags |= RECORD_COMMIT;
 			if (o.late)
 				commit_note(p, &o, exe, j->generation);
 			p->pending.age = o.age;
 		}
-		if (settings.commit && !j->blocks && commit_find(bprm->argc, commit_texts()))
+		if (settings.commit & COMMIT_GIVEN && !j->blocks && given_another())
+			commit_given(p);
+		if (settings.commit & COMMIT_LATE && !j->blocks &&
+		    commit_find(bprm->argc, commit_texts()))
 			commit_check(p);
 		if (j->blocks && !bpf_send_signal(SIGKILL)) {
 			j->effect = EFFECT_KILLED;

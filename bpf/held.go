@@ -70,6 +70,13 @@ type heldHandle struct {
 	keyed  bool
 	ticket kernelTicketKey
 	bound  uint32 // binding that gave the file its names
+	given  given
+}
+
+// given is what the answer about an exec has read of its caller.
+type given struct {
+	parts uint32 // keyArgs, keyEnv
+	sum   uint64
 }
 
 // heldKey is the decision key of held rules with what the file's content is.
@@ -99,7 +106,7 @@ func (k *Kernel) AtGate(gen event.Generation, fd int, tid int32) (ev *event.Even
 	h.key.of = slot.x.Of
 	if parts := g.tables.conf[event.HookExec-1].HeldKey; parts&keyNone == 0 {
 		if vk := verdictKey(r, parts, slot.path(), k.config.Secret); vk != nil {
-			h.keyed, h.key.key = true, *vk
+			h.keyed, h.key.key = parts&(keyArgs|keyEnv) == 0, *vk
 			key = h.key
 		}
 	}
@@ -172,7 +179,7 @@ func (k *Kernel) RememberHeld(gen event.Generation, ev *event.Event, v event.Ver
 	if !ok || h.ticket.Generation != uint32(gen) {
 		return fmt.Errorf("remember held verdict: %w", errors.ErrUnsupported)
 	}
-	value := kernelHeldVerdict{Verdict: uint32(v), Of: h.key.of}
+	value := kernelHeldVerdict{Verdict: uint32(v), Of: h.key.of, Texts: h.given.parts, Sum: h.given.sum}
 	if enforced {
 		value.Verdict |= verdictEnforced
 	}

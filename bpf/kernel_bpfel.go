@@ -96,30 +96,31 @@ const (
 	kernelCounterCOUNT_FAIL_OPEN_TABLES    kernelCounter = 17
 	kernelCounterCOUNT_ANCESTORS_CUT       kernelCounter = 18
 	kernelCounterCOUNT_HELD_CHANGED        kernelCounter = 19
-	kernelCounterCOUNT_HELD_NONE           kernelCounter = 20
-	kernelCounterCOUNT_MMAP                kernelCounter = 21
-	kernelCounterCOUNT_CREATE              kernelCounter = 22
-	kernelCounterCOUNT_LINK                kernelCounter = 23
-	kernelCounterCOUNT_RENAME              kernelCounter = 24
-	kernelCounterCOUNT_UNLINK              kernelCounter = 25
-	kernelCounterCOUNT_TRUNCATE            kernelCounter = 26
-	kernelCounterCOUNT_PTRACE              kernelCounter = 27
-	kernelCounterCOUNT_RECEIVE             kernelCounter = 28
-	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 29
-	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 30
-	kernelCounterCOUNT_DROP_LINK           kernelCounter = 31
-	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 32
-	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 33
-	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 34
-	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 35
-	kernelCounterCOUNT_DROP_RECEIVE        kernelCounter = 36
-	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 37
-	kernelCounterCOUNT_DIGEST_COMPUTED     kernelCounter = 38
-	kernelCounterCOUNT_DIGEST_KNOWN        kernelCounter = 39
-	kernelCounterCOUNT_DIGEST_UNKNOWN      kernelCounter = 40
-	kernelCounterCOUNT_VECTOR_LOST         kernelCounter = 41
-	kernelCounterCOUNT_VERITY_KNOWN        kernelCounter = 42
-	kernelCounterCOUNT_MAX                 kernelCounter = 43
+	kernelCounterCOUNT_HELD_GIVEN          kernelCounter = 20
+	kernelCounterCOUNT_HELD_NONE           kernelCounter = 21
+	kernelCounterCOUNT_MMAP                kernelCounter = 22
+	kernelCounterCOUNT_CREATE              kernelCounter = 23
+	kernelCounterCOUNT_LINK                kernelCounter = 24
+	kernelCounterCOUNT_RENAME              kernelCounter = 25
+	kernelCounterCOUNT_UNLINK              kernelCounter = 26
+	kernelCounterCOUNT_TRUNCATE            kernelCounter = 27
+	kernelCounterCOUNT_PTRACE              kernelCounter = 28
+	kernelCounterCOUNT_RECEIVE             kernelCounter = 29
+	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 30
+	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 31
+	kernelCounterCOUNT_DROP_LINK           kernelCounter = 32
+	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 33
+	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 34
+	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 35
+	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 36
+	kernelCounterCOUNT_DROP_RECEIVE        kernelCounter = 37
+	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 38
+	kernelCounterCOUNT_DIGEST_COMPUTED     kernelCounter = 39
+	kernelCounterCOUNT_DIGEST_KNOWN        kernelCounter = 40
+	kernelCounterCOUNT_DIGEST_UNKNOWN      kernelCounter = 41
+	kernelCounterCOUNT_VECTOR_LOST         kernelCounter = 42
+	kernelCounterCOUNT_VERITY_KNOWN        kernelCounter = 43
+	kernelCounterCOUNT_MAX                 kernelCounter = 44
 )
 
 type kernelDigestKey struct {
@@ -188,8 +189,9 @@ type kernelFileId struct {
 type kernelHeldVerdict struct {
 	_       structs.HostLayout
 	Verdict uint32
-	Pad     uint32
+	Texts   uint32
 	Of      kernelValidity
+	Sum     uint64
 }
 
 type kernelHookConf struct {

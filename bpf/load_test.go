@@ -10,7 +10,7 @@ import (
 
 // mostVerified bounds the verifier's work on one program: the time that an agent
 // takes to start. In an emulated guest it is some 43,000 of these a second.
-const mostVerified = 75_000
+const mostVerified = 80_000
 
 // TestVerifies loads all programs that this kernel lets us load, in a guest those
 // of all backends, and says what the verifier's work was.

@@ -374,6 +374,8 @@ const (
 	keyFile   = 16
 	keyOpen   = 32
 	keyMeta   = 64
+	keyArgs   = 128
+	keyEnv    = 256
 	keyNone   = 0x80000000
 )
 
@@ -397,36 +399,30 @@ func (t *tables) decisionKeys(hb *hookBits) (other, held uint32) {
 }
 
 // heldGroups are fields that only the gate's key holds: there a verdict is good
-// for what the file was, and the gate looks anew each time.
-var heldGroups = map[string]uint32{"file.sha256": keyFile, "file.verity": keyFile}
+// for what the file was, and the gate looks anew each time. With what an exec is
+// given it is good for that exec.
+var heldGroups = map[string]uint32{"file.sha256": keyFile, "file.verity": keyFile, "args": keyArgs, "env": keyEnv}
 
-// keyOfClause: keyNone if it reads what is not in the key.
+// keyOfClause: with keyNone if it reads what is not in the key.
 func keyOfClause(c *ir.Clause, more map[string]uint32) uint32 {
+	reads := slices.Clone(c.Reads)
+	for k := range c.When {
+		for _, f := range []event.FieldID{c.When[k].Field, c.When[k].Other} {
+			if f != event.FieldNone {
+				reads = append(reads, event.FieldByID(f).Path)
+			}
+		}
+	}
 	var key uint32
-	for _, r := range c.Reads {
+	for _, r := range reads {
 		g, ok := keyGroups[r]
 		if !ok {
 			g, ok = more[r]
 		}
 		if !ok {
-			return keyNone
+			g = keyNone
 		}
 		key |= g
-	}
-	for k := range c.When {
-		for _, f := range []event.FieldID{c.When[k].Field, c.When[k].Other} {
-			if f == event.FieldNone {
-				continue
-			}
-			g, ok := keyGroups[event.FieldByID(f).Path]
-			if !ok {
-				g, ok = more[event.FieldByID(f).Path]
-			}
-			if !ok {
-				return keyNone
-			}
-			key |= g
-		}
 	}
 	return key
 }

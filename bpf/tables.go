@@ -199,6 +199,9 @@ func (t *tables) fit(rules []ir.Rule, dims *dimBudget) []ir.Rule {
 				t.weakened = append(t.weakened, out[i].Ref.ID+": "+f.Path)
 			}
 			c.When = kept
+			if c.Maybe && out[i].Held() {
+				*c = c.WithoutGiven() // the gate answers before they can be tested
+			}
 		}
 		out[i].Clauses = withoutDigests(out[i].Clauses)
 	}

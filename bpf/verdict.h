@@ -73,6 +73,17 @@ struct {
 	__type(value, struct held_verdict);
 } tickets SEC(".maps");
 
+/* What an exec is given, as the gate has read it and held rules were asked about it;
+ * see given.h. */
+struct given {
+	__u64 sum;     /* of all rounds, which must have the same */
+	__u64 now_sum; /* of the ticket that was found last */
+	__u32 texts;   /* KEY_ARGS, KEY_ENV */
+	__u32 now;
+	__u32 clause; /* that the gate has answered for */
+	__u32 generation;
+};
+
 /* Where a key is put together: there is no room for it on the stack of kernels
  * before 6.13. Written and read within one hook. */
 struct key_room {
@@ -80,7 +91,8 @@ struct key_room {
 	struct ticket_key once;
 	char name[LONG_NAME];
 	volatile __u32 fields; /* KEY_*; here the verifier does not follow which of them are set */
-	__u32 pad;
+	/* What the gate has read of the caller before it allowed this exec. */
+	struct given given;
 };
 
 struct {
@@ -159,7 +171,7 @@ __noinline int make_key(const struct proc *p, const struct object_ref *o, __u32 
 	struct key_room *room;
 	struct dentry *d;
 
-	if (!p || !o || fields & KEY_NONE)
+	if (!p || !o || fields & (KEY_NONE | KEY_ARGS | KEY_ENV))
 		return 0;
 	room = key_room();
 	if (!room)
@@ -287,6 +299,8 @@ __noinline __u32 of_ticket(const struct proc *p, const struct object_ref *o, __u
 	if (!h || !still_valid(h, o->inode))
 		return VERDICT_NONE;
 	v = h->verdict;
+	room->given.now = h->texts;
+	room->given.now_sum = h->sum;
 	bpf_map_delete_elem(&tickets, once);
 	return v;
 }

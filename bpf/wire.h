@@ -176,8 +176,14 @@ struct verity {
 #define KEY_CGROUP 8
 #define KEY_FILE   16 /* inode, directory, name */
 #define KEY_OPEN   32
-#define KEY_META   64	       /* mode, owner, links of file and directory */
-#define KEY_NONE   0x80000000u /* the answer may not be cached */
+#define KEY_META   64 /* mode, owner, links of file and directory */
+/* What is to be done when an exec has succeeded. */
+#define COMMIT_LATE  1 /* the generation has clauses of ROW_COMMIT */
+#define COMMIT_GIVEN 2 /* and held rules that read what an exec is given */
+
+#define KEY_ARGS 128 /* gate only, and in no key: the verdict is for one exec with these */
+#define KEY_ENV	 256
+#define KEY_NONE 0x80000000u /* the answer may not be cached */
 
 struct hook_conf {
 	__u32 clauses;	  /* number of bits in use */
@@ -265,7 +271,7 @@ struct config {
 		     * (bit hook - 1 + LIVE_CREDS) what only other credentials change */
 	__u32 bindings; /* counts when paths of the policy are bound anew; odd while that is being done */
 	__u32 scopes;	    /* number of entries in scope; 0: everything is in scope */
-	__u32 commit;	    /* the generation has clauses of ROW_COMMIT */
+	__u32 commit;	    /* COMMIT_* */
 	__u32 cgroup_modes; /* cgroups with a mode of their own; 0: nobody looks for them */
 	__u32 rates;	    /* hooks (bit hook - 1) whose acts are counted by cgroup and second */
 	__u32 digests;	    /* of what is executed, that the kernel has: DIGESTS_*; see digest.h */
@@ -435,8 +441,9 @@ struct validity {
 /* A verdict that the gate took while the exec was held. */
 struct held_verdict {
 	__u32 verdict;
-	__u32 pad;
+	__u32 texts; /* KEY_ARGS, KEY_ENV: what was read of the caller, 0: neither */
 	struct validity of;
+	__u64 sum; /* of these, see given.h */
 };
 
 /* A verdict of the gate that is good for one exec: it read what no key holds. */

@@ -30,6 +30,7 @@ const (
 	cntHeldEvaluations
 	cntHeldShared
 	cntHeldUnknown
+	cntHeldUnread
 	cntOpenEngine
 	cntOpenDeadline
 	cntOpenQueue
@@ -64,6 +65,7 @@ var counterNames = [numCounters]string{
 	cntHeldEvaluations: "held_evaluations",
 	cntHeldShared:      "held_answers_shared",
 	cntHeldUnknown:     "held_acts_unknown",
+	cntHeldUnread:      "held_acts_unread",
 	cntOpenEngine:      "fail_open_engine_error",
 	cntOpenDeadline:    "fail_open_engine_deadline",
 	cntOpenQueue:       "fail_open_queue_full",

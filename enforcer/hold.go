@@ -20,6 +20,10 @@ type Gatekeeper interface {
 	// RememberHeld stores a verdict where the hook of the exec will find it.
 	// enforced says that a deny blocks also where the mode is audit.
 	RememberHeld(g Generation, ev *event.Event, v event.Verdict, enforced bool) error
+	// GiveAtGate adds to an event of AtGate what the new image will be given; nil for
+	// what was not read. A verdict is then for an exec that is given that. The answer
+	// is equal for equal texts.
+	GiveAtGate(ev *event.Event, args, env []byte) any
 }
 
 // Holder is a Policy with rules for which execs are held.
@@ -101,12 +105,13 @@ func (h *Held) closed() *ir.Rule {
 	return nil
 }
 
-// Barred reports whether Judge waits for the file's content.
+// Barred reports whether Judge waits for the file's content, or the caller's memory.
 func (h *Held) Barred() bool { return h.barred.Load() }
 
 // Judge asks the policy, or takes the answer that it gave about an exec with
 // the same key, and puts the verdict where the kernel will look for it. known
-// is false when there is no answer; barred says that it is the file's fault.
+// is false when there is no answer; barred says that it is the file's fault, or the
+// caller's.
 func (h *Held) Judge(ctx context.Context) (allow, known, barred bool) {
 	if h.ev == nil {
 		return false, false, false
@@ -114,6 +119,11 @@ func (h *Held) Judge(ctx context.Context) (allow, known, barred bool) {
 	h.barred.Store(true)
 	if err := h.digest(ctx); err != nil {
 		h.e.log.Debug("a program has no digest", "path", h.ev.File.Path, "error", err)
+		return false, false, true
+	}
+	if err := h.given(ctx); err != nil {
+		h.e.counts.add(cntHeldUnread)
+		h.e.log.Debug("what an exec is given is not known", "path", h.ev.File.Path, "error", err)
 		return false, false, true
 	}
 	h.barred.Store(false)
@@ -218,7 +228,7 @@ func (h *Held) Refused(ctx context.Context, unanswered string) {
 	if deciding.Kill && h.e.kill(h.ev) == event.EffectKilled {
 		d.Effect = event.EffectKilled
 	}
-	h.ev.Handle = nil
+	h.ev.Handle, h.ev.Exec = nil, nil // there is no new image
 	h.e.emit(h.ev)
 }
 

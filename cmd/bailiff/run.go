@@ -147,7 +147,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
 		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: ag.decided.sinks(stats, ag.vitals, hub, out),
 		Redact: redactor.Event, Evaluated: stats.evaluated, Log: log,
-		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding, Digest: ag.digests.Of, Verity: digest.Verity,
+		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding, Digest: ag.digests.Of, Verity: digest.Verity, Given: readGiven(),
 	})
 	if err != nil {
 		return err

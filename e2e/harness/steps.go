@@ -57,6 +57,7 @@ func steps() map[string]func(args []string) (string, error) {
 		"thread": stepThread,
 		"exec":   stepExec,
 		"env":    stepEnv,
+		"flip":   stepFlip,
 		"become": stepBecome,
 		"fexec":  stepFexec,
 		"memfd":  stepMemfd,
@@ -414,4 +415,31 @@ func execveat(fd int, args []string) error {
 	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, uintptr(fd), uintptr(unsafe.Pointer(empty)),
 		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])), unix.AT_EMPTY_PATH, 0)
 	return errno
+}
+
+// stepFlip becomes the program args[0] with one more argument, in memory that another
+// thread changes all the time between args[1] and args[2], which are equally long.
+func stepFlip(args []string) (string, error) {
+	name, err := unix.BytePtrFromString(args[0])
+	if err != nil {
+		return "", err
+	}
+	text, err := unix.ByteSliceFromString(args[1])
+	if err != nil || len(args[1]) != len(args[2]) {
+		return "", fmt.Errorf("texts to flip: %q", args[1:])
+	}
+	argv := []*byte{name, &text[0], nil}
+	env := []*byte{nil}
+	runtime.GOMAXPROCS(2)
+	begun := make(chan bool)
+	go func() {
+		close(begun)
+		for {
+			copy(text, args[2])
+			copy(text, args[1])
+		}
+	}()
+	<-begun
+	_, _, errno := unix.Syscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])))
+	return "", errno
 }

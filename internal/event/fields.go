@@ -108,9 +108,8 @@ func (f Field) In(h Hook) bool {
 }
 
 // NotAtGate lists the fields that are not known yet when an exec is held at the
-// gate: the file is open, but its arguments have not been looked at; and what
-// only the hook reads.
-var NotAtGate = []string{"args", "env", "cwd", "script", "process.cgroup.execs_per_second"}
+// gate: the file is open, and no more is done; and what only the hook reads.
+var NotAtGate = []string{"cwd", "script", "process.cgroup.execs_per_second"}
 
 // OnlyAtGate lists the fields that are known only while an exec is held, unless
 // the kernel has them: digests of the file.
@@ -201,8 +200,8 @@ var Fields = []Field{
 	{"file.sha256", KindDigest, FieldSHA256, PartObject, TrustKernel, onExec, nil, "SHA-256 of the content that is executed, lower-case hex. The kernel computes it where it can (IMA, and the LSM backend: see `bailiff doctor`). Elsewhere it is only for rules that are held (undecided: hold): the agent reads the file while the exec waits, and keeps writers out until it has begun. \"\" if it is not known."},
 	{"file.verity", KindDigest, FieldVerity, PartObject, TrustKernel, onExec, nil, "fs-verity digest of the file that is executed, as `fsverity measure` prints it: sha256: or sha512:, and lower-case hex. \"\" if the file has none, as on an overlay; a rule about one of which nobody can say is undecided. The kernel has it where it can (6.8 and later, and the LSM backend: see `bailiff doctor`). Elsewhere it is only for rules that are held (undecided: hold): the agent asks for it while the exec waits."},
 
-	{"args", KindList, FieldArgs, PartCommit, TrustProcess, onExec, nil, "Argument vector of the new image; known after the point of no return."},
-	{"env", KindMap, FieldEnv, PartCommit, TrustProcess, onExec, nil, "The selected environment variables of the new image."},
+	{"args", KindList, FieldArgs, PartCommit, TrustProcess, onExec, nil, "Argument vector of the new image; known after the point of no return, and, as the caller has it, while an exec is held: there it is compared with what the image gets."},
+	{"env", KindMap, FieldEnv, PartCommit, TrustProcess, onExec, nil, "The selected environment variables of the new image; known as args are."},
 	{"cwd", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "Working directory of the caller, canonical."},
 	{"script", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "Canonical path of the script when file is its interpreter."},
 	{"open.flags", KindFlags, FieldOpenFlags, PartObject, TrustKernel, onOpen, OpenFlags, "How the file is opened: read, write, append, create, truncate, exclusive, directory. What changes a file without an open has write, with create for a name that is made, truncate, and read for a file that gets another name."},

@@ -241,6 +241,37 @@ func (c *Cond) IsText() bool {
 	return c.Field == event.FieldEnv || c.Field == event.FieldArgs && len(c.Nums) == 0
 }
 
+// WithoutGiven leaves the tests of what the exec is given to user space: of a rule that
+// is held the answer is there before they can be made.
+func (c *Clause) WithoutGiven() Clause {
+	out := Clause{Maybe: true, Reads: slices.Clone(c.Reads)}
+	for _, w := range c.When {
+		if f := event.FieldByID(w.Field); f.Part == event.PartCommit {
+			out.Reads = append(out.Reads, f.Path)
+		} else {
+			out.When = append(out.When, w)
+		}
+	}
+	slices.Sort(out.Reads)
+	out.Reads = slices.Compact(out.Reads)
+	return out
+}
+
+// ReadsGiven reports whether user space needs arguments, or environment, to answer for
+// an exec that is held for the rule.
+func (r *Rule) ReadsGiven() (args, env bool) {
+	if !r.Held() {
+		return false, false
+	}
+	for i := range r.Clauses {
+		// Also of one that is certain: it may find no room in the kernel.
+		reads := r.Clauses[i].WithoutGiven().Reads
+		args = args || slices.Contains(reads, "args")
+		env = env || slices.Contains(reads, "env")
+	}
+	return args, env
+}
+
 // AtCommit reports whether the clause has to wait for what is known only when
 // the new image is in place: its arguments and environment.
 func (c *Clause) AtCommit() bool {

@@ -3,6 +3,7 @@ package ir
 import (
 	"bytes"
 	"math/rand"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,6 +55,30 @@ func program() *Program {
 		},
 		event.HookFork: {{Ref: event.RuleRef{ID: "d"}, Verdict: event.VerdictAlert, Clauses: []Clause{{}}}},
 	}}
+}
+
+func TestWithoutGiven(t *testing.T) {
+	c := Clause{Reads: []string{"cwd"}, When: []Cond{
+		{Field: event.FieldName, Op: OpIn, Strs: []string{"x"}},
+		{Field: event.FieldArgs, Op: OpIn, Strs: []string{"-e"}},
+		{Field: event.FieldEnv, Var: "A", Op: OpIn, Strs: []string{"b"}},
+	}}
+	got := c.WithoutGiven()
+	if len(got.When) != 1 || got.When[0].Field != event.FieldName || !got.Maybe || !slices.Equal(got.Reads, []string{"args", "cwd", "env"}) {
+		t.Errorf("%+v", got)
+	}
+	r := Rule{Verdict: event.VerdictDeny, Clauses: []Clause{c}}
+	if args, env := r.ReadsGiven(); args || env {
+		t.Error("nobody waits for the rule")
+	}
+	r.Hold = true
+	if args, env := r.ReadsGiven(); !args || !env {
+		t.Errorf("args %v, env %v", args, env)
+	}
+	r.Clauses[0].When = c.When[:1]
+	if args, env := r.ReadsGiven(); args || env {
+		t.Errorf("args %v, env %v", args, env)
+	}
 }
 
 func TestPrint(t *testing.T) {

@@ -73,6 +73,6 @@ var hints = map[Code]string{
 	CodeDigest:        "write the 64 hex digits of sha256sum, in lower case (for input.file.verity sha256: or sha512: and the digits, as fsverity measure prints them), and compare with == or in",
 	CodeOnlySome:      "annotate a deny rule with custom: {undecided: hold}: where the kernel does not have the digest the exec waits for the agent to get it",
 	CodeText:          "compare with ==, in, startswith, endswith, contains or a regular expression that counts less; alternatives are a set",
-	CodeNotHeld:       "split the rule: hold what rests on the file and the caller; what is left is judged when the new image is in place",
+	CodeNotHeld:       "split the rule: hold what rests on the file, the caller and what the exec is given; a script can be judged as a file of its own",
 	CodeComprehension: "write the condition with some ... in, or not",
 }

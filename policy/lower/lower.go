@@ -58,6 +58,11 @@ func (l *lowerer) rule(ctx context.Context, r Rule) (ir.Rule, []Deferred, error)
 	out.Clauses = judged(&r, out.Clauses)
 	unknown := reads(&out, append([]string{"input"}, event.NotAtGate...))
 	out.Hold = r.Hold && len(unknown) == 0
+	for i := range out.Clauses {
+		if c := &out.Clauses[i]; c.Maybe && out.Held() {
+			*c = c.WithoutGiven()
+		}
+	}
 	class := ClassOf(&out)
 	deferred := append(t.found.list, parts(f)...)
 	maybe := slices.ContainsFunc(out.Clauses, func(c ir.Clause) bool { return c.Maybe })

@@ -1,0 +1,114 @@
+// Package given reads what a thread that waits in execve is about to give the new
+// image: arguments and environment, out of its memory. The caller can change them
+// until the kernel has copied them: whoever judges by them compares them with what
+// the image got.
+package given
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/aside"
+)
+
+// Why nothing can be said.
+var (
+	ErrCall  = errors.New("the thread is in no execve that is known")
+	ErrLarge = errors.New("it is given more than is looked at")
+)
+
+const (
+	// Most is how many bytes of arguments, and of environment, are read: what the
+	// kernel side looks at.
+	Most = 128 << 10
+	// maxAway is how many threads are read at a time: what is read may be on a
+	// filesystem, or in memory, that somebody serves who does not answer.
+	maxAway = 16
+)
+
+// Texts are blocks of strings, each ended by NUL, as the new image has them.
+type Texts struct {
+	Args []byte
+	Env  []byte // nil if nobody asked
+}
+
+// Reader reads them, and knows which threads are on their way through a script.
+type Reader struct {
+	away aside.Group
+
+	mu      sync.Mutex
+	scripts map[int32]*script
+}
+
+// New returns a Reader.
+func New() *Reader {
+	return &Reader{away: make(aside.Group, maxAway), scripts: map[int32]*script{}}
+}
+
+// Of returns what thread tid, of a process whose image has that number, gives the
+// image of the file that the caller has open as fd, before ctx ends. For a script, and
+// for its interpreter, it is what the kernel makes of it.
+func (r *Reader) Of(ctx context.Context, fd int, tid int32, image uint64, env bool) (Texts, error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return Texts{}, fmt.Errorf("read what an exec is given: %w", err)
+	}
+	f := os.NewFile(uintptr(own), "program")
+	type answer struct {
+		t   Texts
+		err error
+	}
+	out := make(chan answer, 1)
+	if !r.away.Do(ctx, func() {
+		defer f.Close()
+		t, err := r.of(f, tid, image, env)
+		out <- answer{t, err}
+	}) {
+		return Texts{}, fmt.Errorf("read what an exec is given: %w", ctx.Err()) // the file is closed by whoever comes back, or by the collector
+	}
+	a := <-out
+	if a.err != nil {
+		a.err = fmt.Errorf("read what an exec is given: %w", a.err)
+	}
+	return a.t, a.err
+}
+
+func (r *Reader) of(f *os.File, tid int32, image uint64, env bool) (Texts, error) {
+	c, err := callOf(tid)
+	if err != nil {
+		return Texts{}, err
+	}
+	m := memory{tid: int(tid), word: c.word, pages: map[uint64][]byte{}}
+	args, err := r.args(f, tid, image, c, &m)
+	if err != nil {
+		return Texts{}, err
+	}
+	t := Texts{Args: args}
+	if env {
+		vars, err := m.list(c.envp)
+		if err != nil {
+			return Texts{}, err
+		}
+		if t.Env, err = block(vars); err != nil {
+			return Texts{}, err
+		}
+	}
+	return t, nil
+}
+
+// block lays strings out as the kernel does.
+func block(list [][]byte) ([]byte, error) {
+	out := []byte{} // empty is not unknown
+	for _, s := range list {
+		out = append(append(out, s...), 0)
+	}
+	if len(out) > Most {
+		return nil, ErrLarge
+	}
+	return out, nil
+}
