@@ -95,7 +95,7 @@ func parseHead(head []byte) (words [][]byte, err error) {
 	end := bytes.IndexByte(head, '\n')
 	if end < 0 {
 		end = len(head) - 1
-		if name := bytes.TrimLeft(head[2:end], " \t"); len(name) == 0 || bytes.IndexAny(name, " \t\x00") < 0 && !bytes.ContainsAny(head[end:], " \t\x00") {
+		if name := bytes.TrimLeft(head[2:end], " \t"); len(name) == 0 || !bytes.ContainsAny(name, " \t\x00") && !bytes.ContainsAny(head[end:], " \t\x00") {
 			return nil, fmt.Errorf("%w: the first line of the script is cut", ErrCall)
 		}
 	}
