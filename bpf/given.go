@@ -8,27 +8,29 @@ import (
 )
 
 // GiveAtGate adds to an act at the gate what its caller is about to give the new
-// image: arguments and environment as blocks of strings, each ended by NUL; nil for
-// what was not read. The hook compares that with what the image got. It returns what
-// is equal for equal texts.
-func (k *Kernel) GiveAtGate(ev *event.Event, args, env []byte) any {
+// image. The hook compares that with what the image got. It returns what is equal for
+// equal texts.
+func (k *Kernel) GiveAtGate(ev *event.Event, t event.Given) any {
 	h, ok := ev.Handle.(*heldHandle)
 	if !ok {
 		return nil
 	}
 	g := k.active.Load()
-	x := &event.Exec{Args: splitStrings(args, false), ArgsTotal: uint32(len(args))}
+	x := &event.Exec{Args: splitStrings(t.Args, false), ArgsTotal: uint32(len(t.Args))}
 	d := <-k.gate.free
-	d.environment(x, env, g)
+	d.environment(x, t.Env, g)
 	k.gate.free <- d
 	ev.Exec = x
-	if args != nil {
+	if t.Args != nil {
 		h.given.parts |= keyArgs
 	}
-	if env != nil {
+	if t.Env != nil {
 		h.given.parts |= keyEnv
 	}
-	h.given.sum = sumGiven(k.config.Secret, args, env)
+	h.given.sum = sumGiven(k.config.Secret, t.Args, t.Env)
+	if t.Before != nil {
+		h.given.from = sumGiven(k.config.Secret, t.Before, t.Env)
+	}
 	return h.given
 }
 

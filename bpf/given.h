@@ -8,7 +8,7 @@
 #ifndef BAILIFF_GIVEN_H
 #define BAILIFF_GIVEN_H
 
-#define GIVEN_DIFFERS 1 /* in given.texts: two rounds of one exec saw different texts */
+#define GIVEN_DIFFERS 1 /* in given.texts: a round saw another text than the one before */
 
 /* A file of an exec is about to be judged, the first one: nothing is noted yet. */
 __noinline int given_round(void)
@@ -31,11 +31,11 @@ __noinline int note_given(__u32 generation, __u32 clause)
 	g = &room->given;
 	if (!g->texts) {
 		g->texts = g->now;
-		g->sum = g->now_sum;
 		g->clause = clause;
-	} else if (g->sum != g->now_sum || g->texts != g->now) {
+	} else if (g->sum != g->now_from || g->texts != g->now) {
 		g->texts |= GIVEN_DIFFERS;
 	}
+	g->sum = g->now_sum;
 	/* The lower the number, the more the clause does. */
 	if (clause < g->clause)
 		g->clause = clause;

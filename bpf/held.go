@@ -77,6 +77,7 @@ type heldHandle struct {
 type given struct {
 	parts uint32 // keyArgs, keyEnv
 	sum   uint64
+	from  uint64 // of what the script was given of which this is the interpreter
 }
 
 // heldKey is the decision key of held rules with what the file's content is.
@@ -179,7 +180,7 @@ func (k *Kernel) RememberHeld(gen event.Generation, ev *event.Event, v event.Ver
 	if !ok || h.ticket.Generation != uint32(gen) {
 		return fmt.Errorf("remember held verdict: %w", errors.ErrUnsupported)
 	}
-	value := kernelHeldVerdict{Verdict: uint32(v), Of: h.key.of, Texts: h.given.parts, Sum: h.given.sum}
+	value := kernelHeldVerdict{Verdict: uint32(v), Of: h.key.of, Texts: h.given.parts, Sum: h.given.sum, From: h.given.from}
 	if enforced {
 		value.Verdict |= verdictEnforced
 	}

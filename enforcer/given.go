@@ -38,14 +38,14 @@ func (h *Held) given(ctx context.Context) error {
 	if h.e.Given == nil {
 		return errors.New("nobody reads it")
 	}
-	args, env, err := h.e.Given(ctx, h.fd, h.ev.Process.TID, h.ev.Process.ExecID, reads.env)
+	t, err := h.e.Given(ctx, h.fd, h.ev.Process.TID, h.ev.Process.ExecID, reads.env)
 	if err != nil {
 		return err
 	}
 	if !reads.args {
-		args = nil
+		t.Args, t.Before = nil, nil
 	}
-	texts := h.e.Kernel.(Gatekeeper).GiveAtGate(h.ev, args, env)
+	texts := h.e.Kernel.(Gatekeeper).GiveAtGate(h.ev, t)
 	if h.key != nil {
 		h.key = givenKey{h.key, texts}
 	}

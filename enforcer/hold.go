@@ -20,10 +20,9 @@ type Gatekeeper interface {
 	// RememberHeld stores a verdict where the hook of the exec will find it.
 	// enforced says that a deny blocks also where the mode is audit.
 	RememberHeld(g Generation, ev *event.Event, v event.Verdict, enforced bool) error
-	// GiveAtGate adds to an event of AtGate what the new image will be given; nil for
-	// what was not read. A verdict is then for an exec that is given that. The answer
-	// is equal for equal texts.
-	GiveAtGate(ev *event.Event, args, env []byte) any
+	// GiveAtGate adds to an event of AtGate what the new image will be given. A verdict
+	// is then for an exec that is given that. The answer is equal for equal texts.
+	GiveAtGate(ev *event.Event, t event.Given) any
 }
 
 // Holder is a Policy with rules for which execs are held.

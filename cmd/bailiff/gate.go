@@ -8,8 +8,6 @@ import (
 
 	"example.com/bailiff/enforcer"
 	"example.com/bailiff/enforcer/gate"
-	"example.com/bailiff/internal/event"
-	"example.com/bailiff/internal/given"
 )
 
 // gateConfig is what can be said about execs that are held.
@@ -46,15 +44,6 @@ func (c heldCase) Barred() bool { return c.h.Barred() }
 func (c heldCase) Done(o gate.Outcome) {
 	if !o.Allowed {
 		c.h.Refused(context.Background(), o.Reason)
-	}
-}
-
-// readGiven lets the enforcer ask what execs are given.
-func readGiven() func(ctx context.Context, fd int, tid int32, image event.ExecID, env bool) (args, vars []byte, err error) {
-	r := given.New()
-	return func(ctx context.Context, fd int, tid int32, image event.ExecID, env bool) (args, vars []byte, err error) {
-		t, err := r.Of(ctx, fd, tid, uint64(image), env)
-		return t.Args, t.Env, err
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"example.com/bailiff/enforcer/gate"
 	"example.com/bailiff/internal/digest"
 	"example.com/bailiff/internal/event"
+	"example.com/bailiff/internal/given"
 	"example.com/bailiff/internal/rollout"
 	"example.com/bailiff/internal/server"
 	"example.com/bailiff/internal/spool"
@@ -147,7 +148,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 	ag.Enforcer, err = enforcer.New(enforcer.Options{
 		Kernel: kernel, Policy: p, Modes: modes, StepDown: enforcer.StepDown(cfg.StepDown), Sinks: ag.decided.sinks(stats, ag.vitals, hub, out),
 		Redact: redactor.Event, Evaluated: stats.evaluated, Log: log,
-		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding, Digest: ag.digests.Of, Verity: digest.Verity, Given: readGiven(),
+		Backend: kernel.Backend(), Scope: cfg.Scope, Hold: ag.holding, Digest: ag.digests.Of, Verity: digest.Verity, Given: given.New().Of,
 	})
 	if err != nil {
 		return err

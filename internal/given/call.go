@@ -1,11 +1,13 @@
 package given
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // call is an execve or execveat that a thread is in.
@@ -27,14 +29,28 @@ var numbers = map[string]map[int64]call{
 
 const atCwd = -100 // AT_FDCWD
 
-// callOf reads the call that a thread waits in: proc(5), /proc/pid/syscall.
-func callOf(tid int32) (call, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(int(tid)) + "/syscall")
-	if err != nil {
-		return call{}, err
+// callOf reads the call that a thread waits in: proc(5), /proc/pid/syscall. The kernel
+// tells of its question a moment before the thread stands still.
+func callOf(ctx context.Context, tid int32) (call, error) {
+	for {
+		b, err := os.ReadFile("/proc/" + strconv.Itoa(int(tid)) + "/syscall")
+		if err != nil {
+			return call{}, err
+		}
+		line := strings.TrimSpace(string(b))
+		if line != "running" {
+			return parseCall(runtime.GOARCH, line)
+		}
+		select {
+		case <-ctx.Done():
+			return call{}, fmt.Errorf("%w: it is running", ErrCall)
+		case <-time.After(pause):
+		}
 	}
-	return parseCall(runtime.GOARCH, strings.TrimSpace(string(b)))
 }
+
+// pause is how long a thread is left alone that does not stand still yet.
+const pause = 50 * time.Microsecond
 
 func parseCall(arch, line string) (call, error) {
 	f := strings.Fields(line)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/bailiff/internal/aside"
+	"example.com/bailiff/internal/event"
 )
 
 // Why nothing can be said.
@@ -31,12 +32,6 @@ const (
 	maxAway = 16
 )
 
-// Texts are blocks of strings, each ended by NUL, as the new image has them.
-type Texts struct {
-	Args []byte
-	Env  []byte // nil if nobody asked
-}
-
 // Reader reads them, and knows which threads are on their way through a script.
 type Reader struct {
 	away aside.Group
@@ -53,23 +48,23 @@ func New() *Reader {
 // Of returns what thread tid, of a process whose image has that number, gives the
 // image of the file that the caller has open as fd, before ctx ends. For a script, and
 // for its interpreter, it is what the kernel makes of it.
-func (r *Reader) Of(ctx context.Context, fd int, tid int32, image uint64, env bool) (Texts, error) {
+func (r *Reader) Of(ctx context.Context, fd int, tid int32, image event.ExecID, env bool) (event.Given, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return Texts{}, fmt.Errorf("read what an exec is given: %w", err)
+		return event.Given{}, fmt.Errorf("read what an exec is given: %w", err)
 	}
 	f := os.NewFile(uintptr(own), "program")
 	type answer struct {
-		t   Texts
+		t   event.Given
 		err error
 	}
 	out := make(chan answer, 1)
 	if !r.away.Do(ctx, func() {
 		defer f.Close()
-		t, err := r.of(f, tid, image, env)
+		t, err := r.of(ctx, f, tid, image, env)
 		out <- answer{t, err}
 	}) {
-		return Texts{}, fmt.Errorf("read what an exec is given: %w", ctx.Err()) // the file is closed by whoever comes back, or by the collector
+		return event.Given{}, fmt.Errorf("read what an exec is given: %w", ctx.Err()) // the file is closed by whoever comes back, or by the collector
 	}
 	a := <-out
 	if a.err != nil {
@@ -78,24 +73,23 @@ func (r *Reader) Of(ctx context.Context, fd int, tid int32, image uint64, env bo
 	return a.t, a.err
 }
 
-func (r *Reader) of(f *os.File, tid int32, image uint64, env bool) (Texts, error) {
-	c, err := callOf(tid)
+func (r *Reader) of(ctx context.Context, f *os.File, tid int32, image event.ExecID, env bool) (event.Given, error) {
+	c, err := callOf(ctx, tid)
 	if err != nil {
-		return Texts{}, err
+		return event.Given{}, err
 	}
 	m := memory{tid: int(tid), word: c.word, pages: map[uint64][]byte{}}
-	args, err := r.args(f, tid, image, c, &m)
+	t, err := r.args(f, tid, image, c, &m)
 	if err != nil {
-		return Texts{}, err
+		return event.Given{}, err
 	}
-	t := Texts{Args: args}
 	if env {
 		vars, err := m.list(c.envp)
 		if err != nil {
-			return Texts{}, err
+			return event.Given{}, err
 		}
 		if t.Env, err = block(vars); err != nil {
-			return Texts{}, err
+			return event.Given{}, err
 		}
 	}
 	return t, nil

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"example.com/bailiff/internal/event"
 )
 
 func head(s string) []byte {
@@ -90,19 +92,29 @@ func TestScripts(t *testing.T) {
 	outer, inner, binary := open("outer", "#!/in/ner -x y\n"), open("inner", "#!/bin/ary\n"), open("binary", "\x7fELF")
 	list := newList(t, "outer", "one", "")
 	c := call{line: "a", word: 8, dir: atCwd, path: list.text("./outer"), argv: list.at}
-	want := func(f *os.File, tid int32, image uint64, c call, want string) {
+	var before []byte
+	want := func(f *os.File, tid int32, image event.ExecID, c call, want string) {
 		t.Helper()
-		args, err := r.args(f, tid, image, c, &memory{tid: os.Getpid(), word: 8, pages: map[uint64][]byte{}})
-		if got := strings.ReplaceAll(string(args), "\x00", "|"); err != nil || got != want {
+		given, err := r.args(f, tid, image, c, &memory{tid: os.Getpid(), word: 8, pages: map[uint64][]byte{}})
+		if got := strings.ReplaceAll(string(given.Args), "\x00", "|"); err != nil || got != want {
 			t.Errorf("%q (%v), want %q", got, err, want)
+		}
+		if !bytes.Equal(given.Before, before) {
+			t.Errorf("%q was before %q, want %q", given.Before, given.Args, before)
+		}
+		before = nil
+		if f != binary {
+			before = given.Args // for the next file of the call
 		}
 	}
 	want(binary, 1, 7, c, "outer|one||")
 	want(outer, 1, 7, c, "/in/ner|-x y|./outer|one||")
 	want(inner, 1, 7, c, "/bin/ary|/in/ner|-x y|./outer|one||")
 	want(binary, 1, 7, c, "/bin/ary|/in/ner|-x y|./outer|one||")
+	before = nil
 	want(outer, 1, 7, c, "/in/ner|-x y|./outer|one||") // the call is tried again
-	want(binary, 1, 8, c, "outer|one||")               // another image of that process
+	before = nil
+	want(binary, 1, 8, c, "outer|one||") // another image of that process
 	want(binary, 2, 7, c, "outer|one||")
 	c.line = "b" // another call
 	want(binary, 1, 7, c, "outer|one||")
@@ -113,6 +125,7 @@ func TestScripts(t *testing.T) {
 	at.at, at.dir, at.path = true, 5, list.text("")
 	want(outer, 3, 7, at, "/in/ner|-x y|/dev/fd/5|one||")
 	at.path = list.text("o")
+	before = nil
 	want(outer, 4, 7, at, "/in/ner|-x y|/dev/fd/5/o|one||")
 
 	if _, err := (&memory{tid: os.Getpid(), word: 8, pages: map[uint64][]byte{}}).list(list.text("x")); err == nil {

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/bailiff/internal/event"
 )
 
 // headSize is how much of a file the kernel looks at (BINPRM_BUF_SIZE).
@@ -20,7 +22,7 @@ const maxScripts = 1024
 // script is a thread between a script and its interpreter: the same call opens both.
 type script struct {
 	line        string // of its call
-	image       uint64
+	image       event.ExecID
 	first, last file // of the scripts of this call
 	interpreter string
 	args        [][]byte
@@ -29,35 +31,41 @@ type script struct {
 type file struct{ dev, ino uint64 }
 
 // args returns the arguments as the image of a file gets them.
-func (r *Reader) args(f *os.File, tid int32, image uint64, c call, m *memory) ([]byte, error) {
+func (r *Reader) args(f *os.File, tid int32, image event.ExecID, c call, m *memory) (t event.Given, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, err
+		return t, err
 	}
 	this := file{st.Dev, st.Ino}
 	name, args, first, err := r.before(this, tid, image, c, m)
 	if err != nil {
-		return nil, err
+		return t, err
+	}
+	if first != this {
+		if t.Before, err = block(args); err != nil {
+			return t, err
+		}
 	}
 	head := make([]byte, headSize)
 	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return t, err
 	}
 	words, err := parseHead(head)
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	if words != nil {
 		args = slices.Concat(words, [][]byte{[]byte(name)}, args[1:])
 		r.note(tid, &script{line: c.line, image: image, first: first, last: this, interpreter: string(words[0]), args: args})
 	}
-	return block(args)
+	t.Args, err = block(args)
+	return t, err
 }
 
 // before returns what a file is called and what it is given, before it is looked at
 // itself: by the caller, or by the script whose interpreter it is; and the first file
 // of the call.
-func (r *Reader) before(this file, tid int32, image uint64, c call, m *memory) (name string, args [][]byte, first file, err error) {
+func (r *Reader) before(this file, tid int32, image event.ExecID, c call, m *memory) (name string, args [][]byte, first file, err error) {
 	r.mu.Lock()
 	s := r.scripts[tid]
 	r.mu.Unlock()

@@ -31,7 +31,7 @@ var borders = map[string]border{
 	"enforcer/gate":        {[]string{"internal/aside", "internal/event"}, "a gate asks a question and needs no more"},
 	"internal/aside":       {nil, "what may not come back can be anything"},
 	"internal/canary":      {[]string{"internal/event"}, "it knows the act and the stream by functions"},
-	"internal/given":       {[]string{"internal/aside"}, "what a thread gives is read by whoever asks"},
+	"internal/given":       {[]string{"internal/aside", "internal/event"}, "what a thread gives is read by whoever asks"},
 	"internal/digest":      {[]string{"internal/aside"}, "what a file holds has nothing to do with rules"},
 	"internal/filter":      {[]string{"internal/event"}, "what people may ask of an event needs no more"},
 	"internal/redact":      {[]string{"internal/event"}, "hiding a secret needs no more than the event that it is in"},
