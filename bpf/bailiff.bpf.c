@@ -35,6 +35,7 @@
 #include "kept.h"
 #include "digest.h"
 #include "farpath.h"
+#include "waive.h"
 #include "conclude.h"
 #include "judge.h"
 #include "commit.h"

@@ -16,6 +16,23 @@ static __always_inline void only_tell(struct judgement *j, const struct hook_con
 	j->mode = j->mode_by == BY_ALL && settings.mode;
 }
 
+#define OPEN   1
+#define CLOSED 2
+
+/* The gate has no answer, or none that counts: what the rule wants then. */
+__noinline int unanswered(const struct object_ref *o, __u32 deny, __u32 verdict)
+{
+	count(COUNT_HELD_NONE);
+	if (deny)
+		return CLOSED;
+	if (verdict == VERDICT_NONE && is_waived(o)) {
+		/* Nobody was asked. Closed, whatever the rule says. */
+		count(COUNT_FAIL_CLOSED_WAIVED);
+		return CLOSED;
+	}
+	return OPEN;
+}
+
 /* What follows from an answer. Returns 0 when nobody needs to hear of it. */
 __noinline int conclude(struct judgement *j, const struct proc *p, const struct object_ref *o,
 			const struct answer *a, __u32 hook)
@@ -55,10 +72,9 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 			note_given(j->generation, held);
 		enforced = !!(v & VERDICT_ENFORCED);
 		v &= ~VERDICT_ENFORCED;
-		open = v == VERDICT_NONE || (blind && v == VERDICT_ALLOW);
-		if (open)
-			count(COUNT_HELD_NONE);
-		if (v == VERDICT_DENY || (open && held < hc->held_deny_to)) {
+		if (v == VERDICT_NONE || (blind && v == VERDICT_ALLOW))
+			open = unanswered(o, held < hc->held_deny_to, v);
+		if (v == VERDICT_DENY || open == CLOSED) {
 			if (open) {
 				j->flags |= RECORD_UNDECIDED;
 				enforced = held < hc->held_enforce_to;

@@ -25,9 +25,13 @@ enum counter {
 	COUNT_FAIL_OPEN_TABLES, /* the active tables could not be read */
 	COUNT_ANCESTORS_CUT,	/* a process has more ancestors than fit */
 	COUNT_HELD_CHANGED,	/* a file was not what the gate had judged: its verdict is void */
-	COUNT_HELD_GIVEN, /* an exec was not given what the gate had judged: its verdict is void */
-	COUNT_HELD_NONE,  /* no verdict of the gate for an exec that it should have held */
-	COUNT_MMAP,	  /* and the hooks after it */
+	COUNT_HELD_GIVEN,  /* an exec was not given what the gate had judged: its verdict is void */
+	COUNT_HELD_WAIVED, /* an exec whose verdict was known: no question was put */
+	COUNT_HELD_UNWAIVED, /* an exec of a file of which questions were waived, and no verdict was known */
+	COUNT_FAIL_CLOSED_WAIVED, /* an exec about which nobody was asked, of a file of which questions were waived */
+	COUNT_HELD_LATE, /* the waiver was not taken back in time: no question was put */
+	COUNT_HELD_NONE, /* no verdict of the gate for an exec that it should have held */
+	COUNT_MMAP,	 /* and the hooks after it */
 	COUNT_CREATE,
 	COUNT_LINK,
 	COUNT_RENAME,

@@ -92,6 +92,7 @@ func (k *Kernel) stage(ctx context.Context, g *generation, p *ir.Program) error 
 	}
 	k.loadMore(g)
 	k.loadDigests(g)
+	k.loadWaives(g)
 	// From now on the kernel classifies new programs for this generation too;
 	// programs that came between the first look and this store are added here.
 	k.config.Staging = g.number
@@ -269,6 +270,7 @@ func (k *Kernel) Activate(gen event.Generation) error {
 	}
 	k.attachMore(g)
 	k.attachDigests(g)
+	k.attachWaives(g)
 	k.config.Pass = 0
 	k.config.Live |= g.tables.live() // before the rules that need it
 	k.config.Rates |= g.tables.rates()
@@ -289,7 +291,7 @@ func (k *Kernel) Activate(gen event.Generation) error {
 	if g.tables.passes() && !k.opt.AllOpens {
 		k.config.Pass = number
 	}
-	if err := errors.Join(k.writeConfig(), k.fillExes(g, nil), k.watchOpens(g)); err != nil {
+	if err := errors.Join(k.writeConfig(), k.fillExes(g, nil), k.watchOpens(g), k.waives.startOver()); err != nil {
 		k.unbound.Add(1)
 		k.log.Warn("the new generation is in force, with a flaw", "generation", number, "error", err)
 	}
@@ -311,7 +313,7 @@ func (k *Kernel) Retire(gen event.Generation) error {
 		return fmt.Errorf("retire generation %d: %w", number, unix.EBUSY)
 	}
 	delete(k.gens, number)
-	err := errors.Join(k.unslot(g), k.dropMore(), k.dropDigests(k.gens))
+	err := errors.Join(k.unslot(g), k.dropMore(), k.dropDigests(k.gens), k.dropWaives(k.gens))
 	g.close()
 	k.forget(number)
 	return err

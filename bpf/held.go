@@ -71,6 +71,7 @@ type heldHandle struct {
 	ticket kernelTicketKey
 	bound  uint32 // binding that gave the file its names
 	given  given
+	stored bool // the kernel has the verdict, under its key
 }
 
 // given is what the answer about an exec has read of its caller.
@@ -188,6 +189,7 @@ func (k *Kernel) RememberHeld(gen event.Generation, ev *event.Event, v event.Ver
 		err := k.coll.Maps["held"].Put(&h.key.key, &value)
 		if err == nil {
 			if active := k.active.Load(); active != nil && active.number == uint32(gen) && active.still(h.bound) {
+				h.stored = true
 				return nil
 			}
 			// The file may have other names by now: what was bound anew since has

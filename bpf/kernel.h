@@ -237,6 +237,10 @@ struct bpf_iter__task {
 };
 #pragma clang attribute pop
 
+/* From 6.2 on, for programs that may sleep. */
+extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms"), weak));
+extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms"), weak));
+
 /* From 6.2 on: an address as a pointer that is read in place, without a call. */
 extern void *bpf_rdonly_cast(const void *obj, __u32 type) __attribute__((section(".ksyms"), weak));
 

@@ -97,30 +97,34 @@ const (
 	kernelCounterCOUNT_ANCESTORS_CUT       kernelCounter = 18
 	kernelCounterCOUNT_HELD_CHANGED        kernelCounter = 19
 	kernelCounterCOUNT_HELD_GIVEN          kernelCounter = 20
-	kernelCounterCOUNT_HELD_NONE           kernelCounter = 21
-	kernelCounterCOUNT_MMAP                kernelCounter = 22
-	kernelCounterCOUNT_CREATE              kernelCounter = 23
-	kernelCounterCOUNT_LINK                kernelCounter = 24
-	kernelCounterCOUNT_RENAME              kernelCounter = 25
-	kernelCounterCOUNT_UNLINK              kernelCounter = 26
-	kernelCounterCOUNT_TRUNCATE            kernelCounter = 27
-	kernelCounterCOUNT_PTRACE              kernelCounter = 28
-	kernelCounterCOUNT_RECEIVE             kernelCounter = 29
-	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 30
-	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 31
-	kernelCounterCOUNT_DROP_LINK           kernelCounter = 32
-	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 33
-	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 34
-	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 35
-	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 36
-	kernelCounterCOUNT_DROP_RECEIVE        kernelCounter = 37
-	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 38
-	kernelCounterCOUNT_DIGEST_COMPUTED     kernelCounter = 39
-	kernelCounterCOUNT_DIGEST_KNOWN        kernelCounter = 40
-	kernelCounterCOUNT_DIGEST_UNKNOWN      kernelCounter = 41
-	kernelCounterCOUNT_VECTOR_LOST         kernelCounter = 42
-	kernelCounterCOUNT_VERITY_KNOWN        kernelCounter = 43
-	kernelCounterCOUNT_MAX                 kernelCounter = 44
+	kernelCounterCOUNT_HELD_WAIVED         kernelCounter = 21
+	kernelCounterCOUNT_HELD_UNWAIVED       kernelCounter = 22
+	kernelCounterCOUNT_FAIL_CLOSED_WAIVED  kernelCounter = 23
+	kernelCounterCOUNT_HELD_LATE           kernelCounter = 24
+	kernelCounterCOUNT_HELD_NONE           kernelCounter = 25
+	kernelCounterCOUNT_MMAP                kernelCounter = 26
+	kernelCounterCOUNT_CREATE              kernelCounter = 27
+	kernelCounterCOUNT_LINK                kernelCounter = 28
+	kernelCounterCOUNT_RENAME              kernelCounter = 29
+	kernelCounterCOUNT_UNLINK              kernelCounter = 30
+	kernelCounterCOUNT_TRUNCATE            kernelCounter = 31
+	kernelCounterCOUNT_PTRACE              kernelCounter = 32
+	kernelCounterCOUNT_RECEIVE             kernelCounter = 33
+	kernelCounterCOUNT_DROP_MMAP           kernelCounter = 34
+	kernelCounterCOUNT_DROP_CREATE         kernelCounter = 35
+	kernelCounterCOUNT_DROP_LINK           kernelCounter = 36
+	kernelCounterCOUNT_DROP_RENAME         kernelCounter = 37
+	kernelCounterCOUNT_DROP_UNLINK         kernelCounter = 38
+	kernelCounterCOUNT_DROP_TRUNCATE       kernelCounter = 39
+	kernelCounterCOUNT_DROP_PTRACE         kernelCounter = 40
+	kernelCounterCOUNT_DROP_RECEIVE        kernelCounter = 41
+	kernelCounterCOUNT_FAIL_CLOSED_TEXT    kernelCounter = 42
+	kernelCounterCOUNT_DIGEST_COMPUTED     kernelCounter = 43
+	kernelCounterCOUNT_DIGEST_KNOWN        kernelCounter = 44
+	kernelCounterCOUNT_DIGEST_UNKNOWN      kernelCounter = 45
+	kernelCounterCOUNT_VECTOR_LOST         kernelCounter = 46
+	kernelCounterCOUNT_VERITY_KNOWN        kernelCounter = 47
+	kernelCounterCOUNT_MAX                 kernelCounter = 48
 )
 
 type kernelDigestKey struct {
@@ -602,8 +606,11 @@ const (
 	kernelMapTrialAnswer     = "trial_answer"
 	kernelMapTrialVec        = "trial_vec"
 	kernelMapTrials          = "trials"
+	kernelMapUnwaive         = "unwaive"
 	kernelMapVecs            = "vecs"
 	kernelMapVerdicts        = "verdicts"
+	kernelMapWaiveEpoch      = "waive_epoch"
+	kernelMapWaived          = "waived"
 	kernelProgDecideTrials   = "decide_trials"
 	kernelProgDigestProbe    = "digest_probe"
 	kernelProgExamine        = "examine"
@@ -627,6 +634,7 @@ const (
 	kernelProgLsmTruncate    = "lsm_truncate"
 	kernelProgLsmUnlink      = "lsm_unlink"
 	kernelProgLsmVerity      = "lsm_verity"
+	kernelProgLsmWaive       = "lsm_waive"
 	kernelProgModExec        = "mod_exec"
 	kernelProgModFork        = "mod_fork"
 	kernelProgModLink        = "mod_link"
@@ -726,6 +734,7 @@ type kernelProgramSpecs struct {
 	LsmTruncate  *ebpf.ProgramSpec `ebpf:"lsm_truncate"`
 	LsmUnlink    *ebpf.ProgramSpec `ebpf:"lsm_unlink"`
 	LsmVerity    *ebpf.ProgramSpec `ebpf:"lsm_verity"`
+	LsmWaive     *ebpf.ProgramSpec `ebpf:"lsm_waive"`
 	ModExec      *ebpf.ProgramSpec `ebpf:"mod_exec"`
 	ModFork      *ebpf.ProgramSpec `ebpf:"mod_fork"`
 	ModLink      *ebpf.ProgramSpec `ebpf:"mod_link"`
@@ -790,8 +799,11 @@ type kernelMapSpecs struct {
 	TrialAnswer     *ebpf.MapSpec `ebpf:"trial_answer"`
 	TrialVec        *ebpf.MapSpec `ebpf:"trial_vec"`
 	Trials          *ebpf.MapSpec `ebpf:"trials"`
+	Unwaive         *ebpf.MapSpec `ebpf:"unwaive"`
 	Vecs            *ebpf.MapSpec `ebpf:"vecs"`
 	Verdicts        *ebpf.MapSpec `ebpf:"verdicts"`
+	WaiveEpoch      *ebpf.MapSpec `ebpf:"waive_epoch"`
+	Waived          *ebpf.MapSpec `ebpf:"waived"`
 }
 
 // kernelVariableSpecs contains global variables before they are loaded into the kernel.
@@ -866,8 +878,11 @@ type kernelMaps struct {
 	TrialAnswer     *ebpf.Map `ebpf:"trial_answer"`
 	TrialVec        *ebpf.Map `ebpf:"trial_vec"`
 	Trials          *ebpf.Map `ebpf:"trials"`
+	Unwaive         *ebpf.Map `ebpf:"unwaive"`
 	Vecs            *ebpf.Map `ebpf:"vecs"`
 	Verdicts        *ebpf.Map `ebpf:"verdicts"`
+	WaiveEpoch      *ebpf.Map `ebpf:"waive_epoch"`
+	Waived          *ebpf.Map `ebpf:"waived"`
 }
 
 func (m *kernelMaps) Close() error {
@@ -908,8 +923,11 @@ func (m *kernelMaps) Close() error {
 		m.TrialAnswer,
 		m.TrialVec,
 		m.Trials,
+		m.Unwaive,
 		m.Vecs,
 		m.Verdicts,
+		m.WaiveEpoch,
+		m.Waived,
 	)
 }
 
@@ -956,6 +974,7 @@ type kernelPrograms struct {
 	LsmTruncate  *ebpf.Program `ebpf:"lsm_truncate"`
 	LsmUnlink    *ebpf.Program `ebpf:"lsm_unlink"`
 	LsmVerity    *ebpf.Program `ebpf:"lsm_verity"`
+	LsmWaive     *ebpf.Program `ebpf:"lsm_waive"`
 	ModExec      *ebpf.Program `ebpf:"mod_exec"`
 	ModFork      *ebpf.Program `ebpf:"mod_fork"`
 	ModLink      *ebpf.Program `ebpf:"mod_link"`
@@ -1005,6 +1024,7 @@ func (p *kernelPrograms) Close() error {
 		p.LsmTruncate,
 		p.LsmUnlink,
 		p.LsmVerity,
+		p.LsmWaive,
 		p.ModExec,
 		p.ModFork,
 		p.ModLink,

@@ -78,6 +78,7 @@ type Kernel struct {
 
 	decoder  *decoder
 	gate     *gateSide
+	waives   waives
 	heldFull atomic.Uint64 // verdicts of the gate that did not fit into the table
 	rebinder *rebinder
 	rebinds  atomic.Uint64
@@ -102,6 +103,7 @@ func Open(ctx context.Context, opt Options) (*Kernel, error) {
 		return nil, err
 	}
 	k := &Kernel{opt: opt, log: opt.Log, backend: backend, gens: map[uint32]*generation{}, more: map[event.Hook]*more{}, digests: map[event.FieldID]*more{}, inner: map[string]*ebpf.MapSpec{}}
+	k.waives.k = k
 	if err := k.load(); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("load programs for the %s backend: %w", backend, err)
@@ -148,6 +150,7 @@ func (k *Kernel) Detach() error {
 		errs = append(errs, m.close())
 		delete(k.digests, f)
 	}
+	errs = append(errs, k.dropWaives(nil))
 	for i := len(k.links) - 1; i >= 0; i-- {
 		errs = append(errs, k.links[i].Close())
 	}

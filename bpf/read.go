@@ -53,7 +53,7 @@ var counterNames = []string{
 	"drop_ring_full_exec", "drop_ring_full_fork", "drop_ring_full_open", "drop_ring_full_exit",
 	"denied", "killed",
 	"fail_open_context", "fail_open_undecided", "fail_closed_path", "fail_closed_exe",
-	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut", "held_changed", "held_given_another", "held_unanswered",
+	"exe_table_full", "cache_hit", "path_cut", "fail_open_tables", "ancestors_cut", "held_changed", "held_given_another", "held_waived", "held_unwaived", "fail_closed_waived", "held_late", "held_unanswered",
 	"events_mmap", "events_create", "events_link", "events_rename", "events_unlink", "events_truncate", "events_ptrace", "events_receive",
 	"drop_ring_full_mmap", "drop_ring_full_create", "drop_ring_full_link", "drop_ring_full_rename", "drop_ring_full_unlink", "drop_ring_full_truncate", "drop_ring_full_ptrace", "drop_ring_full_receive",
 	"fail_closed_text", "digest_computed", "digest_known", "digest_unknown", "vector_lost", "verity_known",

@@ -94,6 +94,7 @@ struct key_room {
 	volatile __u32 fields; /* KEY_*; here the verifier does not follow which of them are set */
 	/* What the gate has read of the caller before it allowed this exec. */
 	struct given given;
+	__u64 unasked; /* inode that was opened for an exec without the question that was due */
 };
 
 struct {

@@ -57,6 +57,7 @@ func (h *Held) digest(ctx context.Context) (err error) {
 	if reads == (restsOn{}) {
 		return nil
 	}
+	h.measured = true
 	var got fileDigests
 	if reads.verity {
 		if got.verity, err = h.verity(); err != nil {

@@ -23,6 +23,9 @@ type Gatekeeper interface {
 	// GiveAtGate adds to an event of AtGate what the new image will be given. A verdict
 	// is then for an exec that is given that. The answer is equal for equal texts.
 	GiveAtGate(ev *event.Event, t event.Given) any
+	// WaiveAtGate calls mark, after which no question about the file is put, if the
+	// kernel itself finds out which execs of it must be asked about.
+	WaiveAtGate(ev *event.Event, mark func() error) error
 }
 
 // Holder is a Policy with rules for which execs are held.
@@ -41,6 +44,8 @@ type Held struct {
 	open   []int // held rules that may hold, in the order in which they win
 	answer *heldAnswer
 	barred atomic.Bool
+	// measured: the answer rests on the content of the file.
+	measured bool
 }
 
 // AtGate looks at an exec that waits. It asks no policy and waits for nothing;
@@ -195,6 +200,18 @@ func (h *Held) ask(ctx context.Context) (a *heldAnswer, err error) {
 		return &heldAnswer{}, nil
 	}
 	return &heldAnswer{part: &d}, nil
+}
+
+// Waive lets the gate be asked no more about the file, by mark, where the kernel knows
+// the answer. Not where that rests on the content: of a change that leaves no trace in the
+// inode only who reads the file anew hears.
+func (h *Held) Waive(mark func() error) {
+	if h.ev == nil || h.answer == nil || h.answer.part != nil || h.measured {
+		return
+	}
+	if err := h.e.Kernel.(Gatekeeper).WaiveAtGate(h.ev, mark); err != nil {
+		h.e.log.Debug("the gate is asked about a file each time", "path", h.ev.File.Path, "error", err)
+	}
 }
 
 // Refused tells the stream of an exec that the gate refused, because of the

@@ -37,6 +37,9 @@ func (c heldCase) Judge(ctx context.Context) gate.Answer {
 	return gate.Answer{Known: known, Allow: allow, Barred: barred}
 }
 
+// Waive implements gate.Case.
+func (c heldCase) Waive(mark func() error) { c.h.Waive(mark) }
+
 // Barred implements gate.Case.
 func (c heldCase) Barred() bool { return c.h.Barred() }
 

@@ -133,6 +133,7 @@ func (a *app) run(ctx context.Context, cfg *config) error {
 
 	if ag.gate = openGate(cfg, ag, log.Named("gate")); ag.gate != nil {
 		defer closeGate(ag.gate, log)
+		kernel.WaiveBy(ag.gate.Forget)
 	}
 	stats, out := newDecisions(), &ways{}
 	out.prepare(cfg, event.Run{ID: id.RunID, Boot: id.BootID})

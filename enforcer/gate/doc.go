@@ -35,6 +35,10 @@ type Case interface {
 	// Judge answers. When ctx ends the gate has given the default already; an
 	// answer after that only serves the next exec.
 	Judge(ctx context.Context) Answer
+	// Waive is called after an exec was let go because the Judge allowed it. With mark
+	// the gate is not asked about the file any more, whoever executes it, until Forget or
+	// until the file is written to.
+	Waive(mark func() error)
 	// Barred reports whether Judge waits for the file at the moment, as for its
 	// content: what its owner may make last does not count for the breaker.
 	Barred() bool

@@ -145,6 +145,18 @@ func (g *Gate) Close() error {
 	return err
 }
 
+// Forget has the gate asked again about each file.
+func (g *Gate) Forget() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil
+	}
+	// Those on inodes; the ones on filesystems stay.
+	return errors.Join(unix.FanotifyMark(g.near.fd, unix.FAN_MARK_FLUSH, 0, unix.AT_FDCWD, ""),
+		unix.FanotifyMark(g.far.fd, unix.FAN_MARK_FLUSH, 0, unix.AT_FDCWD, ""))
+}
+
 func (g *Gate) start(gr *group) {
 	gr.workers.Add(1)
 	g.wg.Go(func() {
@@ -263,6 +275,7 @@ func (g *Gate) judge(q *question) bool {
 		g.load.note(q.tid, q.fd)
 		g.state.hit()
 		q.settle(true, false)
+		q.c.Waive(q.waive)
 	case g.load.is(ctx, q.tid, q.fd):
 		g.state.hit()
 		q.settle(true, true)

@@ -25,11 +25,18 @@ type judge struct {
 	answer func(ctx context.Context) Answer
 	asked  atomic.Int32
 	done   chan Outcome
+	waive  bool
 }
 
-func (j *judge) Look(int, int32) Case              { return j }
-func (j *judge) Default() bool                     { return j.def }
-func (j *judge) Judge(ctx context.Context) Answer  { j.asked.Add(1); return j.answer(ctx) }
+func (j *judge) Look(int, int32) Case             { return j }
+func (j *judge) Default() bool                    { return j.def }
+func (j *judge) Judge(ctx context.Context) Answer { j.asked.Add(1); return j.answer(ctx) }
+func (j *judge) Waive(mark func() error) {
+	if j.waive {
+		_ = mark()
+	}
+}
+
 func (j *judge) Barred() bool                      { return false }
 func (j *judge) Done(o Outcome)                    { j.done <- o }
 func always(a Answer) func(context.Context) Answer { return func(context.Context) Answer { return a } }

@@ -60,6 +60,17 @@ func (q *question) answer(allow bool) bool {
 	return true
 }
 
+// waive marks the file so that no question is put about it. The mark goes when the
+// file is written to, and with its inode when that leaves memory.
+func (q *question) waive() error {
+	q.g.mu.Lock()
+	defer q.g.mu.Unlock()
+	if q.g.closed {
+		return nil
+	}
+	return unix.FanotifyMark(q.group.fd, unix.FAN_MARK_ADD|unix.FAN_MARK_IGNORED_MASK|unix.FAN_MARK_EVICTABLE, execPerm, q.fd, "")
+}
+
 // settle gives the Judge's answer.
 func (q *question) settle(allow, loader bool) {
 	if !q.answer(allow) {
