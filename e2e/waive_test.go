@@ -35,13 +35,6 @@ func TestGateWaived(t *testing.T) {
 		good, goodRan := w.program(in("plain", "good"))
 		admin, adminRan := w.program(in("admin"))
 		w.start(event.ModeEnforce, "--gate-mount", held)
-		ctx := w.wait()
-		counter := func(name string) uint64 {
-			t.Helper()
-			s, err := w.agent.Status(ctx)
-			w.must(err)
-			return s.Counters[name]
-		}
 		runs := func(path, marker string, steps ...[]string) {
 			t.Helper()
 			o, events := w.do(w.actor(), append(steps, []string{"exec", path})...)
@@ -60,15 +53,15 @@ func TestGateWaived(t *testing.T) {
 			t.Helper()
 			// It is waived when the exec has been let go already.
 			eventually(t, "no question is put", func() bool {
-				before := counter("gate_questions")
+				before := w.counter("gate_questions")
 				runs(path, marker, steps...)
-				return counter("gate_questions") == before
+				return w.counter("gate_questions") == before
 			})
-			before, waived := counter("gate_questions"), counter("kernel_held_waived")
+			before, waived := w.counter("gate_questions"), w.counter("kernel_held_waived")
 			for range 3 {
 				runs(path, marker, steps...)
 			}
-			if asked, known := counter("gate_questions")-before, counter("kernel_held_waived")-waived; asked != 0 || known != 3 {
+			if asked, known := w.counter("gate_questions")-before, w.counter("kernel_held_waived")-waived; asked != 0 || known != 3 {
 				t.Errorf("%d questions about three execs, %d answers were known", asked, known)
 			}
 		}
@@ -93,23 +86,23 @@ func TestGateWaived(t *testing.T) {
 		refused("e2e-held", goodRan, []string{"rename", in("plain"), in("evil")}, []string{"exec", in("evil", "good")})
 		w.must(os.Rename(in("evil"), in("plain")))
 		// Who is executed under several keys is asked about from now on.
-		before := counter("gate_questions")
+		before := w.counter("gate_questions")
 		for range 3 {
 			runs(good, goodRan)
 		}
-		if asked := counter("gate_questions") - before; asked != 3 {
+		if asked := w.counter("gate_questions") - before; asked != 3 {
 			t.Errorf("%d questions about three execs", asked)
 		}
 		// What is written to is asked about.
 		other, otherRan := w.program(in("other"))
 		quiet(other, otherRan)
-		asked := counter("gate_questions")
+		asked := w.counter("gate_questions")
 		w.must(os.Chmod(other, 0o700))
 		runs(other, otherRan)
-		if counter("gate_questions") == asked {
+		if w.counter("gate_questions") == asked {
 			t.Error("no question about a file that was changed")
 		}
-		if late := counter("kernel_held_late") + counter("kernel_fail_closed_waived"); late != 0 {
+		if late := w.counter("kernel_held_late") + w.counter("kernel_fail_closed_waived"); late != 0 {
 			t.Errorf("%d waivers were not taken back in time", late)
 		}
 		w.stop()

@@ -25,14 +25,14 @@ type judge struct {
 	answer func(ctx context.Context) Answer
 	asked  atomic.Int32
 	done   chan Outcome
-	waive  bool
+	waive  atomic.Bool
 }
 
 func (j *judge) Look(int, int32) Case             { return j }
 func (j *judge) Default() bool                    { return j.def }
 func (j *judge) Judge(ctx context.Context) Answer { j.asked.Add(1); return j.answer(ctx) }
 func (j *judge) Waive(mark func() error) {
-	if j.waive {
+	if j.waive.Load() {
 		_ = mark()
 	}
 }
@@ -233,4 +233,59 @@ func TestCandidates(t *testing.T) {
 			t.Errorf("%+v holds no programs", c)
 		}
 	}
+}
+
+// TestWaived: about a file that was waived no question is put, until it is written to or all
+// waivers are taken back.
+func TestWaived(t *testing.T) {
+	j := &judge{answer: always(Answer{Known: true, Allow: true}), done: make(chan Outcome, 1000)}
+	j.waive.Store(true)
+	g, program := newGate(t, j, Options{})
+	run := func(asked bool) {
+		t.Helper()
+		before := j.asked.Load()
+		if out, err := exec.Command(program).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if got := j.asked.Load() != before; got != asked {
+			t.Errorf("asked %v, want %v", got, asked)
+		}
+	}
+	// waived: it is asked about, and some time later no more: the mark is placed when the
+	// exec has been let go.
+	waived := func() {
+		t.Helper()
+		run(true)
+		for end := time.Now().Add(10 * time.Second); ; {
+			before := j.asked.Load()
+			if err := exec.Command(program).Run(); err != nil {
+				t.Fatal(err)
+			}
+			if j.asked.Load() == before {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("asked each time")
+			}
+		}
+		run(false)
+	}
+	waived()
+	if err := g.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	waived()
+	f, err := os.OpenFile(program, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	waived()
 }
