@@ -125,6 +125,9 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 		j->clause = held;
 		j->verdict = VERDICT_ALLOW;
 		count(COUNT_FAIL_OPEN_UNDECIDED);
+		v = mode_here(0); /* for the others, as above */
+		j->mode = v;
+		j->mode_by = v >> 8;
 		return 1;
 	}
 	if (first == NO_CLAUSE) {

@@ -53,7 +53,8 @@ func (k *Kernel) WaiveAtGate(ev *event.Event, mark func() error) error {
 	}
 	// First: while there is a mark the hook looks.
 	if err := k.coll.Maps["waived"].Put(&h.ticket.File, w.epoch); err != nil {
-		return fmt.Errorf("waive question: %w", err)
+		// Most are of epochs that are over.
+		return fmt.Errorf("waive question: %w", errors.Join(err, w.renew(), w.forget()))
 	}
 	if err := mark(); err != nil {
 		return fmt.Errorf("waive question: %w", err)
@@ -77,6 +78,23 @@ func (w *waives) renew() error {
 		w.epoch = 1
 	}
 	return w.k.coll.Maps["waive_epoch"].Put(uint32(0), w.epoch)
+}
+
+// forget empties the list of files; none of them is waived. Under w.mu.
+func (w *waives) forget() error {
+	m := w.k.coll.Maps["waived"]
+	var keys []kernelFileId
+	var key kernelFileId
+	var epoch uint32
+	it := m.Iterate()
+	for it.Next(&key, &epoch) {
+		keys = append(keys, key)
+	}
+	errs := []error{it.Err()}
+	for i := range keys {
+		errs = append(errs, m.Delete(&keys[i]))
+	}
+	return errors.Join(errs...)
 }
 
 // needsWaives reports whether some verdict of the gate has a key.
@@ -161,7 +179,7 @@ func (w *waives) startOver() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.banned = nil
-	return w.renew()
+	return errors.Join(w.renew(), w.forget())
 }
 
 // dropWaives takes the program off if none of these generations needs it. Under k.mu.
