@@ -28,9 +28,7 @@ func (k *Kernel) GiveAtGate(ev *event.Event, t event.Given) any {
 		h.given.parts |= keyEnv
 	}
 	h.given.sum = sumGiven(k.config.Secret, t.Args, t.Env)
-	if t.Before != nil {
-		h.given.from = sumGiven(k.config.Secret, t.Before, t.Env)
-	}
+	h.given.origin = sumGiven(k.config.Secret, t.Origin, t.Env)
 	return h.given
 }
 

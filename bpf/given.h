@@ -31,8 +31,9 @@ __noinline int note_given(__u32 generation, __u32 clause)
 	g = &room->given;
 	if (!g->texts) {
 		g->texts = g->now;
+		g->origin = g->now_origin;
 		g->clause = clause;
-	} else if (g->sum != g->now_from || g->texts != g->now) {
+	} else if (g->origin != g->now_origin || g->texts != g->now) {
 		g->texts |= GIVEN_DIFFERS;
 	}
 	g->sum = g->now_sum;

@@ -76,9 +76,9 @@ type heldHandle struct {
 
 // given is what the answer about an exec has read of its caller.
 type given struct {
-	parts uint32 // keyArgs, keyEnv
-	sum   uint64
-	from  uint64 // of what the script was given of which this is the interpreter
+	parts  uint32 // keyArgs, keyEnv
+	sum    uint64
+	origin uint64 // of what the call was given
 }
 
 // heldKey is the decision key of held rules with what the file's content is.
@@ -181,7 +181,7 @@ func (k *Kernel) RememberHeld(gen event.Generation, ev *event.Event, v event.Ver
 	if !ok || h.ticket.Generation != uint32(gen) {
 		return fmt.Errorf("remember held verdict: %w", errors.ErrUnsupported)
 	}
-	value := kernelHeldVerdict{Verdict: uint32(v), Of: h.key.of, Texts: h.given.parts, Sum: h.given.sum, From: h.given.from}
+	value := kernelHeldVerdict{Verdict: uint32(v), Of: h.key.of, Texts: h.given.parts, Sum: h.given.sum, Origin: h.given.origin}
 	if enforced {
 		value.Verdict |= verdictEnforced
 	}

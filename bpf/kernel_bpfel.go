@@ -196,7 +196,7 @@ type kernelHeldVerdict struct {
 	Texts   uint32
 	Of      kernelValidity
 	Sum     uint64
-	From    uint64
+	Origin  uint64
 }
 
 type kernelHookConf struct {

@@ -76,10 +76,11 @@ struct {
 /* What an exec is given, as the gate has read it and held rules were asked about it;
  * see given.h. */
 struct given {
-	__u64 sum;	/* of the last round */
-	__u64 now_sum;	/* of the ticket that was found last */
-	__u64 now_from; /* and of what the round before must have had */
-	__u32 texts;	/* KEY_ARGS, KEY_ENV */
+	__u64 sum;     /* of the last round */
+	__u64 now_sum; /* of the ticket that was found last */
+	__u64 origin;  /* of what the call was given: the same in all rounds */
+	__u64 now_origin;
+	__u32 texts; /* KEY_ARGS, KEY_ENV */
 	__u32 now;
 	__u32 clause; /* that the gate has answered for */
 	__u32 generation;
@@ -303,7 +304,7 @@ __noinline __u32 of_ticket(const struct proc *p, const struct object_ref *o, __u
 	v = h->verdict;
 	room->given.now = h->texts;
 	room->given.now_sum = h->sum;
-	room->given.now_from = h->from;
+	room->given.now_origin = h->origin;
 	bpf_map_delete_elem(&tickets, once);
 	return v;
 }

@@ -443,8 +443,8 @@ struct held_verdict {
 	__u32 verdict;
 	__u32 texts; /* KEY_ARGS, KEY_ENV: what was read of the caller, 0: neither */
 	struct validity of;
-	__u64 sum;  /* of these, see given.h */
-	__u64 from; /* sum of what the script was given of which this is the interpreter */
+	__u64 sum;    /* of these, see given.h */
+	__u64 origin; /* of what they were made of */
 };
 
 /* A verdict of the gate that is good for one exec: it read what no key holds. */

@@ -47,8 +47,12 @@ func TestGiven(t *testing.T) {
 		prog, marker := w.program(in("prog"))
 		w.write(in("script"), []byte("#!"+prog+" --mode\n"), 0o755)
 		w.write(in("evil"), []byte("#!"+prog+" \t--mode evil \n"), 0o755)
+		w.write(in("sh-less"), []byte("#!/prog\n"), 0o755)
 		w.write(in("nested"), []byte("#!"+in("script")), 0o755)
 		w.write(in("sh"), []byte("#!/bin/sh\n: > "+marker+"\nexit 42\n"), 0o755)
+		// Nobody is asked about these, but about what they are run by.
+		w.write(w.path("outside"), []byte("#!"+prog+" --mode\n"), 0o755)
+		w.write(w.path("outside-evil"), []byte("#!"+prog+" --mode evil\n"), 0o755)
 		w.start(event.ModeEnforce, "--gate-mount", held)
 
 		try := func(name, rule string, source event.Source, steps ...[]string) {
@@ -93,12 +97,23 @@ func TestGiven(t *testing.T) {
 		try("script", "e2e-given", gate, []string{"exec", in("evil"), "x"})
 		try("script allowed", "", 0, []string{"exec", in("script"), "evil"})
 		try("script that is run by one", "", 0, []string{"exec", in("nested"), "x"})
+		try("script that is not held", "", 0, []string{"exec", w.path("outside"), "evil"})
+		try("interpreter of a script that is not held", "e2e-given", gate, []string{"exec", w.path("outside-evil"), "x"})
+		try("relative script", "", 0, []string{"chdir", w.dir}, []string{"exec", "./outside", "evil"})
+		try("script of a descriptor", "e2e-given", gate, []string{"fexec", in("evil"), "x"})
 		try("script of a shell", "", 0, []string{"exec", in("sh"), "x"})
 		try("shell told what", "e2e-given", gate, []string{"exec", in("sh"), "--mode", "evil"})
 		try("variable", "e2e-given-env", gate, []string{"env", "A=b\nE2E_MODE=EVIL", prog, "--mode"})
 		try("variable allowed", "", 0, []string{"env", "A=b\nE2E_MODE=GOOD", prog, "--mode"})
 		try("at commit", "e2e-commit", event.SourceTable, []string{"exec", prog, "never"})
 
+		t.Run("script in a chroot", func(t *testing.T) {
+			w := w.in(t)
+			o, events := w.do(w.actor(), []string{"chroot", held}, []string{"exec", "/sh-less"})
+			if e := anyDenial(events); o.Exit != harness.MarkerExit || e != nil { // its marker would be elsewhere
+				t.Errorf("got %v", o)
+			}
+		})
 		// More than anybody looks at is not decided: the first rule that may hold says
 		// what happens.
 		t.Run("too much", func(t *testing.T) {

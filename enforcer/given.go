@@ -38,12 +38,12 @@ func (h *Held) given(ctx context.Context) error {
 	if h.e.Given == nil {
 		return errors.New("nobody reads it")
 	}
-	t, err := h.e.Given(ctx, h.fd, h.ev.Process.TID, h.ev.Process.ExecID, reads.env)
+	t, err := h.e.Given(ctx, h.fd, h.ev.Process.TID, reads.env)
 	if err != nil {
 		return err
 	}
 	if !reads.args {
-		t.Args, t.Before = nil, nil
+		t.Args = nil
 	}
 	texts := h.e.Kernel.(Gatekeeper).GiveAtGate(h.ev, t)
 	if h.key != nil {

@@ -45,27 +45,27 @@ func TestGateGiven(t *testing.T) {
 		{open: []int{1}, fails: true},
 	} {
 		k := &givenKernel{fakeKernel: newFakeKernel()}
-		e := &Enforcer{Options: Options{Kernel: k, Given: func(_ context.Context, _ int, tid int32, image event.ExecID, env bool) (event.Given, error) {
-			if tid != 7 || image != 8 || env != tt.env {
-				t.Errorf("asked of thread %d, image %d, env %v", tid, image, env)
+		e := &Enforcer{Options: Options{Kernel: k, Given: func(_ context.Context, _ int, tid int32, env bool) (event.Given, error) {
+			if tid != 7 || env != tt.env {
+				t.Errorf("asked of thread %d, env %v", tid, env)
 			}
 			if tt.fails {
 				return event.Given{}, errors.New("no memory")
 			}
-			g := event.Given{Args: []byte("a\x00"), Before: []byte("b\x00")}
+			g := event.Given{Args: []byte("a\x00"), Origin: []byte("b\x00")}
 			if env {
 				g.Env = []byte("A=b\x00")
 			}
 			return g, nil
 		}}}
 		h := &Held{e: e, in: in, ev: execOf(1, "/opt/a"), key: "key", open: tt.open}
-		h.ev.Process.TID, h.ev.Process.ExecID = 7, 8
+		h.ev.Process.TID = 7
 		err := h.given(t.Context())
 		if (err != nil) != tt.fails || (h.key != "key") != tt.key || (len(k.given) == 1) != tt.key {
 			t.Errorf("%+v: %v, key %v, given %q", tt, err, h.key, k.given)
 			continue
 		}
-		if tt.key && ((k.given[0].Args != nil) != tt.args || (k.given[0].Before != nil) != tt.args || (k.given[0].Env != nil) != tt.env) {
+		if tt.key && ((k.given[0].Args != nil) != tt.args || (k.given[0].Env != nil) != tt.env) {
 			t.Errorf("%+v: given %q", tt, k.given)
 		}
 	}

@@ -5,7 +5,6 @@ package event
 type Given struct {
 	Args []byte // nil: not read
 	Env  []byte // nil: not read
-	// Before is Args of the script of which the file is the interpreter, from which
-	// they were made.
-	Before []byte
+	// Origin is the path and the arguments of the call, from which Args were made.
+	Origin []byte
 }

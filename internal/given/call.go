@@ -12,10 +12,9 @@ import (
 
 // call is an execve or execveat that a thread is in.
 type call struct {
-	line       string // all of its registers that are told
-	word       int    // bytes of a pointer
-	dir        int32  // of execveat
-	at         bool   // it is execveat
+	word       int   // bytes of a pointer
+	dir        int32 // of execveat
+	at         bool  // it is execveat
 	path       uint64
 	argv, envp uint64
 }
@@ -71,7 +70,7 @@ func parseCall(arch, line string) (call, error) {
 			args[i] &= 1<<32 - 1
 		}
 	}
-	c.line, c.dir = line, atCwd
+	c.dir = atCwd
 	rest := args[:]
 	if c.at {
 		c.dir, rest = int32(args[0]), args[1:]

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -32,23 +31,16 @@ const (
 	maxAway = 16
 )
 
-// Reader reads them, and knows which threads are on their way through a script.
-type Reader struct {
-	away aside.Group
-
-	mu      sync.Mutex
-	scripts map[int32]*script
-}
+// Reader reads them.
+type Reader struct{ away aside.Group }
 
 // New returns a Reader.
-func New() *Reader {
-	return &Reader{away: make(aside.Group, maxAway), scripts: map[int32]*script{}}
-}
+func New() *Reader { return &Reader{away: make(aside.Group, maxAway)} }
 
-// Of returns what thread tid, of a process whose image has that number, gives the
-// image of the file that the caller has open as fd, before ctx ends. For a script, and
-// for its interpreter, it is what the kernel makes of it.
-func (r *Reader) Of(ctx context.Context, fd int, tid int32, image event.ExecID, env bool) (event.Given, error) {
+// Of returns what thread tid gives the image of the file that the caller has open as
+// fd, before ctx ends. For a script, and for its interpreter, it is what the kernel makes
+// of it.
+func (r *Reader) Of(ctx context.Context, fd int, tid int32, env bool) (event.Given, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return event.Given{}, fmt.Errorf("read what an exec is given: %w", err)
@@ -61,7 +53,7 @@ func (r *Reader) Of(ctx context.Context, fd int, tid int32, image event.ExecID, 
 	out := make(chan answer, 1)
 	if !r.away.Do(ctx, func() {
 		defer f.Close()
-		t, err := r.of(ctx, f, tid, image, env)
+		t, err := read(ctx, f, tid, env)
 		out <- answer{t, err}
 	}) {
 		return event.Given{}, fmt.Errorf("read what an exec is given: %w", ctx.Err()) // the file is closed by whoever comes back, or by the collector
@@ -73,13 +65,13 @@ func (r *Reader) Of(ctx context.Context, fd int, tid int32, image event.ExecID, 
 	return a.t, a.err
 }
 
-func (r *Reader) of(ctx context.Context, f *os.File, tid int32, image event.ExecID, env bool) (event.Given, error) {
+func read(ctx context.Context, f *os.File, tid int32, env bool) (event.Given, error) {
 	c, err := callOf(ctx, tid)
 	if err != nil {
 		return event.Given{}, err
 	}
 	m := memory{tid: int(tid), word: c.word, pages: map[uint64][]byte{}}
-	t, err := r.args(f, tid, image, c, &m)
+	t, err := c.args(f, &m)
 	if err != nil {
 		return event.Given{}, err
 	}

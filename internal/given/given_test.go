@@ -3,6 +3,7 @@ package given
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -64,9 +65,6 @@ func TestParseCall(t *testing.T) {
 		{arch: "amd64", line: "59 0x1 0x2 x 0x0 0x0 0x0 0x7ffe 0x7f00", bad: true},
 	} {
 		got, err := parseCall(c.arch, c.line)
-		if !c.bad {
-			c.want.line = c.line
-		}
 		if got != c.want || (err != nil) != c.bad || c.bad && !errors.Is(err, ErrCall) {
 			t.Errorf("%s %q: %+v (%v), want %+v", c.arch, c.line, got, err, c.want)
 		}
@@ -74,12 +72,12 @@ func TestParseCall(t *testing.T) {
 }
 
 // TestScripts: what a chain of scripts is given, with what the thread has in its memory
-// read from this one.
+// and its descriptors read from this one.
 func TestScripts(t *testing.T) {
-	r := New()
-	open := func(name, text string) *os.File {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	dir := t.TempDir()
+	write := func(name, text string) *os.File {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		f, err := os.Open(path)
@@ -89,44 +87,51 @@ func TestScripts(t *testing.T) {
 		t.Cleanup(func() { f.Close() })
 		return f
 	}
-	outer, inner, binary := open("outer", "#!/in/ner -x y\n"), open("inner", "#!/bin/ary\n"), open("binary", "\x7fELF")
-	list := newList(t, "outer", "one", "")
-	c := call{line: "a", word: 8, dir: atCwd, path: list.text("./outer"), argv: list.at}
-	var before []byte
-	want := func(f *os.File, tid int32, image event.ExecID, c call, want string) {
+	binary, loader := write("binary", "\x7fELF"), write("loader", "\x7fELF")
+	inner := write("inner", "#!DIR/binary\n")
+	outer := write("outer", "#!DIR/inner -x y\n")
+	list := newList(t, "zero", "one", "")
+	want := func(f *os.File, c call, want string) event.Given {
 		t.Helper()
-		given, err := r.args(f, tid, image, c, &memory{tid: os.Getpid(), word: 8, pages: map[uint64][]byte{}})
-		if got := strings.ReplaceAll(string(given.Args), "\x00", "|"); err != nil || got != want {
-			t.Errorf("%q (%v), want %q", got, err, want)
+		given, err := c.args(f, &memory{tid: os.Getpid(), word: 8, pages: map[uint64][]byte{}})
+		got := strings.ReplaceAll(strings.ReplaceAll(string(given.Args), "\x00", "|"), dir, "DIR")
+		if err != nil && want == "!" {
+			return given
 		}
-		if !bytes.Equal(given.Before, before) {
-			t.Errorf("%q was before %q, want %q", given.Before, given.Args, before)
+		if err != nil || got != want {
+			t.Errorf("%s: %q (%v), want %q", f.Name(), got, err, want)
 		}
-		before = nil
-		if f != binary {
-			before = given.Args // for the next file of the call
-		}
+		return given
 	}
-	want(binary, 1, 7, c, "outer|one||")
-	want(outer, 1, 7, c, "/in/ner|-x y|./outer|one||")
-	want(inner, 1, 7, c, "/bin/ary|/in/ner|-x y|./outer|one||")
-	want(binary, 1, 7, c, "/bin/ary|/in/ner|-x y|./outer|one||")
-	before = nil
-	want(outer, 1, 7, c, "/in/ner|-x y|./outer|one||") // the call is tried again
-	before = nil
-	want(binary, 1, 8, c, "outer|one||") // another image of that process
-	want(binary, 2, 7, c, "outer|one||")
-	c.line = "b" // another call
-	want(binary, 1, 7, c, "outer|one||")
-	none := c
+	call := func(path string) call { return call{word: 8, dir: atCwd, path: list.text(path), argv: list.at} }
+	want(binary, call(dir+"/binary"), "zero|one||")
+	want(loader, call(dir+"/binary"), "zero|one||")
+	of := call(dir + "/outer")
+	first := want(outer, of, "DIR/inner|-x y|DIR/outer|one||")
+	second := want(inner, of, "DIR/binary|DIR/inner|-x y|DIR/outer|one||")
+	third := want(binary, of, "DIR/binary|DIR/inner|-x y|DIR/outer|one||")
+	if !bytes.Equal(first.Origin, second.Origin) || !bytes.Equal(first.Origin, third.Origin) || string(first.Origin) != dir+"/outer\x00zero\x00one\x00\x00" {
+		t.Errorf("made of %q, %q, %q", first.Origin, second.Origin, third.Origin)
+	}
+	none := call(dir + "/binary")
 	none.argv = 0
-	want(binary, 1, 7, none, "|")
-	at := c
-	at.at, at.dir, at.path = true, 5, list.text("")
-	want(outer, 3, 7, at, "/in/ner|-x y|/dev/fd/5|one||")
-	at.path = list.text("o")
-	before = nil
-	want(outer, 4, 7, at, "/in/ner|-x y|/dev/fd/5/o|one||")
+	want(binary, none, "|")
+
+	here, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	at := call("inner")
+	at.at, at.dir = true, int32(here.Fd())
+	want(inner, at, fmt.Sprintf("DIR/binary|/dev/fd/%d/inner|one||", here.Fd()))
+	at.dir, at.path = int32(inner.Fd()), list.text("")
+	want(binary, at, fmt.Sprintf("DIR/binary|/dev/fd/%d|one||", inner.Fd()))
+	t.Chdir(dir)
+	want(inner, call("./inner"), "DIR/binary|./inner|one||")
+	want(inner, call("nowhere"), "!")
+	write("loop", "#!DIR/loop\n")
+	want(inner, call("./loop"), "!")
 
 	if _, err := (&memory{tid: os.Getpid(), word: 8, pages: map[uint64][]byte{}}).list(list.text("x")); err == nil {
 		t.Error("a list that leads nowhere is one")

@@ -7,90 +7,138 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"example.com/bailiff/internal/event"
 )
 
-// headSize is how much of a file the kernel looks at (BINPRM_BUF_SIZE).
-const headSize = 256
+const (
+	// headSize is how much of a file the kernel looks at (BINPRM_BUF_SIZE).
+	headSize = 256
+	// maxScripts is how many scripts in a row the kernel executes, and one more.
+	maxScripts = 6
+)
 
-// maxScripts bounds threads that are known to be on their way.
-const maxScripts = 1024
-
-// script is a thread between a script and its interpreter: the same call opens both.
-type script struct {
-	line        string // of its call
-	image       event.ExecID
-	first, last file // of the scripts of this call
-	interpreter string
-	args        [][]byte
-}
-
-type file struct{ dev, ino uint64 }
-
-// args returns the arguments as the image of a file gets them.
-func (r *Reader) args(f *os.File, tid int32, image event.ExecID, c call, m *memory) (t event.Given, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return t, err
-	}
-	this := file{st.Dev, st.Ino}
-	name, args, first, err := r.before(this, tid, image, c, m)
+// args returns the arguments as the image gets them at the time when the kernel opens
+// this file: the one that the call names, the interpreter of a script, or the loader of
+// a program.
+func (c *call) args(f *os.File, m *memory) (t event.Given, err error) {
+	this, err := fileOf(f)
 	if err != nil {
 		return t, err
 	}
-	if first != this {
-		if t.Before, err = block(args); err != nil {
-			return t, err
-		}
-	}
-	head := make([]byte, headSize)
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return t, err
-	}
-	words, err := parseHead(head)
+	name, err := c.name(m)
 	if err != nil {
 		return t, err
 	}
-	if words != nil {
-		args = slices.Concat(words, [][]byte{[]byte(name)}, args[1:])
-		r.note(tid, &script{line: c.line, image: image, first: first, last: this, interpreter: string(words[0]), args: args})
-	}
-	t.Args, err = block(args)
-	return t, err
-}
-
-// before returns what a file is called and what it is given, before it is looked at
-// itself: by the caller, or by the script whose interpreter it is; and the first file
-// of the call.
-func (r *Reader) before(this file, tid int32, image event.ExecID, c call, m *memory) (name string, args [][]byte, first file, err error) {
-	r.mu.Lock()
-	s := r.scripts[tid]
-	r.mu.Unlock()
-	if s != nil && s.line == c.line && s.image == image && s.last != this && s.first != this {
-		return s.interpreter, s.args, s.first, nil
-	}
-	if name, err = c.name(m); err != nil {
-		return "", nil, this, err
-	}
-	if args, err = m.list(c.argv); err != nil {
-		return "", nil, this, err
+	args, err := m.list(c.argv)
+	if err != nil {
+		return t, err
 	}
 	if len(args) == 0 {
 		args = [][]byte{{}} // the kernel sees to it that there is one
 	}
-	return name, args, this, nil
+	if t.Origin, err = block(append([][]byte{[]byte(name)}, args...)); err != nil {
+		return t, err
+	}
+	at, path, opened := c.place(m)
+	if opened != nil {
+		return t, opened
+	}
+	for range maxScripts {
+		next, err := openAt(m.tid, at, path)
+		if err != nil {
+			return t, err
+		}
+		words, is, err := next.head(this)
+		next.Close()
+		if err != nil {
+			return t, err
+		}
+		if words != nil {
+			args = slices.Concat(words, [][]byte{[]byte(name)}, args[1:])
+			name = string(words[0])
+			at, path = atCwd, name
+		}
+		if is || words == nil { // or this is the loader of a program
+			t.Args, err = block(args)
+			return t, err
+		}
+	}
+	return t, fmt.Errorf("%w: too many scripts", ErrCall)
 }
 
-func (r *Reader) note(tid int32, s *script) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.scripts) >= maxScripts {
-		clear(r.scripts) // who is asked about next looks like a first file: what it is given will differ
+type file struct{ dev, ino uint64 }
+
+func fileOf(f *os.File) (file, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return file{}, err
 	}
-	r.scripts[tid] = s
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return file{}, fmt.Errorf("%w: it is no regular file", ErrCall)
+	}
+	return file{st.Dev, st.Ino}, nil
+}
+
+// place returns where the file is that the call names: a path from a descriptor of the
+// thread, or from its working directory.
+func (c *call) place(m *memory) (at int32, path string, err error) {
+	text, err := m.text(c.path)
+	return c.dir, string(text), err
+}
+
+// found is a file that is not open for reading.
+type found struct{ *os.File }
+
+// openAt finds a file as thread tid would.
+func openAt(tid int, at int32, path string) (found, error) {
+	proc := "/proc/" + strconv.Itoa(tid)
+	from := proc + "/cwd"
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC}
+	switch {
+	case strings.HasPrefix(path, "/"):
+		from, how.Resolve = proc+"/root", unix.RESOLVE_IN_ROOT
+	case at != atCwd:
+		from = proc + "/fd/" + strconv.Itoa(int(at))
+	}
+	if path == "" { // the descriptor itself
+		fd, err := unix.Open(from, unix.O_PATH|unix.O_CLOEXEC, 0)
+		return found{os.NewFile(uintptr(fd), from)}, err
+	}
+	dir, err := unix.Open(from, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return found{}, err
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat2(dir, path, &how)
+	if err != nil {
+		return found{}, err
+	}
+	return found{os.NewFile(uintptr(fd), path)}, nil
+}
+
+// head returns the first line of a script, nil of a file that is none, and whether the
+// file is this one.
+func (f found) head(this file) (words [][]byte, is bool, err error) {
+	id, err := fileOf(f.File)
+	if err != nil {
+		return nil, false, err
+	}
+	r, err := os.Open("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+	if err != nil {
+		return nil, false, err
+	}
+	defer r.Close()
+	head := make([]byte, headSize)
+	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, err
+	}
+	words, err = parseHead(head)
+	return words, id == this, err
 }
 
 // parseHead reads the first line of a script as the kernel does (binfmt_script), out of
