@@ -48,7 +48,7 @@ func (t *tables) textDims(hb *hookBits) []numberDim {
 // commits says what is to be done when an exec has succeeded.
 func (t *tables) commits() uint32 {
 	bits := min(t.conf[rowCommit].Clauses, commitLate)
-	if t.conf[event.HookExec-1].HeldKey&(keyArgs|keyEnv) != 0 {
+	if t.conf[event.HookExec-1].HeldKey&keyGiven != 0 {
 		bits |= commitGiven
 	}
 	return bits

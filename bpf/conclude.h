@@ -68,7 +68,7 @@ __noinline int conclude(struct judgement *j, const struct proc *p, const struct 
 	if (held != NO_CLAUSE) {
 		/* The gate has judged this before it let the exec begin. */
 		v = of_gate(p, o, j->generation, o->hook, hc->held_key);
-		if (v == VERDICT_ALLOW && hc->held_key & (KEY_ARGS | KEY_ENV))
+		if (v == VERDICT_ALLOW && hc->held_key & KEY_GIVEN)
 			note_given(j->generation, held);
 		enforced = !!(v & VERDICT_ENFORCED);
 		v &= ~VERDICT_ENFORCED;

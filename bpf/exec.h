@@ -356,7 +356,8 @@ static __always_inline int exec_done(struct task_struct *t, struct linux_binprm 
 				commit_note(p, &o, exe, j->generation);
 			p->pending.age = o.age;
 		}
-		if (settings.commit & COMMIT_GIVEN && !j->blocks && given_another())
+		if (settings.commit & COMMIT_GIVEN && !j->blocks &&
+		    given_another(p->pending.script_exe))
 			commit_given(p);
 		if (settings.commit & COMMIT_LATE && !j->blocks &&
 		    commit_find(bprm->argc, commit_texts()))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the gate has read of a caller's memory, arguments and environment, the caller
- * can change before the kernel copies it. So the answer of rules that read it is for
+ * What the gate has read of a caller, arguments and environment in its memory, its
+ * working directory, what script it executes, the caller can change before the kernel
+ * takes it. So the answer of rules that read it is for
  * a text with this sum: at commit, where the memory is the new image's own, the sum
  * is made again. Another one voids the answer, as a file that was changed does.
  */
@@ -121,11 +122,14 @@ static __noinline int sip_text(struct sip_walk *w, __u64 from, __u64 to)
 
 /* The sum of what the running image was given; 0 if it is not seen whole. sumOf in
  * Go makes the same. */
-static __noinline __u64 sum_given(__u32 texts)
+static __noinline __u64 sum_given(__u32 texts, __u32 script)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct sip_walk w = {.cut = unknown_zero};
-	__u64 k = settings.secret;
+	struct key_room *room = key_room();
+	__u64 k = settings.secret, path;
+	struct exe_info *info;
+	struct dentry *d;
 	__u32 zero = 0;
 
 	w.buf = bpf_map_lookup_elem(&text_buf, &zero);
@@ -139,14 +143,28 @@ static __noinline __u64 sum_given(__u32 texts)
 		sip_text(&w, t->mm->arg_start, t->mm->arg_end);
 	if (texts & KEY_ENV)
 		sip_text(&w, t->mm->env_start, t->mm->env_end);
+	if (texts & KEY_CWD) {
+		d = t->fs->pwd.dentry;
+		path = room ? hash_path((__u64)d, room) : 0;
+		if (!path)
+			w.cut = 1;
+		sip_word(&w.s, d->d_inode->i_sb->s_dev);
+		sip_word(&w.s, path);
+	}
+	if (texts & KEY_SCRIPT) {
+		info = bpf_map_lookup_elem(&exe_infos, &script);
+		sip_word(&w.s, info ? (__u64)info->file.id.dev << 32 | info->file.id.gen : 0);
+		sip_word(&w.s, info ? info->file.id.ino : 0);
+	}
 	w.s.v[2] ^= 0xff;
 	for (int i = 0; i < 3; i++)
 		sip_round(&w.s);
 	return w.cut ? 0 : (w.s.v[0] ^ w.s.v[1] ^ w.s.v[2] ^ w.s.v[3]) | 1;
 }
 
-/* Is the running image given something else than what the gate has judged? */
-__noinline int given_another(void)
+/* Is the running image given something else than what the gate has judged? script is
+ * the exe id of the first script that led to it, 0 if none did. */
+__noinline int given_another(__u32 script)
 {
 	struct key_room *room = key_room();
 	__u64 sum;
@@ -155,7 +173,7 @@ __noinline int given_another(void)
 		return 0;
 	if (room->given.texts & GIVEN_DIFFERS)
 		return 1;
-	sum = sum_given(room->given.texts);
+	sum = sum_given(room->given.texts, script);
 	return !sum || sum != room->given.sum;
 }
 

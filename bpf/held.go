@@ -108,7 +108,7 @@ func (k *Kernel) AtGate(gen event.Generation, fd int, tid int32) (ev *event.Even
 	h.key.of = slot.x.Of
 	if parts := g.tables.conf[event.HookExec-1].HeldKey; parts&keyNone == 0 {
 		if vk := verdictKey(r, parts, slot.path(), k.config.Secret); vk != nil {
-			h.keyed, h.key.key = parts&(keyArgs|keyEnv) == 0, *vk
+			h.keyed, h.key.key = parts&keyGiven == 0, *vk
 			key = h.key
 		}
 	}

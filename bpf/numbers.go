@@ -376,6 +376,9 @@ const (
 	keyMeta   = 64
 	keyArgs   = 128
 	keyEnv    = 256
+	keyCwd    = 512
+	keyScript = 1024
+	keyGiven  = keyArgs | keyEnv | keyCwd | keyScript
 	keyNone   = 0x80000000
 )
 
@@ -401,7 +404,7 @@ func (t *tables) decisionKeys(hb *hookBits) (other, held uint32) {
 // heldGroups are fields that only the gate's key holds: there a verdict is good
 // for what the file was, and the gate looks anew each time. With what an exec is
 // given it is good for that exec.
-var heldGroups = map[string]uint32{"file.sha256": keyFile, "file.verity": keyFile, "args": keyArgs, "env": keyEnv}
+var heldGroups = map[string]uint32{"file.sha256": keyFile, "file.verity": keyFile, "args": keyArgs, "env": keyEnv, "cwd": keyCwd, "script": keyScript}
 
 // keyOfClause: with keyNone if it reads what is not in the key.
 func keyOfClause(c *ir.Clause, more map[string]uint32) uint32 {

@@ -80,7 +80,7 @@ struct given {
 	__u64 now_sum; /* of the ticket that was found last */
 	__u64 origin;  /* of what the call was given: the same in all rounds */
 	__u64 now_origin;
-	__u32 texts; /* KEY_ARGS, KEY_ENV */
+	__u32 texts; /* KEY_GIVEN */
 	__u32 now;
 	__u32 clause; /* that the gate has answered for */
 	__u32 generation;
@@ -174,7 +174,7 @@ __noinline int make_key(const struct proc *p, const struct object_ref *o, __u32 
 	struct key_room *room;
 	struct dentry *d;
 
-	if (!p || !o || fields & (KEY_NONE | KEY_ARGS | KEY_ENV))
+	if (!p || !o || fields & (KEY_NONE | KEY_GIVEN))
 		return 0;
 	room = key_room();
 	if (!room)

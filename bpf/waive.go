@@ -100,7 +100,7 @@ func (w *waives) forget() error {
 // needsWaives reports whether some verdict of the gate has a key.
 func (t *tables) needsWaives() bool {
 	hc := &t.conf[event.HookExec-1]
-	return hc.HeldKey != 0 && hc.HeldKey&(keyNone|keyArgs|keyEnv) == 0
+	return hc.HeldKey != 0 && hc.HeldKey&(keyNone|keyGiven) == 0
 }
 
 // loadWaives loads the program for a generation that needs it; where the kernel does

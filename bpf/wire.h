@@ -181,9 +181,13 @@ struct verity {
 #define COMMIT_LATE  1 /* the generation has clauses of ROW_COMMIT */
 #define COMMIT_GIVEN 2 /* and held rules that read what an exec is given */
 
-#define KEY_ARGS 128 /* gate only, and in no key: the verdict is for one exec with these */
-#define KEY_ENV	 256
-#define KEY_NONE 0x80000000u /* the answer may not be cached */
+/* Gate only, and in no key: the verdict is for one exec that is given this. */
+#define KEY_ARGS   128
+#define KEY_ENV	   256
+#define KEY_CWD	   512
+#define KEY_SCRIPT 1024
+#define KEY_GIVEN  (KEY_ARGS | KEY_ENV | KEY_CWD | KEY_SCRIPT)
+#define KEY_NONE   0x80000000u /* the answer may not be cached */
 
 struct hook_conf {
 	__u32 clauses;	  /* number of bits in use */
@@ -431,49 +435,7 @@ struct verdict_key {
 	char name[NAME_KEY];
 };
 
-/* What a file's content was when it was judged. */
-struct validity {
-	__u64 ctime; /* nanoseconds */
-	__u64 size;
-	__u64 version; /* i_version; 0 where the filesystem has none */
-};
-
-/* A verdict that the gate took while the exec was held. */
-struct held_verdict {
-	__u32 verdict;
-	__u32 texts; /* KEY_ARGS, KEY_ENV: what was read of the caller, 0: neither */
-	struct validity of;
-	__u64 sum;    /* of these, see given.h */
-	__u64 origin; /* of what they were made of */
-};
-
-/* A verdict of the gate that is good for one exec: it read what no key holds. */
-struct ticket_key {
-	__u64 exec_id; /* of the image that calls exec */
-	__u32 generation;
-	__u32 pad;
-	struct file_id file;
-};
-
-/* The examine program: facts of a file that the caller has open, and of the
- * thread that is about to execute it. */
-#define EXAMINED 64 /* callers at a time */
-struct examine_of {
-	__u32 fd;
-	__u32 slot;
-	__u32 pidfd; /* of its process */
-	__u32 tid;
-};
-
-struct examined {
-	struct wire_file file;
-	struct validity of;
-	struct wire_subject who; /* what is not in its context; tid 0: nothing is known */
-	__u32 stdio;		 /* bits of event.Stdio */
-	__u32 pad;
-	__u64 age;	       /* seconds */
-	char path[PATH_BYTES]; /* as after a record: components, last first */
-};
+#include "gatewire.h"
 
 /* The identify program: what an open descriptor of the caller refers to. */
 #define CHAIN 64

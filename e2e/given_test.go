@@ -30,6 +30,20 @@ deny contains "variable" if {
 }
 
 # METADATA
+# custom: {id: e2e-given-cwd, undecided: hold, deadline: deny}
+deny contains "directory" if {
+	startswith(input.file.path, data.e2e.held)
+	endswith(input.cwd, "/forbidden")
+}
+
+# METADATA
+# custom: {id: e2e-given-script, undecided: hold, deadline: deny}
+deny contains "script" if {
+	startswith(input.file.path, data.e2e.held)
+	endswith(input.script, "/forbidden.sh")
+}
+
+# METADATA
 # custom: {id: e2e-commit}
 deny contains "first" if {
 	startswith(input.file.path, data.e2e.held)
@@ -53,6 +67,9 @@ func TestGiven(t *testing.T) {
 		// Nobody is asked about these, but about what they are run by.
 		w.write(w.path("outside"), []byte("#!"+prog+" --mode\n"), 0o755)
 		w.write(w.path("outside-evil"), []byte("#!"+prog+" --mode evil\n"), 0o755)
+		w.write(w.path("forbidden.sh"), []byte("#!"+prog+"\n"), 0o755)
+		w.write(w.path("nested.sh"), []byte("#!"+w.path("forbidden.sh")+"\n"), 0o755)
+		w.must(os.Mkdir(w.path("forbidden"), 0o755))
 		w.start(event.ModeEnforce, "--gate-mount", held)
 
 		try := func(name, rule string, source event.Source, steps ...[]string) {
@@ -105,6 +122,10 @@ func TestGiven(t *testing.T) {
 		try("shell told what", "e2e-given", gate, []string{"exec", in("sh"), "--mode", "evil"})
 		try("variable", "e2e-given-env", gate, []string{"env", "A=b\nE2E_MODE=EVIL", prog, "--mode"})
 		try("variable allowed", "", 0, []string{"env", "A=b\nE2E_MODE=GOOD", prog, "--mode"})
+		try("directory", "e2e-given-cwd", gate, []string{"chdir", w.path("forbidden")}, []string{"exec", prog})
+		try("directory allowed", "", 0, []string{"chdir", held}, []string{"exec", prog})
+		try("of a forbidden script", "e2e-given-script", gate, []string{"exec", w.path("forbidden.sh")})
+		try("of a script that is run by one", "", 0, []string{"exec", w.path("nested.sh")}) // input.script is the first
 		try("at commit", "e2e-commit", event.SourceTable, []string{"exec", prog, "never"})
 
 		t.Run("script in a chroot", func(t *testing.T) {

@@ -27,10 +27,10 @@ type installed struct {
 	known    map[ruleKey]knownRule
 	weak     map[event.Hook][]int // see Weakener
 	cache    *cache
-	held     []int        // rules on execs that the gate answers for, in the order in which they win
-	digested []restsOn    // by rule on execs: digests that its answer needs
-	given    []readsGiven // by rule on execs: what it needs of that which the exec is given
-	answers  heldAnswers  // of the gate
+	held     []int              // rules on execs that the gate answers for, in the order in which they win
+	digested []restsOn          // by rule on execs: digests that its answer needs
+	given    []event.GivenParts // by rule on execs: what it needs of that which the exec is given
+	answers  heldAnswers        // of the gate
 }
 
 // ruleKey is what tells rules apart: an id may be given to several.

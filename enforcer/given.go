@@ -3,20 +3,19 @@ package enforcer
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"example.com/bailiff/internal/event"
 	"example.com/bailiff/policy/ir"
 )
 
-// readsGiven says what of that which an exec is given the answer of a held rule needs.
-type readsGiven struct{ args, env bool }
-
-// givenRules says it for each rule on execs.
-func givenRules(p *ir.Program) []readsGiven {
+// givenRules says for each rule on execs what of that which an exec is given the answer
+// needs.
+func givenRules(p *ir.Program) []event.GivenParts {
 	rules := p.Rules[event.HookExec]
-	out := make([]readsGiven, len(rules))
+	out := make([]event.GivenParts, len(rules))
 	for i := range out {
-		out[i].args, out[i].env = rules[i].ReadsGiven()
+		out[i] = rules[i].ReadsGiven()
 	}
 	return out
 }
@@ -27,25 +26,26 @@ type givenKey struct{ key, texts any }
 // given adds to the event what the new image will be given, if rules that may hold read
 // it.
 func (h *Held) given(ctx context.Context) error {
-	var reads readsGiven
-	for _, i := range h.open {
-		reads.args = reads.args || h.in.given[i].args
-		reads.env = reads.env || h.in.given[i].env
-	}
-	if reads == (readsGiven{}) {
+	if !slices.ContainsFunc(h.open, func(i int) bool { return h.in.given[i] != event.GivenParts{} }) {
 		return nil
+	}
+	// All that any rule reads: a script and its interpreter, about which others may be
+	// asked, are compared by the same.
+	var reads event.GivenParts
+	for _, g := range h.in.given {
+		reads = reads.Or(g)
 	}
 	if h.e.Given == nil {
 		return errors.New("nobody reads it")
 	}
-	t, err := h.e.Given(ctx, h.fd, h.ev.Process.TID, reads.env)
+	t, err := h.e.Given(ctx, h.fd, h.ev.Process.TID, reads)
 	if err != nil {
 		return err
 	}
-	if !reads.args {
-		t.Args = nil
+	texts, err := h.e.Kernel.(Gatekeeper).GiveAtGate(h.ev, t)
+	if err != nil {
+		return err
 	}
-	texts := h.e.Kernel.(Gatekeeper).GiveAtGate(h.ev, t)
 	if h.key != nil {
 		h.key = givenKey{h.key, texts}
 	}

@@ -20,9 +20,10 @@ type Gatekeeper interface {
 	// RememberHeld stores a verdict where the hook of the exec will find it.
 	// enforced says that a deny blocks also where the mode is audit.
 	RememberHeld(g Generation, ev *event.Event, v event.Verdict, enforced bool) error
-	// GiveAtGate adds to an event of AtGate what the new image will be given. A verdict
-	// is then for an exec that is given that. The answer is equal for equal texts.
-	GiveAtGate(ev *event.Event, t event.Given) any
+	// GiveAtGate adds to an event of AtGate what the new image will be given, and closes
+	// the files of t. A verdict is then for an exec that is given that. The answer is
+	// equal for equal ones.
+	GiveAtGate(ev *event.Event, t event.Given) (any, error)
 	// WaiveAtGate calls mark, after which no question about the file is put, if the
 	// kernel itself finds out which execs of it must be asked about.
 	WaiveAtGate(ev *event.Event, mark func() error) error

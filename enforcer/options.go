@@ -32,9 +32,8 @@ type Options struct {
 	// Verity returns the fs-verity digest of that program, which is on a filesystem
 	// with that magic number, as event.File has it; "" if it has none.
 	Verity func(fd int, magic uint64) (string, error)
-	// Given returns what thread tid is about to give the program that is open as fd:
-	// arguments, and environment if env.
-	Given   func(ctx context.Context, fd int, tid int32, env bool) (event.Given, error)
+	// Given returns what thread tid is about to give the program that is open as fd.
+	Given   func(ctx context.Context, fd int, tid int32, want event.GivenParts) (event.Given, error)
 	Hold    func(on bool) // told before and after each change whether any rule has execs held; may be nil
 	Log     hclog.Logger
 	Backend string           // for Status: lsm, modify-return or tracepoint

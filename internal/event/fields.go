@@ -107,9 +107,9 @@ func (f Field) In(h Hook) bool {
 	return slices.ContainsFunc(f.Hooks, func(o Hook) bool { return o.Package() == h })
 }
 
-// NotAtGate lists the fields that are not known yet when an exec is held at the
-// gate: the file is open, and no more is done; and what only the hook reads.
-var NotAtGate = []string{"cwd", "script", "process.cgroup.execs_per_second"}
+// NotAtGate lists the fields that are not known when an exec is held at the gate:
+// only the hook reads them.
+var NotAtGate = []string{"process.cgroup.execs_per_second"}
 
 // OnlyAtGate lists the fields that are known only while an exec is held, unless
 // the kernel has them: digests of the file.
@@ -202,8 +202,8 @@ var Fields = []Field{
 
 	{"args", KindList, FieldArgs, PartCommit, TrustProcess, onExec, nil, "Argument vector of the new image; known after the point of no return, and, as the caller has it, while an exec is held: there it is compared with what the image gets."},
 	{"env", KindMap, FieldEnv, PartCommit, TrustProcess, onExec, nil, "The selected environment variables of the new image; known as args are."},
-	{"cwd", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "Working directory of the caller, canonical."},
-	{"script", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "Canonical path of the script when file is its interpreter."},
+	{"cwd", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "Working directory of the caller, canonical; known as args are."},
+	{"script", KindString, FieldNone, PartUser, TrustKernel, onExec, nil, "Canonical path of the script when file is its interpreter; known as args are. The backend tracepoint has it only while an exec is held."},
 	{"open.flags", KindFlags, FieldOpenFlags, PartObject, TrustKernel, onOpen, OpenFlags, "How the file is opened: read, write, append, create, truncate, exclusive, directory. What changes a file without an open has write, with create for a name that is made, truncate, and read for a file that gets another name."},
 	{"target.pid", KindInt, FieldNone, PartUser, TrustKernel, onPtrace, nil, "Thread group id of the process that is attached to, initial pid namespace."},
 	{"target.traits", KindFlags, FieldTargetTraits, PartObject, TrustKernel, onPtrace, TargetTraits, "How that process stands to the one that attaches: descendant (that one is above it), other_user (it has another real or effective user id), other_mnt_ns (it is in another mount namespace)."},

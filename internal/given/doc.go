@@ -40,7 +40,7 @@ func New() *Reader { return &Reader{away: make(aside.Group, maxAway)} }
 // Of returns what thread tid gives the image of the file that the caller has open as
 // fd, before ctx ends. For a script, and for its interpreter, it is what the kernel makes
 // of it.
-func (r *Reader) Of(ctx context.Context, fd int, tid int32, env bool) (event.Given, error) {
+func (r *Reader) Of(ctx context.Context, fd int, tid int32, want event.GivenParts) (event.Given, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return event.Given{}, fmt.Errorf("read what an exec is given: %w", err)
@@ -53,38 +53,52 @@ func (r *Reader) Of(ctx context.Context, fd int, tid int32, env bool) (event.Giv
 	out := make(chan answer, 1)
 	if !r.away.Do(ctx, func() {
 		defer f.Close()
-		t, err := read(ctx, f, tid, env)
+		t, err := read(ctx, f, tid, want)
 		out <- answer{t, err}
 	}) {
-		return event.Given{}, fmt.Errorf("read what an exec is given: %w", ctx.Err()) // the file is closed by whoever comes back, or by the collector
+		// What is open is closed by whoever comes back, or by the collector.
+		return event.Given{}, fmt.Errorf("read what an exec is given: %w", ctx.Err())
 	}
 	a := <-out
 	if a.err != nil {
-		a.err = fmt.Errorf("read what an exec is given: %w", a.err)
+		a.t.Close()
+		return event.Given{}, fmt.Errorf("read what an exec is given: %w", a.err)
 	}
-	return a.t, a.err
+	return a.t, nil
 }
 
-func read(ctx context.Context, f *os.File, tid int32, env bool) (event.Given, error) {
+func read(ctx context.Context, f *os.File, tid int32, want event.GivenParts) (t event.Given, err error) {
 	c, err := callOf(ctx, tid)
 	if err != nil {
-		return event.Given{}, err
+		return t, err
 	}
 	m := memory{tid: int(tid), word: c.word, pages: map[uint64][]byte{}}
-	t, err := c.args(f, &m)
-	if err != nil {
-		return event.Given{}, err
+	if want.Args || want.Script {
+		if t, err = c.args(f, &m); err != nil {
+			return t, err
+		}
 	}
-	if env {
+	if !want.Args {
+		t.Args, t.Origin = nil, nil
+	}
+	if !want.Script {
+		t.Close()
+		t.Script = nil
+	}
+	t.Scripts = want.Script
+	if want.Env {
 		vars, err := m.list(c.envp)
 		if err != nil {
-			return event.Given{}, err
+			return t, err
 		}
 		if t.Env, err = block(vars); err != nil {
-			return event.Given{}, err
+			return t, err
 		}
 	}
-	return t, nil
+	if want.Cwd {
+		t.Cwd, err = os.OpenFile(fmt.Sprintf("/proc/%d/cwd", tid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	}
+	return t, err
 }
 
 // block lays strings out as the kernel does.

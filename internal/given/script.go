@@ -48,13 +48,17 @@ func (c *call) args(f *os.File, m *memory) (t event.Given, err error) {
 	if opened != nil {
 		return t, opened
 	}
-	for range maxScripts {
+	for i := range maxScripts {
 		next, err := openAt(m.tid, at, path)
 		if err != nil {
 			return t, err
 		}
 		words, is, err := next.head(this)
-		next.Close()
+		if i == 0 && words != nil {
+			t.Script = next.File
+		} else {
+			next.Close()
+		}
 		if err != nil {
 			return t, err
 		}

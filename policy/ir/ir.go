@@ -257,19 +257,19 @@ func (c *Clause) WithoutGiven() Clause {
 	return out
 }
 
-// ReadsGiven reports whether user space needs arguments, or environment, to answer for
-// an exec that is held for the rule.
-func (r *Rule) ReadsGiven() (args, env bool) {
+// ReadsGiven reports what user space needs of that to answer for an exec that is held for
+// the rule.
+func (r *Rule) ReadsGiven() (g event.GivenParts) {
 	if !r.Held() {
-		return false, false
+		return g
 	}
 	for i := range r.Clauses {
 		// Also of one that is certain: it may find no room in the kernel.
 		reads := r.Clauses[i].WithoutGiven().Reads
-		args = args || slices.Contains(reads, "args")
-		env = env || slices.Contains(reads, "env")
+		has := func(f string) bool { return slices.Contains(reads, f) }
+		g = g.Or(event.GivenParts{Args: has("args"), Env: has("env"), Cwd: has("cwd"), Script: has("script")})
 	}
-	return args, env
+	return g
 }
 
 // AtCommit reports whether the clause has to wait for what is known only when

@@ -68,16 +68,16 @@ func TestWithoutGiven(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	r := Rule{Verdict: event.VerdictDeny, Clauses: []Clause{c}}
-	if args, env := r.ReadsGiven(); args || env {
+	if r.ReadsGiven() != (event.GivenParts{}) {
 		t.Error("nobody waits for the rule")
 	}
 	r.Hold = true
-	if args, env := r.ReadsGiven(); !args || !env {
-		t.Errorf("args %v, env %v", args, env)
+	if g := r.ReadsGiven(); g != (event.GivenParts{Args: true, Env: true, Cwd: true}) {
+		t.Errorf("%+v", g)
 	}
-	r.Clauses[0].When = c.When[:1]
-	if args, env := r.ReadsGiven(); args || env {
-		t.Errorf("args %v, env %v", args, env)
+	r.Clauses[0].When, r.Clauses[0].Reads = c.When[:1], nil
+	if g := r.ReadsGiven(); g != (event.GivenParts{}) {
+		t.Errorf("%+v", g)
 	}
 }
 

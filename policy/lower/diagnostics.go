@@ -69,7 +69,7 @@ var hints = map[Code]string{
 	CodeList:          "test one member: \"x\" in input....",
 	CodePathConstant:  "write the absolute, clean path: one slash between names, no . or .., no slash at the end",
 	CodeScan:          "make it an object keyed by the value and write data.list[input.field]",
-	CodeOnlyHeld:      "annotate a deny rule with custom: {undecided: hold}, and do not read args, env, cwd or script in it",
+	CodeOnlyHeld:      "annotate a deny rule with custom: {undecided: hold}, and do not read process.cgroup.execs_per_second or all of input in it",
 	CodeDigest:        "write the 64 hex digits of sha256sum, in lower case (for input.file.verity sha256: or sha512: and the digits, as fsverity measure prints them), and compare with == or in",
 	CodeOnlySome:      "annotate a deny rule with custom: {undecided: hold}: where the kernel does not have the digest the exec waits for the agent to get it",
 	CodeText:          "compare with ==, in, startswith, endswith, contains or a regular expression that counts less; alternatives are a set",
