@@ -94,7 +94,7 @@ func TestScripts(t *testing.T) {
 	want := func(f *os.File, c call, want string) event.Given {
 		t.Helper()
 		given, err := c.args(f, &memory{tid: os.Getpid(), word: 8, pages: map[uint64][]byte{}})
-		defer given.Close()
+		t.Cleanup(given.Close)
 		if script := given.Script != nil; err == nil && script != strings.HasPrefix(want, "DIR/") {
 			t.Errorf("%s: of a script: %v", f.Name(), script)
 		}
