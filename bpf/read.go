@@ -136,6 +136,9 @@ func (k *Kernel) forgetPaths() {
 	for _, name := range []string{"verdicts", "held"} {
 		k.dropVerdicts(name, func(key *kernelVerdictKey) bool { return key.Path != 0 })
 	}
+	if err := k.waives.askAgain(); err != nil {
+		k.log.Warn("questions at the gate stay waived for now", "error", err)
+	}
 }
 
 func (k *Kernel) dropVerdicts(name string, gone func(*kernelVerdictKey) bool) {

@@ -17,17 +17,22 @@ type waives struct {
 	k *Kernel
 
 	mu     sync.Mutex
-	epoch  uint32                // of the kernel's map, while attached
-	flush  func() error          // takes all waivers back
-	banned map[kernelFileId]bool // files that are executed under several keys
-	more   *more                 // the program, while it is attached
+	epoch  uint32               // of the kernel's map, while attached
+	flush  func() error         // takes all waivers back
+	taken  map[kernelFileId]int // how often a file's was taken back because of an exec of it
+	more   *more                // the program, while it is attached
 	loaded *more
 	reader *ringbuf.Reader
 	wg     sync.WaitGroup
 }
 
-// maxBanned bounds files that are asked about each time; then all may be tried again.
-const maxBanned = 4096
+const (
+	// maxTaken is how often that may be: who is executed under several keys, as a shell
+	// is, is asked about each time from then on, and does not make others wait.
+	maxTaken = 3
+	// maxCounted bounds files that are counted; then all may be tried again.
+	maxCounted = 4096
+)
 
 // WaiveBy tells the kernel side how waivers of questions are taken back, all at once.
 // Without it none is given.
@@ -48,7 +53,7 @@ func (k *Kernel) WaiveAtGate(ev *event.Event, mark func() error) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.more == nil || w.flush == nil || w.banned[h.ticket.File] {
+	if w.more == nil || w.flush == nil || w.taken[h.ticket.File] >= maxTaken {
 		return nil
 	}
 	// First: while there is a mark the hook looks.
@@ -160,13 +165,10 @@ func (w *waives) follow(r *ringbuf.Reader) {
 		}
 		copy(unsafe.Slice((*byte)(unsafe.Pointer(&id)), unsafe.Sizeof(id)), rec.RawSample)
 		w.mu.Lock()
-		if len(w.banned) >= maxBanned {
-			w.banned = nil
+		if w.taken == nil || len(w.taken) >= maxCounted {
+			w.taken = map[kernelFileId]int{}
 		}
-		if w.banned == nil {
-			w.banned = map[kernelFileId]bool{}
-		}
-		w.banned[id] = true
+		w.taken[id]++
 		if err := w.renew(); err != nil {
 			w.k.log.Warn("questions at the gate stay waived for now", "error", err)
 		}
@@ -178,8 +180,15 @@ func (w *waives) follow(r *ringbuf.Reader) {
 func (w *waives) startOver() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.banned = nil
+	w.taken = nil
 	return errors.Join(w.renew(), w.forget())
+}
+
+// askAgain is when verdicts about files are thrown away.
+func (w *waives) askAgain() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.renew()
 }
 
 // dropWaives takes the program off if none of these generations needs it. Under k.mu.

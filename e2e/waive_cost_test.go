@@ -52,8 +52,15 @@ func TestWaiveCost(t *testing.T) {
 	t.Logf("open+close: %d without an agent, %+d while questions may be waived", open, n-open)
 	// The rules of 4242 are others: this file is asked about each time, then.
 	w.must(unix.Chmod(held, 0o777))
-	for _, steps := range [][][]string{{{"exec", exit["held, two keys"]}}, {{"setuid", "4242"}, {"exec", exit["held, two keys"]}}} {
-		_, err := w.actor().Do(steps...)
+	for range 4 {
+		for before := w.counter("kernel_held_waived"); w.counter("kernel_held_waived") == before; {
+			_, err := w.actor().Do([]string{"exec", exit["held, two keys"]})
+			w.must(err)
+			if w.counter("kernel_held_unwaived") >= 3 {
+				break
+			}
+		}
+		_, err := w.actor().Do([]string{"setuid", "4242"}, []string{"exec", exit["held, two keys"]})
 		w.must(err)
 	}
 	for _, name := range []string{"not held", "held", "held, two keys"} {
