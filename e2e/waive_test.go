@@ -77,17 +77,23 @@ func TestGateWaived(t *testing.T) {
 		}
 
 		quiet(good, goodRan)
-		// Another subject: the same file is asked about, and refused.
+		// Another subject: the same file is asked about, and refused; then that is known, too.
 		quiet(admin, adminRan)
 		refused("e2e-held-user", adminRan, []string{"setuid", "4242"}, []string{"exec", admin})
+		quiet(admin, adminRan)
+		asked := w.counter("gate_questions")
+		refused("e2e-held-user", adminRan, []string{"setuid", "4242"}, []string{"exec", admin})
+		if w.counter("gate_questions") != asked {
+			t.Error("a question about an exec whose refusal is known")
+		}
 		// Another path: no event on the file tells of it.
 		quiet(good, goodRan)
 		refused("e2e-held", goodRan, []string{"rename", in("plain"), in("evil")}, []string{"exec", in("evil", "good")})
 		w.must(os.Rename(in("evil"), in("plain")))
 		// Who is executed under several keys again and again is asked about each time.
-		for range 2 {
+		for _, user := range []string{"4243", "4244"} {
 			quiet(admin, adminRan)
-			refused("e2e-held-user", adminRan, []string{"setuid", "4242"}, []string{"exec", admin})
+			runs(admin, adminRan, []string{"setuid", user})
 		}
 		before := w.counter("gate_questions")
 		for range 3 {
@@ -99,7 +105,7 @@ func TestGateWaived(t *testing.T) {
 		// What is written to is asked about.
 		other, otherRan := w.program(in("other"))
 		quiet(other, otherRan)
-		asked := w.counter("gate_questions")
+		asked = w.counter("gate_questions")
 		w.must(os.Chmod(other, 0o700))
 		runs(other, otherRan)
 		if w.counter("gate_questions") == asked {
