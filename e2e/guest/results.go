@@ -78,6 +78,9 @@ func (n *node) find(name string) *node {
 	return child.find(rest)
 }
 
+// Ran reports whether there was any test.
+func (r *Results) Ran() bool { return len(r.root.children) > 0 }
+
 // Report runs a subtest of t for each test of the guest: it passes, fails or
 // skips as that one did, with its output. A test that never ended fails.
 func (r *Results) Report(t *testing.T) {
