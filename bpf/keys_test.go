@@ -3,6 +3,7 @@ package bpf
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"example.com/bailiff/internal/event"
@@ -40,6 +41,10 @@ func TestNothingStoredWithoutKey(t *testing.T) {
 		_, atGate := heldGroups[f]
 		if stored := conf.HeldKey&keyNone == 0; stored != (inKey || atGate) || conf.Key != 0 {
 			t.Errorf("a held rule that reads %s: its answer is stored: %v", f, stored)
+		}
+		// What the exec is given is in no key of the kernel's: such an answer is for one.
+		if forOne := conf.HeldKey&keyGiven != 0; forOne != slices.Contains([]string{"args", "env", "cwd", "script"}, f) {
+			t.Errorf("a held rule that reads %s: its answer is for one exec: %v", f, forOne)
 		}
 		if inKey {
 			continue

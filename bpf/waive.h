@@ -67,7 +67,7 @@ __noinline int is_waived(const struct object_ref *o)
 
 /* How long the agent may take (ns). Then no question is put, and the exec hook
  * refuses. */
-#define WAIVE_PATIENCE 100000000ULL
+#define WAIVE_PATIENCE 250000000ULL
 
 struct waive_walk {
 	__u32 *now;

@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -158,8 +159,12 @@ func TestGiven(t *testing.T) {
 				return s.Counters["kernel_held_given_another"]
 			}
 			for n := 0; another() == 0; n++ {
-				if n == 500 {
-					t.Fatal("never seen to be changed")
+				if n == 300 {
+					if runtime.NumCPU() > 1 {
+						t.Fatal("never seen to be changed")
+					}
+					t.Log("never seen to be changed: one processor does one thing at a time")
+					break
 				}
 				_, events := w.do(w.actor(), []string{"flip", prog, "--mode good", "--mode evil"})
 				for _, e := range events {
