@@ -67,11 +67,20 @@ func TestGateFacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdin = os.NewFile(uintptr(pair[0]), "stdin")
+	socket := os.NewFile(uintptr(pair[0]), "stdin")
+	cmd.Stdin, cmd.Stdout = socket, socket
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { unix.Close(pair[1]); _ = cmd.Wait() }()
+	// Start returns a moment before the new program has its name: it says when it runs.
+	echo := []byte{'x'}
+	if _, err := unix.Write(pair[1], echo); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Read(pair[1], echo); err != nil {
+		t.Fatal(err)
+	}
 	threads := map[int32]int{int32(cmd.Process.Pid): cmd.Process.Pid}
 	own, err := os.ReadDir("/proc/self/task") // a process of several
 	if err != nil {
