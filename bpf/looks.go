@@ -16,20 +16,18 @@ type looks struct {
 	last  uint64     // begin of the last look, nanoseconds after boot
 	spans []span     // oldest first
 	over  bool
+	// patience is how long one waits for the next look.
+	patience time.Duration
 }
 
 // span is a time within which something has changed, in nanoseconds after boot.
 type span struct{ from, to uint64 }
 
-const (
-	maxSpans = 64
-	// maxLook is how long one waits for the next look.
-	maxLook = 2 * pollLatest
-)
+const maxSpans = 64
 
 func newLooks() looks {
 	mu := &sync.Mutex{}
-	return looks{mu: mu, again: sync.NewCond(mu), last: sinceBoot()}
+	return looks{mu: mu, again: sync.NewCond(mu), last: sinceBoot(), patience: 2 * pollLatest}
 }
 
 // looked notes a look that began at a time; changed says that something was bound anew.
@@ -57,11 +55,17 @@ func (l *looks) end() {
 // settled reports whether nothing that the policy names was becoming something else
 // at a time, in nanoseconds after boot. It waits for the look that tells.
 func (l *looks) settled(at uint64) bool {
-	late := time.AfterFunc(maxLook, l.again.Broadcast)
-	defer late.Stop()
+	late := false
+	timer := time.AfterFunc(l.patience, func() {
+		l.mu.Lock() // whoever waits has looked at late before, or sees it now
+		defer l.mu.Unlock()
+		late = true
+		l.again.Broadcast()
+	})
+	defer timer.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for end := time.Now().Add(maxLook); l.last <= at && !l.over && time.Now().Before(end); {
+	for l.last <= at && !l.over && !late {
 		l.again.Wait()
 	}
 	if l.last <= at || len(l.spans) == maxSpans && at < l.spans[0].from {

@@ -1,6 +1,9 @@
 package bpf
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestLooks(t *testing.T) {
 	l := newLooks()
@@ -28,6 +31,11 @@ func TestLooks(t *testing.T) {
 	if !<-told {
 		t.Error("nothing has changed, and it is not settled")
 	}
+	l.patience = 0
+	if l.settled(now + 2) {
+		t.Error("it did not wait for a look, and it is settled")
+	}
+	l.patience = time.Hour
 	go func() { told <- l.settled(now + 2) }()
 	l.end()
 	if <-told {

@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -76,8 +77,11 @@ func (b *binding) movedDir(dir string, id identifier, before *binding) (*kernelI
 	}
 	for _, m := range b.mounts.byDev[was.id.Dev] {
 		at, err := openHandle(m.at, was.handle)
+		if errors.Is(err, unix.ESTALE) {
+			return nil, "" // removed
+		}
 		if err != nil {
-			continue // removed, or this is not where that filesystem is any more
+			continue // this is not where that filesystem is any more, or not seen from there
 		}
 		if ident, err := identifyPath(at, unix.O_DIRECTORY, id); err == nil && ident.Id == was.id {
 			return &ident, at + "/"
