@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the gate has read of a caller, arguments and environment in its memory, its
- * working directory, what script it executes, the caller can change before the kernel
- * takes it. So the answer of rules that read it is for
- * a text with this sum: at commit, where the memory is the new image's own, the sum
- * is made again. Another one voids the answer, as a file that was changed does.
+ * What the gate has read of a caller (arguments and environment in its memory, its
+ * working directory, which script it executes) the caller can change before the kernel
+ * takes it. So the answer of rules that read it is for what has this sum: at commit,
+ * where it is the new image's own, the sum is made again. Another one voids the answer,
+ * as a file that was changed does.
  */
 #ifndef BAILIFF_GIVEN_H
 #define BAILIFF_GIVEN_H
@@ -81,7 +81,7 @@ struct sip_walk {
 	struct sip s;
 	struct text_buf *buf;
 	__u64 from, to;
-	__u32 at, cut;
+	__u32 cut;
 };
 
 static long sip_step(__u64 i, struct sip_walk *w)
@@ -92,14 +92,9 @@ static long sip_step(__u64 i, struct sip_walk *w)
 
 static long sip_chunk(__u64 i, struct sip_walk *w)
 {
-	__u64 n = w->to - w->from;
+	__u64 n = read_chunk(w->buf, w->from, w->to);
 
 	if (!n)
-		return 1;
-	if (n > TEXT_CHUNK)
-		n = TEXT_CHUNK;
-	asm volatile("" : "+r"(n));
-	if (n > TEXT_CHUNK || bpf_probe_read_user(w->buf->text, n, (void *)w->from))
 		return 1;
 	/* The last word is filled up with zeros. */
 	*(__u64 *)&w->buf->text[n & (2 * TEXT_CHUNK - 1)] = 0;
@@ -120,7 +115,7 @@ static __noinline int sip_text(struct sip_walk *w, __u64 from, __u64 to)
 	return 0;
 }
 
-/* The sum of what the running image was given; 0 if it is not seen whole. sumOf in
+/* The sum of what the running image was given; 0 if it is not seen whole. sumGiven in
  * Go makes the same. */
 static __noinline __u64 sum_given(__u32 texts, __u32 script)
 {

@@ -186,16 +186,25 @@ static long text_step(__u64 i, struct text_scan *s)
 	return 0;
 }
 
-static long text_chunk(__u64 i, struct text_scan *s)
+/* Reads what comes next of a text; returns its bytes, 0 at the end and where it cannot be
+ * read. */
+static __always_inline __u64 read_chunk(struct text_buf *buf, __u64 from, __u64 to)
 {
-	__u64 n = s->to - s->from;
+	__u64 n = to - from;
 
-	if (!n)
-		return 1;
 	if (n > TEXT_CHUNK)
 		n = TEXT_CHUNK;
 	asm volatile("" : "+r"(n));
-	if (n > TEXT_CHUNK || bpf_probe_read_user(s->buf->text, n, (void *)s->from))
+	if (!n || n > TEXT_CHUNK || bpf_probe_read_user(buf->text, n, (void *)from))
+		return 0;
+	return n;
+}
+
+static long text_chunk(__u64 i, struct text_scan *s)
+{
+	__u64 n = read_chunk(s->buf, s->from, s->to);
+
+	if (!n)
 		return 1;
 	s->from += n;
 	s->len = n;

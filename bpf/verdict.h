@@ -95,7 +95,8 @@ struct key_room {
 	volatile __u32 fields; /* KEY_*; here the verifier does not follow which of them are set */
 	/* What the gate has read of the caller before it allowed this exec. */
 	struct given given;
-	__u64 unasked; /* inode that was opened for an exec without the question that was due */
+	__u32 looked; /* epoch in which it was looked whether a question is due; see waive.h */
+	__u32 pad;
 };
 
 struct {
@@ -266,14 +267,20 @@ static __always_inline void validity_of(struct validity *v, struct inode *inode)
 }
 
 /* Is the file still what the gate has judged? */
-__noinline int still_valid(const struct held_verdict *h, __u64 inode)
+static __always_inline bool as_judged(const struct held_verdict *h, struct inode *inode)
 {
 	struct validity now = {};
 
+	validity_of(&now, inode);
+	return h->of.ctime == now.ctime && h->of.size == now.size && h->of.version == now.version;
+}
+
+/* The same, counted. */
+__noinline int still_valid(const struct held_verdict *h, __u64 inode)
+{
 	if (!h)
 		return 0;
-	validity_of(&now, (void *)inode);
-	if (h->of.ctime == now.ctime && h->of.size == now.size && h->of.version == now.version)
+	if (as_judged(h, (void *)inode))
 		return 1;
 	count(COUNT_HELD_CHANGED);
 	return 0;

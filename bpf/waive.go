@@ -208,7 +208,7 @@ func (k *Kernel) dropWaives(gens map[uint32]*generation) error {
 
 // close takes all waivers back, and then what they rest on. Under w.mu.
 func (w *waives) close() error {
-	err := w.renew()
+	err := errors.Join(w.renew(), w.forget())
 	if w.reader != nil {
 		err = errors.Join(err, w.reader.Close())
 	}

@@ -6,7 +6,7 @@
  * here first, just before fanotify would be asked. If there is no answer for its key
  * the agent takes the waiver back, which this program, which may sleep, waits for:
  * then the question is put. Where it was waived between this look and fanotify's the
- * exec hook finds no answer for a file that is waived, and refuses.
+ * exec hook finds no answer for a file that was waived since, and refuses.
  */
 #ifndef BAILIFF_WAIVE_H
 #define BAILIFF_WAIVE_H
@@ -36,30 +36,24 @@ struct {
 	__uint(max_entries, 65536);
 } unwaive SEC(".maps");
 
-/* Is the file one of which questions are waived, so that nobody was asked? */
+/* Was the file waived since this thread looked whether a question is due, so that nobody
+ * was asked? Not whether it is now: it may have been taken back again. */
 __noinline int is_waived(const struct object_ref *o)
 {
 	struct key_room *room;
 	struct inode *inode;
 	struct file_id id;
-	__u32 zero = 0, *now, *was;
+	__u32 *was;
 
 	if (!o || !o->inode || o->hook != HOOK_EXEC)
 		return 0; /* only execs are asked about */
-	now = bpf_map_lookup_elem(&waive_epoch, &zero);
-	if (!now || !*now)
-		return 0;
-	room = key_room();
-	if (room && room->unasked == o->inode) {
-		room->unasked = 0;
-		return 1;
-	}
 	inode = (void *)o->inode;
 	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	id.gen = BPF_CORE_READ(inode, i_generation);
 	id.ino = BPF_CORE_READ(inode, i_ino);
 	was = bpf_map_lookup_elem(&waived, &id);
-	return was && *was == *now;
+	room = key_room();
+	return was && (!room || (__s32)(*was - room->looked) >= 0);
 }
 
 /* f_flags of an open for execution: __FMODE_EXEC. */
@@ -100,7 +94,6 @@ static __always_inline bool answered(const struct proc *p, struct file *f)
 	struct object_ref o = {};
 	__u32 generation = settings.generation, index;
 	struct slot *s = slot_of(generation, &index);
-	struct validity now = {};
 	struct held_verdict *h;
 	struct key_room *room;
 
@@ -113,10 +106,7 @@ static __always_inline bool answered(const struct proc *p, struct file *f)
 		return false;
 	room = key_room();
 	h = room ? bpf_map_lookup_elem(&held, &room->key) : NULL;
-	if (!h)
-		return false;
-	validity_of(&now, f->f_inode);
-	return h->of.ctime == now.ctime && h->of.size == now.size && h->of.version == now.version;
+	return h && as_judged(h, f->f_inode);
 }
 
 /* The process of the running thread in a program that may sleep, if it has a context: from
@@ -158,6 +148,9 @@ int BPF_PROG(lsm_waive, struct file *file, int ret)
 	if (!w.now)
 		return 0;
 	w.epoch = *(volatile __u32 *)w.now;
+	room = key_room();
+	if (room)
+		room->looked = w.epoch; /* first: what is waived from here on counts */
 	id_of(&id, file->f_inode);
 	was = w.epoch ? bpf_map_lookup_elem(&waived, &id) : NULL;
 	if (!was || *was != w.epoch)
@@ -175,12 +168,10 @@ int BPF_PROG(lsm_waive, struct file *file, int ret)
 	w.until = bpf_ktime_get_ns() + WAIVE_PATIENCE;
 	w.at = t->mm ? t->mm->arg_start : 0;
 	bpf_loop(1 << 22, waive_step, &w, 0);
-	if (w.late) {
+	if (w.late)
 		count(COUNT_HELD_LATE);
-		room = key_room();
-		if (room)
-			room->unasked = (__u64)file->f_inode;
-	}
+	else if (room)
+		room->looked = *(volatile __u32 *)w.now;
 	return 0;
 }
 

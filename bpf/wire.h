@@ -177,10 +177,6 @@ struct verity {
 #define KEY_FILE   16 /* inode, directory, name */
 #define KEY_OPEN   32
 #define KEY_META   64 /* mode, owner, links of file and directory */
-/* What is to be done when an exec has succeeded. */
-#define COMMIT_LATE  1 /* the generation has clauses of ROW_COMMIT */
-#define COMMIT_GIVEN 2 /* and held rules that read what an exec is given */
-
 /* Gate only, and in no key: the verdict is for one exec that is given this. */
 #define KEY_ARGS   128
 #define KEY_ENV	   256
@@ -188,6 +184,10 @@ struct verity {
 #define KEY_SCRIPT 1024
 #define KEY_GIVEN  (KEY_ARGS | KEY_ENV | KEY_CWD | KEY_SCRIPT)
 #define KEY_NONE   0x80000000u /* the answer may not be cached */
+
+/* What is to be done when an exec has succeeded. */
+#define COMMIT_LATE  1 /* the generation has clauses of ROW_COMMIT */
+#define COMMIT_GIVEN 2 /* and held rules that read what an exec is given */
 
 struct hook_conf {
 	__u32 clauses;	  /* number of bits in use */
